@@ -1,0 +1,1 @@
+"""From a source of products to a store of their embeddings."""

@@ -1,0 +1,209 @@
+"""The command lines of `python -m embed`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embed.options import (
+    CONTEXT,
+    CommandGroup,
+    command_line,
+    force_option,
+    json_option,
+    output_option,
+    print_json,
+    print_table,
+    store_argument,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from embed.run import RunSummary
+    from embed.store import Store
+
+
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
+def main() -> None:
+    """Turn images and titles into vectors, kept in one HDF5 store."""
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@output_option("The store to write, or to bring up to date.")
+@click.option(
+    "--image-encoder",
+    multiple=True,
+    metavar="[NAME=]SPEC",
+    help="An encoder of images; repeatable. With none at all: OpenCLIP ViT-H-14 "
+    "(laion2b_s32b_b79k) and OpenAI CLIP ViT-L-14-336.",
+)
+@click.option(
+    "--text-encoder", multiple=True, metavar="[NAME=]SPEC", help="An encoder of titles; repeatable."
+)
+@click.option("--id-column", default="id", help="Manifest column with the ids.")
+@click.option("--image-column", default="image", help="Manifest column with image paths.")
+@click.option("--title-column", default="title", help="Manifest column with titles.")
+@click.option(
+    "--image-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that image paths start from.  [default: the manifest's own]",
+)
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", default="auto", help="auto, fp32, bf16 or fp16.")
+@click.option("--batch-size", default="auto", help="Items encoded at once.")
+@click.option("--workers", default="auto", help="Threads that read and decode.")
+@click.option(
+    "--max-failures", default="0", metavar="N|P%", help="Unreadable items to leave out, at most."
+)
+@click.option("--prune", is_flag=True, help="Leave out items that the source no longer has.")
+@click.option(
+    "--drop-space", multiple=True, metavar="NAME", help="A space to leave out; repeatable."
+)
+@json_option
+def run(source: Path, output: Path, as_json: bool, **options: Any) -> None:
+    """Embed SOURCE: a folder of images, or a CSV, TSV or Parquet manifest.
+
+    \b
+    Encoders of images              of titles
+      open_clip:ARCH/TAG              open_clip:ARCH/TAG
+      open_clip:ARCH@WEIGHTS_FILE     open_clip:ARCH@WEIGHTS_FILE
+      transformers:FOLDER             transformers:FOLDER[,pooling=mean|cls]
+      timm:ARCH@WEIGHTS_FILE          tfidf[:ngrams=1-2,min_df=2,…]
+      classic:color-hog
+      classic:phash
+
+    A run that was stopped goes on where it was: give the same command again. Run on a store that is
+    complete, it encodes only what is new or changed.
+    """
+    from embed.run import RunSettings
+    from embed.run import run as run_embedding
+    from embed.sources import SourceSettings
+
+    columns = {key: options[key] for key in ("id_column", "image_column", "title_column")}
+    settings = RunSettings(
+        source,
+        output,
+        image_encoders=options["image_encoder"],
+        text_encoders=options["text_encoder"],
+        columns=SourceSettings(**columns, image_root=options["image_root"]),
+        device=options["device"],
+        precision=options["precision"],
+        batch_size=_number_or_auto("--batch-size", options["batch_size"]),
+        num_workers=_number_or_auto("--workers", options["workers"]),
+        max_failures=options["max_failures"],
+        prune=options["prune"],
+        drop_spaces=options["drop_space"],
+        quiet=False,
+        command=command_line(),
+    )
+    try:
+        summary = run_embedding(settings)
+    except KeyboardInterrupt:
+        click.echo("stopped: finished rows are kept, the same command goes on from them", err=True)
+        raise click.exceptions.Exit(130) from None
+    _report(summary, as_json)
+
+
+@main.command()
+@store_argument
+@json_option
+def info(store: Path, as_json: bool) -> None:
+    """Show what STORE holds: items, columns, spaces, and what was left out."""
+    from embed.store import Store
+
+    with Store(store) as opened:
+        if as_json:
+            print_json(_info(opened))
+            return
+        rows = [
+            [name, space.kind, f"{space.dim:,}", space.modality, space.precision, space.spec]
+            for name, space in opened.spaces.items()
+        ]
+        header = ["space", "kind", "dim", "modality", "precision", "encoder or head"]
+        print_table(f"{store}: {len(opened):,} items", header, rows)
+        click.echo(f"columns: {', '.join(opened.columns) or 'none'}")
+        click.echo(f"left out: {len(opened.failures)} items")
+        for failure in opened.failures[:10]:
+            click.echo(f"  {failure.id}: {failure.stage}: {failure.reason}")
+
+
+@main.command("demo-catalog")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--products", type=int, default=240, help="Products to draw.")
+@click.option("--photos", type=int, default=6, help="Photos of each product.")
+@click.option("--seed", type=int, default=0, help="Another seed draws another catalogue.")
+@force_option
+@json_option
+def demo_catalog(
+    folder: Path, products: int, photos: int, seed: int, force: bool, as_json: bool
+) -> None:
+    """Draw a catalogue of products with known truth into FOLDER, to try everything on."""
+    from embed.demo.catalog import DemoSettings, write_demo_catalog
+
+    summary = write_demo_catalog(folder, DemoSettings(products, photos, seed), force=force)
+    if as_json:
+        print_json({"manifest": str(summary.manifest_path), "num_items": summary.num_items})
+    else:
+        click.echo(
+            f"{summary.num_items:,} photos of {summary.num_products:,} products: "
+            f"{summary.manifest_path}"
+        )
+
+
+def _number_or_auto(option: str, text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.lstrip("-").isdigit():
+        raise click.UsageError(f"{option} is auto or a number: found '{text}'")
+    return int(text)
+
+
+def _report(summary: "RunSummary", as_json: bool) -> None:
+    for message in summary.warnings:
+        warn(message)
+    for failure in summary.failures[:10]:
+        warn(f"left out {failure.id}: {failure.stage}: {failure.reason}")
+    if as_json:
+        print_json(_summary(summary))
+        return
+    rows = [
+        [name, space.kind, f"{space.dim:,}", space.modality, space.precision, space.spec]
+        for name, space in summary.spaces.items()
+    ]
+    header = ["space", "kind", "dim", "modality", "precision", "encoder or head"]
+    print_table(f"{summary.output}: {summary.num_items:,} items", header, rows)
+    click.echo(
+        f"{summary.num_encoded:,} encoded, {summary.num_reused:,} reused, "
+        f"{len(summary.failures)} left out in {summary.seconds:.1f} s "
+        f"({summary.items_per_second:,.0f} items/s)"
+    )
+
+
+def _summary(summary: "RunSummary") -> dict[str, Any]:
+    from embed.run import describe_spaces
+
+    return {
+        "store": str(summary.output),
+        "num_items": summary.num_items,
+        "num_failures": len(summary.failures),
+        "num_encoded": summary.num_encoded,
+        "num_reused": summary.num_reused,
+        "seconds": round(summary.seconds, 3),
+        "items_per_second": round(summary.items_per_second, 1),
+        "spaces": describe_spaces(summary.spaces),
+    }
+
+
+def _info(store: "Store") -> dict[str, Any]:
+    from embed.run import describe_spaces
+
+    return {
+        "store": str(store.path),
+        "num_items": len(store),
+        "num_failures": len(store.failures),
+        "columns": store.columns,
+        "spaces": describe_spaces(store.spaces),
+        "created_utc": store.attributes["created_utc"],
+        "command": store.attributes["command"],
+    }

@@ -1,0 +1,1 @@
+"""The demo catalogue: drawn products with known truth, to try everything on."""

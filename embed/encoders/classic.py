@@ -1,0 +1,112 @@
+"""Descriptors that need no weights: colour with gradients, and a perceptual hash."""
+
+import hashlib
+
+import imagehash
+import numpy as np
+import skimage.color
+import skimage.feature
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from embed.encoders.base import ImageEncoder, unit_length
+from embed.encoders.specs import EncoderSpec
+from embed.errors import SpecError
+from embed.images import ImageTransform
+from embed.store import SpaceInfo
+
+HUE_BINS, SATURATION_BINS, VALUE_BINS = 16, 4, 4
+HOG_SIDE_PIXELS, HOG_CELL_PIXELS, HOG_ORIENTATIONS = 128, 16, 9
+
+
+class ColorHog(ImageEncoder):
+    """A colour histogram beside histograms of oriented gradients (HOG), each of unit length.
+
+    The histogram counts pixels in HSV (16 × 4 × 4 bins) and takes square roots, so that its inner
+    product is the Bhattacharyya coefficient. HOG is Dalal & Triggs, CVPR 2005, as scikit-image
+    computes it on the grey image: 9 orientations, cells of 16 × 16 pixels, blocks of 2 × 2, L2-Hys.
+    """
+
+    transform = ImageTransform(
+        (HOG_SIDE_PIXELS, HOG_SIDE_PIXELS),
+        (HOG_SIDE_PIXELS, HOG_SIDE_PIXELS),
+        "squash",
+        "bilinear",
+    )
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self.name = spec.name
+        blocks = HOG_SIDE_PIXELS // HOG_CELL_PIXELS - 1
+        dim = HUE_BINS * SATURATION_BINS * VALUE_BINS + blocks**2 * 4 * HOG_ORIENTATIONS
+        self.info = _info(spec, "dense", dim, "color-hog 1", "fp32")
+
+    def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
+        """One float32 vector of unit length an image."""
+        return unit_length(np.stack([self._describe(image) for image in pixels]))
+
+    def _describe(self, image: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, " d"]:
+        gradients = skimage.feature.hog(
+            np.asarray(Image.fromarray(image).convert("L")),
+            HOG_ORIENTATIONS,
+            (HOG_CELL_PIXELS, HOG_CELL_PIXELS),
+            (2, 2),
+            "L2-Hys",
+        )
+        return np.concatenate(
+            [_color_histogram(image), unit_length(gradients[None].astype(np.float32))[0]]
+        )
+
+
+class PerceptualHash(ImageEncoder):
+    """The 64-bit perceptual hash of the imagehash library, as packed bits: a binary space."""
+
+    # What imagehash does first (grey, then 32 × 32 by Lanczos): its own resize has no effect then.
+    transform = ImageTransform((32, 32), (32, 32), "squash", "lanczos", color="L")
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self.name = spec.name
+        self.info = _info(spec, "binary", 64, "phash 1", "binary")
+
+    def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> UInt8[np.ndarray, "b bytes"]:
+        """Eight bytes an image: the hash's bits in row order, first bit highest."""
+        hashes = [imagehash.phash(Image.fromarray(image[..., 0])).hash for image in pixels]
+        return np.packbits(np.stack(hashes).reshape(len(pixels), -1), axis=1)
+
+
+def load(spec: EncoderSpec) -> ImageEncoder:
+    """The descriptor that the spec names.
+
+    Raises:
+        SpecError: there is none of that name.
+    """
+    descriptors: dict[str, type[ColorHog] | type[PerceptualHash]] = {
+        "color-hog": ColorHog,
+        "phash": PerceptualHash,
+    }
+    spec.check_options(())
+    if spec.model not in descriptors:
+        known = " and ".join(f"classic:{name}" for name in descriptors)
+        raise SpecError(f"encoder '{spec.text}': the classic descriptors are {known}")
+    return descriptors[spec.model](spec)
+
+
+def _color_histogram(image: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, " bins"]:
+    hsv = skimage.color.rgb2hsv(image).reshape(-1, 3)
+    sizes = np.array([HUE_BINS, SATURATION_BINS, VALUE_BINS])
+    hue, saturation, value = np.minimum((hsv * sizes).astype(np.int64), sizes - 1).T
+    index = (hue * SATURATION_BINS + saturation) * VALUE_BINS + value
+    counts = np.bincount(index, minlength=int(sizes.prod()))
+    return np.asarray(np.sqrt(counts / counts.sum()), np.float32)
+
+
+def _info(spec: EncoderSpec, kind: str, dim: int, version: str, precision: str) -> SpaceInfo:
+    return SpaceInfo(
+        kind="binary" if kind == "binary" else "dense",
+        modality="image",
+        spec=spec.text,
+        # The number goes up whenever the descriptor's arithmetic changes.
+        fingerprint=hashlib.blake2b(version.encode(), digest_size=16).hexdigest(),
+        precision=precision,
+        normalized=kind == "dense",
+        dim=dim,
+    )

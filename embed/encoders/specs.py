@@ -1,0 +1,96 @@
+"""Encoder specs: `[NAME=]FAMILY:MODEL[/TAG][@WEIGHTS_FILE][,option=value…]`."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embed.errors import SpecError
+from embed.store import Modality
+
+FAMILIES: Mapping[Modality, tuple[str, ...]] = {
+    "image": ("open_clip", "transformers", "timm", "classic"),
+    "text": ("open_clip", "transformers", "tfidf"),
+}
+DEFAULT_IMAGE_SPECS = (
+    "open_clip:ViT-H-14/laion2b_s32b_b79k",
+    "open_clip:ViT-L-14-336/openai",
+)
+WITHOUT_WEIGHTS = "classic:color-hog, classic:phash (images) and tfidf (titles) need no weights"
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """A spec, read. `text` is the spec as given, without its name."""
+
+    name: str
+    modality: Modality
+    family: str
+    text: str
+    model: str = ""
+    weights: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, given: str, modality: Modality) -> "EncoderSpec":
+        """Read `[NAME=]SPEC`; without a name, the space is named after the model.
+
+        Raises:
+            SpecError: an unknown family, or an option without a value.
+        """
+        named = re.fullmatch(r"([\w.-]+)=(.+)", given)
+        text = named[2] if named else given
+        family, _, rest = text.partition(":")
+        if family not in FAMILIES[modality]:
+            raise SpecError(
+                f"encoder '{given}': '{family}' is not a family of {modality} encoders: "
+                f"they are {', '.join(FAMILIES[modality])}"
+            )
+        target, options = _split_options(rest, given)
+        model, _, weights = target.partition("@")
+        name = named[1] if named else _name_of(model or family)
+        return cls(name, modality, family, text, model, Path(weights) if weights else None, options)
+
+    def check_options(self, known: Collection[str]) -> None:
+        """Raise SpecError at an option that the family does not have."""
+        for option in self.options:
+            if option not in known:
+                raise SpecError(
+                    f"encoder '{self.text}' has no option '{option}': "
+                    f"{self.family} takes {', '.join(known) or 'none'}"
+                )
+
+
+def parse_specs(image: Sequence[str], text: Sequence[str]) -> list[EncoderSpec]:
+    """All the specs of a run, image encoders first.
+
+    Raises:
+        SpecError: a spec that can't be understood, or two spaces of the same name.
+    """
+    specs = [EncoderSpec.parse(spec, "image") for spec in image]
+    specs += [EncoderSpec.parse(spec, "text") for spec in text]
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(
+                f"two encoders are named '{name}': name them apart, as in other={name}…"
+            )
+    return specs
+
+
+def _split_options(rest: str, given: str) -> tuple[str, dict[str, str]]:
+    """The model, and the options behind it. A comma inside a path is kept."""
+    pieces = rest.split(",")
+    options: dict[str, str] = {}
+    while pieces and re.fullmatch(r"[a-z_]+=[^/]*", pieces[-1]):
+        key, _, value = pieces.pop().partition("=")
+        if not value:
+            raise SpecError(f"encoder '{given}': option '{key}' has no value")
+        options[key] = value
+    return ",".join(pieces), dict(reversed(options.items()))
+
+
+def _name_of(model: str) -> str:
+    is_path = model.startswith((".", "/", "~")) or Path(model).exists()
+    text = Path(model).name if is_path else model
+    return re.sub(r"[^\w.-]+", "_", text).strip("_.") or "space"

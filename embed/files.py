@@ -1,0 +1,45 @@
+"""How every file is written: beside its place, then renamed over, so none is ever half there."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embed.errors import OutputExistsError
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise OutputExistsError where `path` exists and `force` was not given."""
+    if path.exists() and not force:
+        raise OutputExistsError(
+            f"{path} exists already: give another name, or --force to replace it"
+        )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new path beside `path`; what is written there replaces `path` when the block ends.
+
+    The file is flushed to disk before the rename and the folder after it, so that a crash at any
+    instant leaves either the old file or the new one. Where the block raises, `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: some writers choose their format by it.
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    try:
+        yield temporary
+        flush_to_disk(temporary)
+        temporary.replace(path)
+        flush_to_disk(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the file or folder at `path` is on the disk (fsync)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

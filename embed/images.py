@@ -1,0 +1,117 @@
+"""From the bytes of an image file to the pixels that an encoder takes."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from embed.errors import ImageError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
+
+ResizeMode = Literal["shortest", "longest", "squash"]
+Fill = tuple[int, int, int]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+
+@dataclass(frozen=True)
+class ImageTransform:
+    """How an encoder wants its pixels: resize, then a crop from the centre (or padding to it).
+
+    `shortest` scales the image until it covers `resize_to`, `longest` until it fits within it, and
+    `squash` to exactly that, whatever the proportions. Sizes are (height, width) in pixels.
+    Encoders whose transforms are equal share one result.
+    """
+
+    resize_to: tuple[int, int]
+    crop_to: tuple[int, int]
+    mode: ResizeMode = "shortest"
+    interpolation: Interpolation = "bicubic"
+    fill: Fill = (0, 0, 0)
+    color: Literal["RGB", "L"] = "RGB"
+
+    def apply(self, image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
+        """Pixels of the resized and cropped image, (height, width, channels)."""
+        image = image.convert(self.color)
+        width, height = self._resized_size(image.width, image.height)
+        resized = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
+        pixels = np.asarray(_crop_or_pad(resized, self.crop_to, self.fill))
+        return pixels.reshape(*self.crop_to, -1)
+
+    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after the resize, rounded as torchvision and open_clip round."""
+        to_height, to_width = self.resize_to
+        if self.mode == "squash":
+            return to_width, to_height
+        if self.mode == "shortest" and to_height == to_width:
+            # torchvision's Resize(size): the longer edge is cut off, not rounded.
+            if width <= height:
+                return to_width, int(to_width * height / width)
+            return int(to_height * width / height), to_height
+        ratios = (height / to_height, width / to_width)
+        ratio = max(ratios) if self.mode == "longest" else min(ratios)
+        return max(1, round(width / ratio)), max(1, round(height / ratio))
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """The image as it is meant to be seen: RGB, 8 bits, upright, transparency laid onto white.
+
+    Of an animation or a document of several pages, the first is taken.
+
+    Raises:
+        ImageError: no bytes, not an image of a known format, truncated, corrupt, or too large.
+    """
+    if not data:
+        raise ImageError("the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            # Odd metadata and large sizes warn; what can't be decoded raises all the same.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                image.load()
+                return _as_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise ImageError("not a JPEG, PNG, WebP, GIF, BMP or TIFF image") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too many pixels: {error}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError, OverflowError) as error:
+        # Pillow's decoders raise any of these for damaged files.
+        raise ImageError(f"damaged: {error}") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        opaque = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise ImageError("32-bit floating-point pixels: their range is not known")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits to RGB; Pillow's own conversion cuts everything above 255 off."""
+    levels = np.clip(np.asarray(image).astype(np.float32) / 257, 0, 255)
+    return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+
+
+def _crop_or_pad(image: Image.Image, size: tuple[int, int], fill: Fill) -> Image.Image:
+    """The centre of the image, padded with `fill` where it is smaller: torchvision's CenterCrop."""
+    height, width = size
+    if (image.height, image.width) == size:
+        return image
+    canvas = Image.new(image.mode, (width, height), fill if image.mode == "RGB" else fill[0])
+    canvas.paste(image, (-_offset(image.width, width), -_offset(image.height, height)))
+    return canvas
+
+
+def _offset(length: int, wanted: int) -> int:
+    """Where the centre part begins, as torchvision rounds; negative where there is too little."""
+    return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)

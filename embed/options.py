@@ -1,0 +1,129 @@
+"""What the command lines share: errors in one line, `--config`, `--json`, tables, options."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from embed.errors import WorkbenchError
+
+CONTEXT = {"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class ConfiguredCommand(click.Command):
+    """A command that takes `--config FILE.yaml`, whose keys are the names of its options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--config"],
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                is_eager=True,
+                expose_value=False,
+                callback=_take_config,
+                help="YAML file whose keys are names of these options; the command line wins.",
+            )
+        )
+
+
+class CommandGroup(click.Group):
+    """The commands of one package. A user's mistake is one line on standard error and exit 1."""
+
+    command_class = ConfiguredCommand
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; print what it raises on purpose."""
+        try:
+            return super().invoke(ctx)
+        except (WorkbenchError, OSError) as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+
+
+def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    options = {
+        option.opts[-1].removeprefix("--"): option
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+    }
+    defaults = dict(ctx.default_map or {})
+    for key, value in _read_config(path).items():
+        if key not in options or key == "config":
+            known = ", ".join(sorted(set(options) - {"config"}))
+            raise click.UsageError(f"{path}: no option is named '{key}': they are {known}", ctx)
+        option = options[key]
+        repeated = option.multiple and not isinstance(value, list)
+        defaults[option.name or key] = [value] if repeated else value
+    ctx.default_map = defaults
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise click.UsageError(f"{path} should hold a mapping of option names to values")
+    return values
+
+
+def command_line() -> str:
+    """The command as it was typed, to be kept with what it made."""
+    return shlex.join(["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]])
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+where_option = click.option(
+    "--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows with this value; repeatable."
+)
+split_column_option = click.option(
+    "--split-column", metavar="COLUMN", help="The catalogue's own split: train, val, test."
+)
+
+
+def store_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The store as the command's first noun."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.argument("store", type=path, metavar="STORE")(function)
+
+
+def output_option(help_text: str, *, required: bool = True) -> Callable[..., Any]:
+    """`-o`, the file that the command writes."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("-o", "--output", type=path, required=required, help=help_text)
+
+
+def print_json(result: Any) -> None:
+    """One JSON object on standard output."""
+    click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A short table on standard output, its first column left-aligned and the others right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # Off a terminal rich falls back to 80 columns, which would cut numbers in two.
+    console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+
+
+def warn(message: str) -> None:
+    """A warning on standard error."""
+    click.echo(f"warning: {message}", err=True)

@@ -1,0 +1,353 @@
+"""The store: one HDF5 file with a catalogue's items and their spaces (format version 1).
+
+ARCHITECTURE.md describes the layout. A store is never changed in place: `StoreWriter` writes a new
+file beside it and renames it over, so a `Store` that is open keeps showing what it showed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float, Int, Shaped, UInt8
+
+from embed.errors import IdError, StoreError
+from embed.files import replacing
+
+FORMAT = "embedding-store"
+FORMAT_VERSION = 1
+HASH_BYTES = 16
+
+SpaceKind = Literal["dense", "sparse", "binary"]
+Modality = Literal["image", "text", "fused"]
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """What a space says of itself, beside its vectors.
+
+    `dim` counts components: columns of a dense or sparse space, bits of a binary one. `training`
+    is JSON: a list with the split of every head that the space went through, [] for an encoder's.
+    """
+
+    kind: SpaceKind
+    modality: Modality
+    spec: str
+    fingerprint: str
+    precision: str
+    normalized: bool
+    dim: int
+    training: str = "[]"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that was left out of the store, at which stage, and why."""
+
+    id: str
+    stage: str
+    reason: str
+
+
+class Store:
+    """A store, open for reading. Use it in a `with` block or call `close`.
+
+    Dense and binary spaces come as arrays mapped from the file: nothing is copied until it is used.
+
+    Raises:
+        StoreError: the file is missing, is not a store, or has another format version.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._file = _open_for_reading(self.path)
+        self.spaces: dict[str, SpaceInfo] = {
+            name: _read_info(node) for name, node in self._file["spaces"].items()
+        }
+        self.columns: list[str] = [
+            name for name in self._file["items"] if name not in ("id", "content_hash")
+        ]
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._file["items/id"].shape[0])
+
+    def close(self) -> None:
+        """Close the file; arrays already mapped from it stay valid."""
+        self._file.close()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The root's attributes: format, format_version, created_utc, command, versions."""
+        return dict(self._file.attrs)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of the libraries that its encoders ran on."""
+        return dict(json.loads(self._file.attrs["versions"]))
+
+    @cached_property
+    def ids(self) -> Shaped[np.ndarray, " n"]:
+        """The items' ids as Python strings, in the store's order."""
+        return self._strings("items/id")
+
+    @property
+    def content_hash(self) -> UInt8[np.ndarray, "n 16"]:
+        """A 128-bit hash of the bytes that were encoded for each item."""
+        return np.asarray(self._file["items/content_hash"])
+
+    def modality_hash(self, modality: str) -> UInt8[np.ndarray, "n 16"]:
+        """The hash of the image bytes or of the title alone; zeros where none was encoded."""
+        if f"hashes/{modality}" not in self._file:
+            return np.zeros((len(self), HASH_BYTES), np.uint8)
+        return np.asarray(self._file[f"hashes/{modality}"])
+
+    def column(self, name: str) -> Shaped[np.ndarray, " n"]:
+        """A column of the catalogue: Python strings, int64 or float64.
+
+        Raises:
+            StoreError: there is no such column; the message names those that there are.
+        """
+        if name == "id":
+            return self.ids
+        if name not in self.columns:
+            raise StoreError(
+                f"{self.path} has no column '{name}': it has {', '.join(self.columns) or 'none'}"
+            )
+        if h5py.check_string_dtype(self._file[f"items/{name}"].dtype):
+            return self._strings(f"items/{name}")
+        return np.asarray(self._file[f"items/{name}"])
+
+    def space(self, name: str) -> SpaceInfo:
+        """What the space says of itself.
+
+        Raises:
+            StoreError: there is no such space; the message names those that there are.
+        """
+        if name not in self.spaces:
+            raise StoreError(
+                f"{self.path} has no space '{name}': it has {', '.join(self.spaces) or 'none'}"
+            )
+        return self.spaces[name]
+
+    def array(self, name: str) -> Float[np.ndarray, "n d"] | UInt8[np.ndarray, "n bytes"]:
+        """The vectors of a dense or binary space, mapped from the file, read-only."""
+        if self.space(name).kind == "sparse":
+            raise StoreError(f"space '{name}' is sparse: read it with Store.sparse")
+        dataset = self._file[f"spaces/{name}"]
+        offset = dataset.id.get_offset()
+        if offset is None:  # nothing was allocated: a store without rows
+            return np.zeros(dataset.shape, dataset.dtype)
+        return np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape)
+
+    def sparse(self, name: str) -> scipy.sparse.csr_array:
+        """The vectors of a sparse space, in memory, (n, d)."""
+        if self.space(name).kind != "sparse":
+            raise StoreError(f"space '{name}' is {self.space(name).kind}: read it with Store.array")
+        group = self._file[f"spaces/{name}"]
+        parts = tuple(np.asarray(group[key]) for key in ("data", "indices", "indptr"))
+        return scipy.sparse.csr_array(parts, shape=tuple(group.attrs["shape"]))
+
+    def fitted(self, name: str) -> dict[str, Shaped[np.ndarray, " m"]]:
+        """What an encoder that is fitted on the catalogue keeps with its space (its vocabulary)."""
+        group = self._file[f"spaces/{name}"]
+        keys = [key for key in group if key not in ("data", "indices", "indptr")]
+        return {key: _decoded(group[key]) for key in keys}
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every item that was left out, and why."""
+        columns = (self._strings(f"failures/{key}") for key in ("id", "stage", "reason"))
+        return [Failure(*row) for row in zip(*columns, strict=True)]
+
+    def rows_of(self, ids: Sequence[str]) -> Int[np.ndarray, " m"]:
+        """The row of each id.
+
+        Raises:
+            IdError: an id that the store does not have, or that is asked for twice.
+        """
+        row_of = {item_id: row for row, item_id in enumerate(self.ids)}
+        missing = [item_id for item_id in ids if item_id not in row_of]
+        if missing:
+            raise IdError(
+                f"{self.path} has no item '{missing[0]}' ({len(missing)} ids are missing)"
+            )
+        if len(set(ids)) < len(ids):
+            repeated = next(item_id for item_id in ids if list(ids).count(item_id) > 1)
+            raise IdError(f"id '{repeated}' is asked for more than once: give each id once")
+        return np.array([row_of[item_id] for item_id in ids], np.int64)
+
+    def _strings(self, path: str) -> Shaped[np.ndarray, " n"]:
+        return _decoded(self._file[path])
+
+
+class StoreWriter:
+    """Writes a store to a new file that replaces `path` when the `with` block ends well."""
+
+    def __init__(self, path: Path, command: str, versions: Mapping[str, str]) -> None:
+        self._replacing = replacing(path)
+        self._attributes = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "versions": json.dumps(dict(versions)),
+        }
+
+    def __enter__(self) -> "StoreWriter":
+        self._file = h5py.File(self._replacing.__enter__(), "w", libver=("v108", "latest"))
+        self._file.attrs.update(self._attributes)
+        for group in ("items", "hashes", "spaces", "failures"):
+            self._file.create_group(group, track_order=True)
+        self.write_failures([])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._replacing.__exit__(kind, error, trace)
+
+    def write_items(
+        self,
+        ids: Shaped[np.ndarray, " n"],
+        columns: Mapping[str, Shaped[np.ndarray, " n"]],
+        hashes: Mapping[str, UInt8[np.ndarray, "n 16"]],
+    ) -> None:
+        """Write ids, the catalogue's columns and, by modality, the hashes of what was encoded."""
+        self._write_array("items/id", ids)
+        self._write_array("items/content_hash", combined_hash(list(hashes.values()), len(ids)))
+        for name, values in columns.items():
+            self._write_array(f"items/{name}", values)
+        for modality, values in hashes.items():
+            self._write_array(f"hashes/{modality}", values)
+
+    def create_array(self, name: str, info: SpaceInfo, shape: tuple[int, int], dtype: Any) -> Any:
+        """An empty dense or binary space, contiguous, to be filled by slices.
+
+        Space is allocated at once, so that a disk that is too small says so at the start.
+        """
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        h5py.h5d.create(
+            self._file["spaces"].id,
+            name.encode(),
+            h5py.h5t.py_create(np.dtype(dtype), logical=True),
+            h5py.h5s.create_simple(shape),
+            dcpl=plist,
+        )
+        self._describe(name, info)
+        return self._file[f"spaces/{name}"]
+
+    def write_array(self, name: str, info: SpaceInfo, vectors: Shaped[np.ndarray, "n d"]) -> None:
+        """A whole dense or binary space."""
+        self.create_array(name, info, vectors.shape, vectors.dtype)[...] = vectors
+
+    def write_sparse(
+        self,
+        name: str,
+        info: SpaceInfo,
+        matrix: scipy.sparse.csr_array,
+        fitted: Mapping[str, Shaped[np.ndarray, " m"]],
+    ) -> None:
+        """A whole sparse space, and what its encoder learnt from the catalogue."""
+        group = self._file["spaces"].create_group(name)
+        group.attrs["shape"] = matrix.shape
+        for key in ("data", "indices", "indptr"):
+            group[key] = getattr(matrix, key)
+        for key, values in fitted.items():
+            self._write_array(f"spaces/{name}/{key}", values)
+        self._describe(name, info)
+
+    def write_failures(self, failures: Sequence[Failure]) -> None:
+        """Every item that was left out, and why."""
+        for key in ("id", "stage", "reason"):
+            path = f"failures/{key}"
+            if path in self._file:
+                del self._file[path]
+            self._write_array(path, np.array([getattr(f, key) for f in failures], object))
+
+    def copy_items(self, store: Store) -> None:
+        """Take over items, hashes and failures of another store, byte for byte."""
+        for group in ("items", "hashes", "failures"):
+            del self._file[group]
+            store._file.copy(store._file[group], self._file, group)
+
+    def copy_space(self, store: Store, name: str) -> None:
+        """Take over a space of another store, byte for byte."""
+        store._file.copy(store._file[f"spaces/{name}"], self._file["spaces"], name)
+
+    def _write_array(self, path: str, values: Shaped[np.ndarray, "..."]) -> None:
+        is_text = values.dtype.kind in "OU"
+        data = values.astype(object) if is_text else values
+        self._file.create_dataset(path, data=data, dtype=h5py.string_dtype() if is_text else None)
+
+    def _describe(self, name: str, info: SpaceInfo) -> None:
+        self._file[f"spaces/{name}"].attrs.update(asdict(info))
+
+
+def combined_hash(
+    hashes: Sequence[UInt8[np.ndarray, "n 16"]], num_items: int
+) -> UInt8[np.ndarray, "n 16"]:
+    """One hash an item from the hash of each modality: itself where there is one, else of all.
+
+    Raises:
+        StoreError: there is no modality at all.
+    """
+    if not hashes:
+        raise StoreError(f"{num_items} items without a hash: a store keeps one of what was encoded")
+    if len(hashes) == 1:
+        return hashes[0]
+    joined = np.concatenate(hashes, axis=1)
+    digests = b"".join(blake2b(row.tobytes(), digest_size=HASH_BYTES).digest() for row in joined)
+    return np.frombuffer(digests, np.uint8).reshape(num_items, HASH_BYTES)
+
+
+def _open_for_reading(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise StoreError(
+            f"no store at {path}: make one with `python -m embed run SOURCE -o {path}`"
+        )
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise StoreError(
+            f"{path} is not a store: it is not an HDF5 file, or it is damaged"
+        ) from error
+    found = (file.attrs.get("format"), int(file.attrs.get("format_version", 0)))
+    if found != (FORMAT, FORMAT_VERSION):
+        file.close()
+        raise StoreError(
+            f"{path} has format {found[0]} version {found[1]}: this program reads "
+            f"{FORMAT} version {FORMAT_VERSION}"
+        )
+    return file
+
+
+def _read_info(node: Any) -> SpaceInfo:
+    values = {key: node.attrs[key] for key in SpaceInfo.__dataclass_fields__}
+    return SpaceInfo(
+        **values | {"dim": int(values["dim"]), "normalized": bool(values["normalized"])}
+    )
+
+
+def _decoded(dataset: Any) -> Shaped[np.ndarray, " m"]:
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    return np.asarray(dataset.asstr()[...] if is_text else dataset[...])
