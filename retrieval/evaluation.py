@@ -1,0 +1,179 @@
+"""How well a space finds what belongs together: at a threshold, and as a ranking."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from embed.errors import SettingsError
+from embed.store import Store
+from retrieval.curves import num_true, relevant_neighbours
+from retrieval.metrics import average_precision_at_k, mean_reciprocal_rank, recall_at_k
+from retrieval.neighbours import Neighbours, find_neighbours
+from retrieval.protocols import Report, Tuned, refuse_unfit, report, tuned
+from retrieval.selection import EvaluationRows, Selection, evaluation_rows
+from retrieval.threshold_files import fit_to_store
+from retrieval.thresholds import DEFAULT_K, ThresholdResult, refuse_small_k
+
+DEEPEST_RECALL = 10
+TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \
+cross-fitted figure"
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(Selection):
+    """What to evaluate, and at which threshold.
+
+    Attributes:
+        threshold: a score, or a tuned threshold; None tunes one by cross-fit.
+        k: neighbours of each item, itself included; None takes the tuned threshold's, else 50.
+        seed: of the folds and of the draws for the interval.
+    """
+
+    threshold: float | ThresholdResult | None = None
+    k: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a space reaches; means over rows, between 0 and 1.
+
+    Attributes:
+        space: the space that was searched.
+        k: neighbours looked at, the item itself included.
+        protocol: cross-fit where the threshold was tuned here, given where it was not.
+        score_threshold: the given one, or the one tuned on all rows.
+        distance_threshold: 1 − score_threshold.
+        row_f1, precision, recall: of the matches, the item itself included, over all rows.
+        interval: 95 % interval of row_f1 over groups.
+        map, mrr: of the k − 1 nearest others, over the rows with a true match.
+        recall_at_1, recall_at_5, recall_at_10: the share of those rows with a true match among
+            that many nearest others; `recall@1` … in JSON.
+        num_rows: the selected rows, which are the gallery.
+        num_queries: those with a true match besides themselves.
+        warnings: which rows were left out and why, and what else to know.
+    """
+
+    space: str
+    k: int
+    protocol: str
+    score_threshold: float
+    distance_threshold: float
+    row_f1: float
+    precision: float
+    recall: float
+    interval: tuple[float, float]
+    map: float
+    mrr: float
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    num_rows: int
+    num_queries: int
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, `recall_at_1` as `recall@1`."""
+        names = [field.name for field in fields(self)]
+        return {name.replace("_at_", "@"): getattr(self, name) for name in names}
+
+
+def evaluate(store: Store, settings: EvaluateSettings) -> Evaluation:
+    """What a space reaches as a ranking and at a threshold, by cross-fit where none is given.
+
+    Raises:
+        StoreError: there is no such space or column, or a vector is not finite.
+        FingerprintError: the threshold was tuned on other vectors.
+        ThresholdError: the threshold was tuned on another space.
+        SelectionError: no rows are left, no two share a label, or there are too few groups.
+        SettingsError: k is below 2.
+    """
+    k = _k(store, settings)
+    rows = evaluation_rows(store, settings)
+    if settings.threshold is None:
+        refuse_unfit(rows, "cross-fit")
+    # Enough others for recall@10, however small k is.
+    wide = find_neighbours(store, settings.space, rows.rows, max(k, DEEPEST_RECALL + 1))
+    neighbours = wide.first(k)
+    tuning = _tuning(neighbours, rows, settings)
+    reached = report(neighbours, rows.labels, tuning, np.random.default_rng(settings.seed))
+    relevant = relevant_neighbours(wide, rows.labels)[:, 1:]
+    return Evaluation(
+        space=settings.space,
+        k=k,
+        protocol="cross-fit" if settings.threshold is None else "given",
+        **_threshold_metrics(tuning, reached),
+        **_ranking_metrics(relevant, num_true(rows.labels) - 1, k),
+        num_rows=len(rows.rows),
+        warnings=rows.warnings + _tuned_here(settings),
+    )
+
+
+def compare(store: Store, spaces: Sequence[str], settings: EvaluateSettings) -> list[Evaluation]:
+    """`evaluate` for several spaces on the same rows: those that no head of any of them has seen.
+
+    `settings.space` is not looked at.
+
+    Raises:
+        SettingsError: no space, or one given twice; besides what `evaluate` raises.
+    """
+    if not spaces or len(set(spaces)) < len(spaces):
+        given = ", ".join(spaces) or "none"
+        raise SettingsError(f"compare takes different spaces, each named once: found {given}")
+    unseen_by = tuple(dict.fromkeys((*spaces, *settings.unseen_by)))
+    return [
+        evaluate(store, replace(settings, space=space, unseen_by=unseen_by)) for space in spaces
+    ]
+
+
+def _k(store: Store, settings: EvaluateSettings) -> int:
+    if settings.threshold is not None:
+        return fit_to_store(store, settings.threshold, settings.space, settings.k).k
+    k = DEFAULT_K if settings.k is None else settings.k
+    refuse_small_k(k)
+    return k
+
+
+def _tuning(neighbours: Neighbours, rows: EvaluationRows, settings: EvaluateSettings) -> Tuned:
+    given = settings.threshold
+    if given is None:
+        return tuned(neighbours, rows, "cross-fit", settings.seed)
+    score = given.score_threshold if isinstance(given, ThresholdResult) else given
+    num_rows = len(rows.rows)
+    return Tuned(score, np.full(num_rows, score), np.ones(num_rows, bool), curve=None)
+
+
+def _threshold_metrics(tuning: Tuned, reached: Report) -> dict[str, Any]:
+    return {
+        "score_threshold": tuning.threshold,
+        "distance_threshold": 1 - tuning.threshold,
+        "row_f1": reached.row_f1,
+        "precision": reached.precision,
+        "recall": reached.recall,
+        "interval": reached.interval,
+    }
+
+
+def _ranking_metrics(
+    relevant: Bool[np.ndarray, "n m"], num_relevant: Int[np.ndarray, " n"], k: int
+) -> dict[str, Any]:
+    nearest = relevant[:, : k - 1]
+    return {
+        "map": average_precision_at_k(nearest, num_relevant, k - 1),
+        "mrr": mean_reciprocal_rank(nearest, num_relevant),
+        **{f"recall_at_{n}": recall_at_k(relevant, num_relevant, n) for n in (1, 5, 10)},
+        "num_queries": int((num_relevant > 0).sum()),
+    }
+
+
+def _tuned_here(settings: EvaluateSettings) -> tuple[str, ...]:
+    """A warning where the threshold was tuned on rows selected in the same way."""
+    given = settings.threshold
+    if not isinstance(given, ThresholdResult):
+        return ()
+    here = (settings.label, settings.where_texts, settings.unseen_by, settings.split_column)
+    there = (given.label, given.where, given.unseen_by, given.split_column)
+    return (TUNED_HERE,) if here == there else ()

@@ -1,0 +1,142 @@
+"""On which rows a threshold is tuned and on which it is reported, and how sure the report is.
+
+Whole groups (rows with one label) fall on one side, so that a threshold is reported on products
+that it was not tuned on. The gallery is all selected rows on both sides and only the means are
+taken by side: in half a gallery there would be half as many rows to be mistaken for a match, and a
+threshold tuned there would be too low for the whole.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int
+
+from embed.errors import SelectionError, SettingsError
+from embed.rows import group_position
+from retrieval.curves import Pairs, ScoreCurve, metrics_at
+from retrieval.ranking import Neighbours
+from retrieval.selection import EvaluationRows
+
+NUM_FOLDS = {"cross-fit": 5, "holdout": 2, "same-rows": 1}
+NUM_DRAWS = 1000
+DRAW_CELLS = 2**22  # group numbers drawn at once
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A threshold, and what each row is to be reported at.
+
+    `threshold` is the one to use; `row_thresholds` are those that each row is reported at, tuned
+    without the row's own group in an honest protocol; `is_reported` says which rows are. `curve`
+    is that of the rows on which `threshold` was tuned, None where it was given.
+    """
+
+    threshold: float
+    row_thresholds: Float64[np.ndarray, " n"]
+    is_reported: Bool[np.ndarray, " n"]
+    curve: ScoreCurve | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Means over the reported rows; `interval` is that of row F1: 95 %, by resampling groups."""
+
+    row_f1: float
+    precision: float
+    recall: float
+    num_rows: int
+    interval: tuple[float, float]
+
+
+def refuse_unfit(rows: EvaluationRows, protocol: str) -> None:
+    """Say what a protocol lacks before anything is computed.
+
+    Raises:
+        SettingsError: there is no such protocol.
+        SelectionError: there are fewer groups than the protocol has folds.
+    """
+    if protocol not in NUM_FOLDS:
+        known = ", ".join(NUM_FOLDS)
+        raise SettingsError(f"there is no protocol '{protocol}': they are {known}")
+    num_groups, num_folds = len(rows.groups), NUM_FOLDS[protocol]
+    if num_groups < num_folds:
+        raise SelectionError(
+            f"{protocol} needs {num_folds} groups or more and the selected rows have {num_groups}: "
+            f"select more rows, or tune with --protocol same-rows, which is optimistic"
+        )
+
+
+def tuned(neighbours: Neighbours, rows: EvaluationRows, protocol: str, seed: int) -> Tuned:
+    """The exactly best threshold under a protocol.
+
+    same-rows: tuned and reported on all rows, which is optimistic. holdout: tuned on half of the
+    groups, reported on the others. cross-fit: each fifth of the groups is reported at the threshold
+    tuned on the other four; the one to use is tuned on all rows.
+
+    Raises:
+        SettingsError: there is no such protocol.
+        SelectionError: there are fewer groups than the protocol has folds.
+    """
+    refuse_unfit(rows, protocol)
+    pairs = Pairs.of(neighbours, rows.labels)
+    folds = _folds(rows, protocol, seed)[rows.labels]
+    if protocol == "holdout":
+        return _same_for_all(pairs.curve(folds == 0), is_reported=folds == 1)
+    whole = _same_for_all(pairs.curve(), is_reported=np.ones(len(folds), bool))
+    if protocol == "same-rows":
+        return whole
+    thresholds = np.array([pairs.best_threshold(folds != fold) for fold in range(folds.max() + 1)])
+    return Tuned(whole.threshold, thresholds[folds], whole.is_reported, whole.curve)
+
+
+def report(
+    neighbours: Neighbours,
+    labels: Int[np.ndarray, " n"],
+    tuning: Tuned,
+    generator: np.random.Generator,
+) -> Report:
+    """What the reported rows reach, each at its own threshold, with an interval."""
+    at = tuning.is_reported
+    values = metrics_at(neighbours, labels, tuning.row_thresholds)[:, at]
+    f1, precision, recall = values.mean(axis=1).tolist()
+    interval = bootstrap_interval(values[0], labels[at], generator)
+    return Report(f1, precision, recall, int(at.sum()), interval)
+
+
+def bootstrap_interval(
+    values: Float64[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    generator: np.random.Generator,
+) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles of the mean over 1,000 draws of as many groups as there are.
+
+    Rows of one group stand or fall together, so groups are drawn and not rows; a large group
+    counts for each of its rows.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
+    inverse = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(inverse)
+    sums = np.bincount(inverse, values)
+    num_together = max(1, DRAW_CELLS // len(sizes))
+    means = []
+    for start in range(0, NUM_DRAWS, num_together):
+        num_draws = min(num_together, NUM_DRAWS - start)
+        drawn = generator.integers(0, len(sizes), (num_draws, len(sizes)))
+        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _folds(rows: EvaluationRows, protocol: str, seed: int) -> Int[np.ndarray, " g"]:
+    """The fold of each group: groups in the order of a hash, cut into parts of equal number."""
+    # A head's split hashes the bare group: with the same hash here, the groups that a head has not
+    # seen would all fall into the last fold.
+    positions = [group_position(f"threshold:{group}", seed) for group in rows.groups.tolist()]
+    ranks = np.argsort(np.argsort(positions))
+    return np.asarray(ranks * NUM_FOLDS[protocol] // len(ranks))
+
+
+def _same_for_all(curve: ScoreCurve, is_reported: Bool[np.ndarray, " n"]) -> Tuned:
+    threshold = curve.threshold(curve.best_cut())
+    return Tuned(threshold, np.full(len(is_reported), threshold), is_reported, curve)

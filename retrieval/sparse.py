@@ -1,0 +1,89 @@
+"""Exact search in a sparse space: only pairs that share a component have a score at all."""
+
+import os
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float32, Float64, Int
+from sparse_dot_topn import sp_matmul_topn
+
+from retrieval.ranking import SLACK, Neighbours, padded, ranked, replace_rows
+
+DOUBTFUL_CELLS = 2**22
+"""Scores held at once while items with ties at the last place are searched again."""
+
+
+class SparseSearch:
+    """Finds the best-scored of the selected rows of a sparse space.
+
+    Rows are L2-normalised; a row without components has no neighbours. Only scores above 0 count:
+    where fewer than k rows have one, the rest is `NO_ROW`. Each score is added up in the order of
+    the components, so it is the same for every block size and both ways round. `norms` are those
+    of the rows as stored: where one is not finite nothing should be searched.
+    """
+
+    def __init__(self, matrix: scipy.sparse.csr_array, rows: Int[np.ndarray, " m"]) -> None:
+        self._selected = _sorted_rows(matrix, rows)
+        self.norms = _norms(self._selected)
+
+    @cached_property
+    def _rows(self) -> scipy.sparse.csr_matrix:
+        factors = np.zeros_like(self.norms)
+        np.divide(1, self.norms, where=self.norms > 0, out=factors)
+        factors = np.repeat(factors, np.diff(self._selected.indptr))
+        normalised = self._selected.copy()
+        normalised.data = (normalised.data * factors).astype(np.float32)
+        return normalised
+
+    @cached_property
+    def _columns(self) -> scipy.sparse.csr_matrix:
+        return self._rows.T.tocsr()  # (d, m): the right side of the product
+
+    def __call__(self, start: int, stop: int, k: int) -> Neighbours:
+        """The k best of all selected rows for rows `start` to `stop`, themselves among them."""
+        num_candidates = min(k + SLACK, self._rows.shape[0])
+        candidates = self._candidates(self._rows[start:stop], num_candidates)
+        best = ranked(candidates.rows, candidates.scores, k)
+        if num_candidates < self._rows.shape[0]:
+            # With a tie at the last place, better rows may have been left out.
+            lowest = candidates.scores.min(axis=1)
+            is_doubtful = (lowest == best.scores[:, -1]) & np.isfinite(lowest)
+            self._search_again(start, best, np.flatnonzero(is_doubtful))
+        return best
+
+    def _candidates(self, queries: scipy.sparse.csr_matrix, num_candidates: int) -> Neighbours:
+        found = sp_matmul_topn(
+            queries, self._columns, num_candidates, threshold=0.0, n_threads=os.cpu_count()
+        )
+        counts = np.diff(found.indptr)
+        pairs = np.repeat(np.arange(len(counts)), counts)
+        num_found = int(counts.sum())
+        rows = found.indices[:num_found].astype(np.int64)
+        scores = np.minimum(found.data[:num_found], np.float32(1))
+        return padded(pairs, rows, scores, len(counts), num_candidates)
+
+    def _search_again(self, start: int, best: Neighbours, doubtful: Int[np.ndarray, " m"]) -> None:
+        num_rows, k = self._rows.shape[0], best.rows.shape[1]
+        num_together = max(1, DOUBTFUL_CELLS // num_rows)
+        for first in range(0, len(doubtful), num_together):
+            at = doubtful[first : first + num_together]
+            candidates = self._candidates(self._rows[start + at], num_rows)
+            replace_rows(best, at, ranked(candidates.rows, candidates.scores, k))
+
+
+def _sorted_rows(
+    matrix: scipy.sparse.csr_array, rows: Int[np.ndarray, " m"]
+) -> scipy.sparse.csr_matrix:
+    """The selected rows with components in ascending order and 32-bit indices, float32."""
+    chosen = matrix[rows]
+    chosen.sum_duplicates()
+    indices, indptr = chosen.indices.astype(np.int32), chosen.indptr.astype(np.int32)
+    data: Float32[np.ndarray, " e"] = chosen.data.astype(np.float32)
+    return scipy.sparse.csr_matrix((data, indices, indptr), shape=chosen.shape)
+
+
+def _norms(matrix: scipy.sparse.csr_matrix) -> Float64[np.ndarray, " m"]:
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    squares = matrix.data.astype(np.float64) ** 2
+    return np.sqrt(np.bincount(rows, squares, minlength=matrix.shape[0]))

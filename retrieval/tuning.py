@@ -1,0 +1,34 @@
+"""Tuning a threshold into a file, with its curve as a picture beside it."""
+
+from pathlib import Path
+
+from embed.errors import SettingsError
+from embed.files import refuse_existing
+from embed.store import Store
+from retrieval.plots import plot_curve
+from retrieval.threshold_files import save
+from retrieval.thresholds import ThresholdResult, TuneSettings, tune_threshold
+
+
+def tune_to_file(
+    store: Store, settings: TuneSettings, path: Path | None, *, force: bool = False
+) -> ThresholdResult:
+    """`tune_threshold`, with the threshold saved to `path`, if any, and its curve beside it.
+
+    Raises:
+        OutputExistsError: one of the two files exists and `force` was not given; nothing is
+            computed then.
+        SettingsError: `path` is itself named .png; and what `tune_threshold` raises.
+    """
+    if path is None:
+        return tune_threshold(store, settings)
+    picture_path = path.with_suffix(".png")
+    if picture_path == path:
+        raise SettingsError(f"-o names the JSON file of the threshold: found {path}")
+    for output in (path, picture_path):
+        refuse_existing(output, force=force)
+    result = tune_threshold(store, settings)
+    save(result, path, force=force)
+    if result.curve is not None:
+        plot_curve(result.curve, result, picture_path)
+    return result

@@ -1,0 +1,230 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Float, UInt8
+from retrieval_stores import binary_info, dense_info, exact_vectors, sparse_info, write_store
+
+from embed.errors import SelectionError, SettingsError, StoreError
+from embed.store import Store
+from retrieval.binary import BinarySearch
+from retrieval.dense import DenseSearch
+from retrieval.neighbours import (
+    NO_ROW,
+    Neighbours,
+    find_neighbours,
+    iterate_neighbours,
+    neighbours_of_vectors,
+)
+from retrieval.ranking import self_first
+from retrieval.sparse import SparseSearch
+
+
+def plain_neighbours(
+    num_rows: int, k: int, score: Callable[[int, int], float], *, only_above: float = -np.inf
+) -> list[list[tuple[int, float]]]:
+    """Two plain loops and a sort."""
+    found = []
+    for one in range(num_rows):
+        scores = [(-score(one, other), other) for other in range(num_rows) if other != one]
+        best = sorted(pair for pair in scores if -pair[0] > only_above)[: k - 1]
+        found.append([(one, 1.0)] + [(other, -negative) for negative, other in best])
+    return found
+
+
+def as_lists(neighbours: Neighbours) -> list[list[tuple[int, float]]]:
+    """The neighbours as pairs, without what fills up the rest."""
+    return [
+        [(int(row), float(score)) for row, score in zip(*pair, strict=True) if row != NO_ROW]
+        for pair in zip(neighbours.rows, neighbours.scores, strict=True)
+    ]
+
+
+def cosine(vectors: Float[np.ndarray, "n d"]) -> Callable[[int, int], float]:
+    def score(one: int, other: int) -> float:
+        norms = np.linalg.norm(vectors[one]) * np.linalg.norm(vectors[other])
+        return float(vectors[one] @ vectors[other] / norms) if norms else 0.0
+
+    return score
+
+
+def test_dense_is_the_plain_loop_with_ties_duplicates_and_zeros() -> None:
+    vectors = exact_vectors(150, seed=0)
+    found = neighbours_of_vectors(vectors, 5, block_rows=64)
+    assert as_lists(found) == plain_neighbours(150, 5, cosine(vectors))
+    assert (vectors == 0).all(axis=1).sum() > 3
+    assert len(np.unique(vectors, axis=0)) < 150
+
+
+def test_dense_is_the_plain_loop_in_every_digit_that_counts() -> None:
+    vectors = np.random.default_rng(0).standard_normal((120, 24)).astype(np.float32)
+    expected = plain_neighbours(120, 9, cosine(vectors.astype(np.float64)))
+    found = neighbours_of_vectors(vectors, 9)
+    assert found.rows.tolist() == [[row for row, _ in line] for line in expected]
+    scores = np.array([[score for _, score in line] for line in expected])
+    np.testing.assert_allclose(found.scores, scores, atol=5e-7)
+    assert found.scores.dtype == np.float32
+
+
+def test_binary_is_the_plain_loop() -> None:
+    codes = np.random.default_rng(0).choice([0, 15, 240, 255], (120, 4)).astype(np.uint8)
+
+    def score(one: int, other: int) -> float:
+        return 1 - 2 * int(np.bitwise_count(codes[one] ^ codes[other]).sum()) / 32
+
+    search = BinarySearch(codes, np.arange(120), 32)
+    found = self_first(search(0, 120, 7), np.arange(120))
+    assert as_lists(found) == plain_neighbours(120, 7, score)
+
+
+def test_binary_score_is_the_cosine_of_plus_and_minus_ones(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (10, 12)).astype(np.uint8)
+    spaces = {"hash": (binary_info(12), np.packbits(bits, axis=1))}  # 4 of 16 bits fill up
+    with Store(write_store(tmp_path / "a.h5", spaces)) as store:
+        found = find_neighbours(store, "hash", np.arange(10), 10)
+    signs = 1 - 2.0 * bits
+    expected = neighbours_of_vectors(signs, 10)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+
+def test_sparse_is_the_plain_loop_and_fills_up_with_no_row() -> None:
+    vectors = exact_vectors(150, seed=1, signed=False)
+    search = SparseSearch(scipy.sparse.csr_array(vectors), np.arange(150))
+    found = self_first(search(0, 150, 60), np.arange(150))
+    assert as_lists(found) == plain_neighbours(150, 60, cosine(vectors), only_above=0)
+    filled = found.rows == NO_ROW
+    assert filled.any()
+    assert (found.scores[filled] == -np.inf).all()
+
+
+def test_sparse_finds_the_lowest_rows_among_more_ties_than_candidates() -> None:
+    vectors = np.ones((100, 1), np.float32)
+    search = SparseSearch(scipy.sparse.csr_array(vectors), np.arange(100))
+    found = self_first(search(90, 91, 4), np.array([90]))
+    assert found.rows.tolist() == [[90, 0, 1, 2]]
+
+
+def test_sparse_leaves_out_scores_that_are_not_above_zero() -> None:
+    vectors = np.array([[1, 1], [1, -1], [-1, -1], [3, 3]], np.float32)
+    search = SparseSearch(scipy.sparse.csr_array(vectors), np.arange(4))
+    found = self_first(search(0, 4, 4), np.arange(4))
+    assert [row for row, _ in as_lists(found)[0]] == [0, 3]
+
+
+def test_an_item_is_first_among_more_duplicates_than_k() -> None:
+    vectors = np.ones((100, 3), np.float32)
+    found = neighbours_of_vectors(vectors, 3)
+    assert found.rows[80].tolist() == [80, 0, 1]
+    assert found.rows[1].tolist() == [1, 0, 2]
+    np.testing.assert_allclose(found.scores, 1, atol=1e-6)
+
+
+def test_scores_are_the_same_both_ways_round() -> None:
+    vectors = np.random.default_rng(0).standard_normal((300, 33)).astype(np.float32)
+    found = neighbours_of_vectors(vectors, 300)
+    table = np.empty((300, 300), np.float32)
+    np.put_along_axis(table, found.rows, found.scores, axis=1)
+    np.testing.assert_array_equal(table, table.T)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    block_rows=st.integers(20, 130),
+    gallery_rows=st.integers(10, 130),
+    k=st.integers(1, 130),
+    seed=st.integers(0, 9),
+)
+def test_block_sizes_never_change_the_result(
+    block_rows: int, gallery_rows: int, k: int, seed: int
+) -> None:
+    vectors = np.random.default_rng(seed).standard_normal((120, 19)).astype(np.float32)
+    vectors[50:90] = vectors[50]
+    k = min(k, 120)
+    expected = neighbours_of_vectors(vectors, k)
+    search = DenseSearch(vectors, np.arange(120), gallery_bytes=4 * 19 * gallery_rows)
+    for start in range(0, 120, block_rows):
+        stop = min(start + block_rows, 120)
+        found = self_first(search(start, stop, k), np.arange(start, stop))
+        np.testing.assert_array_equal(found.rows, expected.rows[start:stop])
+        np.testing.assert_array_equal(found.scores, expected.scores[start:stop])
+
+
+def test_block_sizes_never_change_the_result_of_a_real_matrix_product() -> None:
+    vectors = np.random.default_rng(0).standard_normal((3000, 67)).astype(np.float32)
+    vectors[500:700] = vectors[500]  # far more duplicates than candidates
+    expected = neighbours_of_vectors(vectors, 20)
+    for block_rows in (97, 1024):
+        found = neighbours_of_vectors(vectors, 20, block_rows=block_rows)
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+    assert expected.rows[650, :4].tolist() == [650, 500, 501, 502]
+
+
+def test_rows_count_within_the_selection(tmp_path: Path) -> None:
+    vectors = exact_vectors(40, seed=2)
+    rows = np.array([3, 4, 9, 20, 33, 39])
+    spaces = {
+        "image": (dense_info(16), vectors.astype(np.float16)),
+        "title": (sparse_info(16), np.abs(vectors)),
+        "hash": (binary_info(128), np.abs(vectors).astype(np.uint8)),
+    }
+    with Store(write_store(tmp_path / "a.h5", spaces)) as store:
+        image = find_neighbours(store, "image", rows, 4)
+        title = find_neighbours(store, "title", rows, 4)
+        code = find_neighbours(store, "hash", rows, 4, block_rows=2)
+        blocks = list(iterate_neighbours(store, "image", rows, 4, block_rows=4))
+    expected = neighbours_of_vectors(vectors[rows], 4)
+    np.testing.assert_array_equal(image.rows, expected.rows)
+    np.testing.assert_array_equal(image.scores, expected.scores)
+    for found in (image, title, code):
+        np.testing.assert_array_equal(found.rows[:, 0], np.arange(6))
+        np.testing.assert_array_equal(found.scores[:, 0], 1)
+    assert [start for start, _ in blocks] == [0, 4]
+    np.testing.assert_array_equal(blocks[1][1].rows, expected.rows[4:])
+
+
+def test_k_is_clipped_to_the_rows(tmp_path: Path) -> None:
+    codes: UInt8[np.ndarray, "n bytes"] = np.arange(3, dtype=np.uint8)[:, None]
+    spaces = {"hash": (binary_info(8), codes), "title": (sparse_info(2), np.eye(3, 2))}
+    with Store(write_store(tmp_path / "a.h5", spaces)) as store:
+        for space in spaces:
+            assert find_neighbours(store, space, np.arange(3), 50).rows.shape == (3, 3)
+    assert neighbours_of_vectors(np.ones((1, 2)), 50).rows.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_a_vector_that_is_not_finite_is_named(tmp_path: Path, bad: float, kind: str) -> None:
+    vectors = np.ones((5, 3), np.float32)
+    vectors[3, 1] = bad
+    info = dense_info(3) if kind == "dense" else sparse_info(3)
+    with Store(write_store(tmp_path / "a.h5", {"image": (info, vectors)})) as store:
+        with pytest.raises(StoreError, match="'r3' in space 'image' should be finite"):
+            find_neighbours(store, "image", np.array([0, 2, 3]), 2)
+        assert find_neighbours(store, "image", np.array([0, 2, 4]), 2).rows.shape == (3, 2)
+
+
+def test_mistakes_are_told() -> None:
+    with pytest.raises(StoreError, match="the vector in row 1 should be finite"):
+        neighbours_of_vectors(np.array([[1.0], [np.nan]]), 2)
+    with pytest.raises(SettingsError, match="at least 1: found 0"):
+        neighbours_of_vectors(np.ones((2, 2)), 0)
+    with pytest.raises(SelectionError, match="no vectors"):
+        neighbours_of_vectors(np.ones((0, 2)), 2)
+
+
+def test_matches_compare_in_float64() -> None:
+    low = np.float32(0.5)
+    high = np.nextafter(low, np.float32(1))
+    neighbours = Neighbours(
+        np.array([[0, 1, 2, NO_ROW]]), np.array([[1, high, low, -np.inf]], "f4")
+    )
+    between = (float(low) + float(high)) / 2
+    assert neighbours.matches(between).tolist() == [[True, True, False, False]]
+    assert neighbours.matches(float(low)).tolist() == [[True, True, True, False]]
+    assert neighbours.matches(np.array([2.0])).tolist() == [[True, False, False, False]]
+    assert neighbours.matches(-np.inf).tolist() == [[True, True, True, False]]

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from retrieval_stores import dense_info, write_store
+
+from embed.errors import SelectionError, StoreError
+from embed.rows import Split, Where, dump_splits, group_position
+from embed.store import Store
+from retrieval.selection import Selection, evaluation_rows
+
+LABELS = ["b", "a", "", "b", "a", "c", "b", "a"]
+KINDS = ["photo"] * 6 + ["drawing"] * 2
+SPLITS = ["test", "train", "test", "test", "val", "test", "val", "val"]
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    columns = {
+        "label": np.array(LABELS, object),
+        "kind": np.array(KINDS, object),
+        "split": np.array(SPLITS, object),
+        "no_test": np.array(["val", "train"] * 4, object),
+        "product": np.array([1.0, 1.0, 2.0, np.nan, 2.0, 3.0, 4.0, 5.0]),
+        "number": np.arange(8),
+    }
+    groups = {"label": dump_splits([Split("label", 0.5, 0.0, 0.5)]), "number": "[]"}
+    spaces = {
+        f"by_{column}": (dense_info(2, training=training), np.ones((8, 2), np.float32))
+        for column, training in groups.items()
+    }
+    return write_store(tmp_path / "a.h5", spaces, columns)
+
+
+def test_rows_without_a_label_are_left_out_and_counted(store_path: Path) -> None:
+    with Store(store_path) as store:
+        found = evaluation_rows(store, Selection("by_number", "label"))
+        numbered = evaluation_rows(store, Selection("by_number", "product"))
+    assert found.rows.tolist() == [0, 1, 3, 4, 5, 6, 7]
+    assert found.labels.tolist() == [1, 0, 1, 0, 2, 1, 0]
+    assert found.groups.tolist() == ["a", "b", "c"]
+    assert found.warnings == ("1 rows are left out: they have no 'label'",)
+    assert numbered.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_restrictions_are_not_worth_a_warning(store_path: Path) -> None:
+    with Store(store_path) as store:
+        selection = Selection("by_number", "label", where=(Where("kind", "drawing"),))
+        with pytest.raises(SelectionError, match="no two of the 2 selected rows share a 'label'"):
+            evaluation_rows(store, selection)
+        selection = Selection("by_number", "label", where=(Where("kind", "photo"),))
+        found = evaluation_rows(store, selection)
+    assert found.rows.tolist() == [0, 1, 3, 4, 5]
+    assert selection.where_texts == ("kind=photo",)
+
+
+def test_rows_that_a_head_has_seen_are_left_out(store_path: Path) -> None:
+    unseen = [row for row, label in enumerate(LABELS) if label and group_position(label, 0) >= 0.5]
+    assert 0 < len(unseen) < 7
+    with Store(store_path) as store:
+        own = evaluation_rows(store, Selection("by_label", "label"))
+        other = evaluation_rows(store, Selection("by_number", "label", unseen_by=("by_label",)))
+    assert own.rows.tolist() == other.rows.tolist() == unseen
+    assert f"{7 - len(unseen)} rows are left out: the head of space 'by_label'" in own.warnings[1]
+
+
+def test_the_catalogues_own_split_gives_test_rows_else_val(store_path: Path) -> None:
+    with Store(store_path) as store:
+        test = evaluation_rows(store, Selection("by_number", "label", split_column="split"))
+        val = evaluation_rows(store, Selection("by_number", "label", split_column="no_test"))
+    assert test.rows.tolist() == [0, 3, 5]
+    assert test.warnings[1] == "4 rows are left out: their 'split' is not 'test'"
+    assert val.rows.tolist() == [0, 4, 6]
+    assert "their 'no_test' is not 'val' (it holds no 'test')" in val.warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("selection", "error", "message"),
+    [
+        (Selection("nope", "label"), StoreError, "no space 'nope': it has by_label, by_number"),
+        (Selection("by_number", "nope"), StoreError, "no column 'nope'"),
+        (
+            Selection("by_number", "number"),
+            SelectionError,
+            "no two of the 8 selected rows share a 'number'.*give a --label whose values repeat",
+        ),
+        (
+            Selection("by_number", "label", where=(Where("label", ""),)),
+            SelectionError,
+            "no row of .* is left to evaluate on; 1 rows are left out: they have no 'label'",
+        ),
+        (
+            Selection("by_number", "label", split_column="kind"),
+            SelectionError,
+            "column 'kind' of .* should hold train, val and test",
+        ),
+    ],
+)
+def test_mistakes_are_told(
+    store_path: Path, selection: Selection, error: type[Exception], message: str
+) -> None:
+    with Store(store_path) as store, pytest.raises(error, match=message):
+        evaluation_rows(store, selection)

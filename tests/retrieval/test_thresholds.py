@@ -1,0 +1,171 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from retrieval_stores import clustered, dense_info, write_store
+
+from embed.errors import (
+    FingerprintError,
+    OutputExistsError,
+    SelectionError,
+    SettingsError,
+    StoreError,
+    ThresholdError,
+)
+from embed.store import Store
+from retrieval.curves import score_curve
+from retrieval.neighbours import neighbours_of_vectors
+from retrieval.threshold_files import Cut, fit_to_store, load, parse_threshold, save
+from retrieval.thresholds import ThresholdResult, TuneSettings, tune_threshold
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    vectors, labels = clustered(12, 5, spread=0.6)
+    spaces = {"image": (dense_info(16), vectors), "other": (dense_info(16, "other-1"), -vectors)}
+    columns = {"label": labels, "alone": np.arange(60), "pair": np.arange(60) // 30}
+    return write_store(tmp_path / "store.h5", spaces, columns)
+
+
+@pytest.fixture
+def result(store_path: Path) -> ThresholdResult:
+    with Store(store_path) as store:
+        return tune_threshold(store, TuneSettings("image", "label", k=8))
+
+
+def test_same_rows_is_the_top_of_the_curve_and_says_that_it_is_optimistic(store_path: Path) -> None:
+    vectors, labels = clustered(12, 5, spread=0.6)
+    curve = score_curve(neighbours_of_vectors(vectors, 4), labels)
+    best = curve.best_cut()
+    with Store(store_path) as store:
+        settings = TuneSettings("image", "label", k=4, protocol="same-rows")
+        result = tune_threshold(store, settings)
+    assert result.row_f1 == pytest.approx(curve.f1[best])
+    assert result.precision == pytest.approx(curve.precision[best])
+    assert result.recall == pytest.approx(curve.recall[best])
+    assert result.score_threshold == curve.threshold(best)
+    assert result.distance_threshold == 1 - result.score_threshold
+    assert result.recall_within_k == pytest.approx(curve.recall[-1])
+    assert result.recall_within_k <= 4 / 5
+    assert result.interval is None
+    assert result.warnings == (
+        "same-rows: tuned and reported on the same rows, so row F1 is optimistic",
+    )
+
+
+def test_cross_fit_is_the_default_and_gives_an_interval(result: ThresholdResult) -> None:
+    assert (result.protocol, result.num_rows, result.num_reported) == ("cross-fit", 60, 60)
+    assert (result.num_groups, result.fingerprint, result.k) == (12, "dense-1", 8)
+    assert result.interval is not None
+    assert result.interval[0] <= result.row_f1 <= result.interval[1]
+    assert result.warnings == ()
+
+
+def test_a_space_that_tells_nothing_apart_is_said_to(tmp_path: Path) -> None:
+    vectors = np.ones((30, 2), np.float32)
+    spaces = {"flat": (dense_info(2), vectors)}
+    path = write_store(tmp_path / "flat.h5", spaces, {"label": np.arange(30) // 2})
+    with Store(path) as store:
+        result = tune_threshold(store, TuneSettings("flat", "label", k=20))
+    assert result.score_threshold > 1
+    assert result.row_f1 == pytest.approx(2 / 3)
+    assert "the best threshold leaves every item alone" in result.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (TuneSettings("nope", "label"), StoreError, "no space 'nope'"),
+        (TuneSettings("image", "alone"), SelectionError, "no two of the 60 selected rows share"),
+        (TuneSettings("image", "pair"), SelectionError, "cross-fit needs 5 groups or more"),
+        (TuneSettings("image", "label", k=1), SettingsError, "at least 2: found 1"),
+    ],
+)
+def test_mistakes_are_told(
+    store_path: Path, settings: TuneSettings, error: type[Exception], message: str
+) -> None:
+    with Store(store_path) as store, pytest.raises(error, match=message):
+        tune_threshold(store, settings)
+
+
+def test_a_file_gives_back_all_but_the_curve(tmp_path: Path, result: ThresholdResult) -> None:
+    path = tmp_path / "threshold.json"
+    save(result, path)
+    assert load(path) == replace(result, curve=None)
+    with pytest.raises(OutputExistsError):
+        save(result, path)
+    optimistic = replace(result, protocol="same-rows", interval=None)
+    save(optimistic, path, force=True)
+    assert "interval" not in json.loads(path.read_text())
+    assert load(path) == replace(optimistic, curve=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "embedding-store"}, "should have format retrieval-threshold version 1: found"),
+        ({"format_version": 2}, "found retrieval-threshold version 2"),
+        (
+            {"score_threshold": "high"},
+            "score_threshold should be a finite number such as 0.73: found 'high'",
+        ),
+        ({"score_threshold": float("nan")}, "finite number such as 0.73: found nan"),
+        ({"space": None}, "space should be a str: found None"),
+        ({"k": 5.5}, "k should be a int: found 5.5"),
+        ({"colour": "red"}, "does not hold what a threshold needs: .*colour"),
+    ],
+)
+def test_a_file_that_is_no_threshold_is_refused(
+    tmp_path: Path, result: ThresholdResult, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "threshold.json"
+    path.write_text(json.dumps(result.to_json() | change))
+    with pytest.raises(ThresholdError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "in JSON"), ("[1]", "one JSON object: found a list"), ("{}", "None")],
+)
+def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "threshold.json"
+    path.write_text(text)
+    with pytest.raises(ThresholdError, match=message):
+        load(path)
+    with pytest.raises(ThresholdError, match="no threshold at"):
+        load(tmp_path / "nowhere.json")
+
+
+def test_a_threshold_is_a_file_or_a_score(tmp_path: Path, result: ThresholdResult) -> None:
+    path = tmp_path / "0.5"
+    save(result, path)
+    assert parse_threshold(str(path)) == replace(result, curve=None)
+    assert parse_threshold("0.5") == 0.5
+    assert parse_threshold("1.000001") == 1.000001
+    for text, message in (("73", "between −1 and 1"), ("nan", "between"), ("x.json", "no file")):
+        with pytest.raises(ThresholdError, match=message):
+            parse_threshold(text)
+
+
+def test_a_threshold_fits_the_space_that_it_was_tuned_on(
+    store_path: Path, result: ThresholdResult
+) -> None:
+    with Store(store_path) as store:
+        assert fit_to_store(store, result, None, None) == Cut("image", result.score_threshold, 8)
+        assert fit_to_store(store, result, "image", 5).k == 5
+        assert fit_to_store(store, 0.5, "other", None) == Cut("other", 0.5, 50)
+        with pytest.raises(ThresholdError, match="tuned on space 'image', not on 'other'"):
+            fit_to_store(store, result, "other", None)
+        with pytest.raises(SettingsError, match="say with --space of which space"):
+            fit_to_store(store, 0.5, None, None)
+        with pytest.raises(StoreError, match="no space 'nope'"):
+            fit_to_store(store, 0.5, "nope", None)
+        with pytest.raises(SettingsError, match="at least 2"):
+            fit_to_store(store, result, None, 1)
+        old = replace(result, fingerprint="dense-0")
+        with pytest.raises(FingerprintError, match=r"fingerprint dense-0, .* has dense-1"):
+            fit_to_store(store, old, None, None)
