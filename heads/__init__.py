@@ -1,0 +1,1 @@
+"""Small heads that are trained on frozen embeddings."""

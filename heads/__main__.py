@@ -1,0 +1,3 @@
+from heads.cli import main
+
+main(prog_name="python -m heads")
