@@ -15,6 +15,28 @@ setup: .venv/ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
 	touch $@
 
+# The three stages on a drawn catalogue. HEAD is trained on pictures and titles together; its
+# table is over products that it never saw.
+demo: setup
+	$(BIN)/python -m embed demo-catalog $(DEMO)/catalogue --force
+	$(BIN)/python -m embed run $(DEMO)/catalogue/manifest.csv -o $(DEMO)/store.h5 \
+		--image-encoder hog=classic:color-hog --image-encoder classic:phash --text-encoder tfidf
+	$(BIN)/python -m heads train $(DEMO)/store.h5 -o $(DEMO)/head.safetensors \
+		--space hog --space tfidf --target label --split 60/20/20 --force
+	$(BIN)/python -m heads apply $(DEMO)/store.h5 $(DEMO)/head.safetensors --force
+	$(BIN)/python -m retrieval tune-threshold $(DEMO)/store.h5 --space head --label label \
+		-o $(DEMO)/threshold.json --force
+	$(BIN)/python -m retrieval match $(DEMO)/store.h5 --threshold $(DEMO)/threshold.json \
+		-o $(DEMO)/matches.csv --force
+	$(BIN)/python -m retrieval compare $(DEMO)/store.h5 --label label \
+		--space hog --space phash --space tfidf --space head
+	@echo "In $(DEMO)/:"
+	@echo "  catalogue/            manifest.csv, images/ and contact-sheet.png: what was drawn"
+	@echo "  store.h5              items and their four spaces"
+	@echo "  head.safetensors      the head; its training in head.png and head.jsonl"
+	@echo "  threshold.json        the tuned threshold; its curve in threshold.png"
+	@echo "  matches.csv           the matches of each item, best first"
+
 test: setup
 	$(BIN)/python -m pytest
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from embed.devices import choose_device
 from embed.encoders.registry import Encoders, load_encoders
 from embed.encoders.specs import DEFAULT_IMAGE_SPECS, parse_specs
 from embed.errors import SettingsError, TooManyFailuresError
@@ -137,13 +138,8 @@ def _flow(settings: RunSettings, encoders: Encoders) -> Flow:
 def _default_batch_size(settings: RunSettings, encoders: Encoders) -> int:
     if not encoders.image:
         return TITLES_PER_BATCH
-    if settings.device.startswith("cuda"):
-        return IMAGES_PER_GPU_BATCH
-    if settings.device == "auto":
-        import torch
-
-        return IMAGES_PER_GPU_BATCH if torch.cuda.is_available() else IMAGES_PER_BATCH
-    return IMAGES_PER_BATCH
+    is_gpu = choose_device(settings.device).type == "cuda"
+    return IMAGES_PER_GPU_BATCH if is_gpu else IMAGES_PER_BATCH
 
 
 def _ledger(

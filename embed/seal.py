@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt8
@@ -157,7 +158,7 @@ def _layout(info: SpaceInfo, num_rows: int) -> tuple[tuple[int, int], type]:
 
 
 def _write_runs(
-    dataset: Shaped[np.ndarray, "n d"],
+    dataset: Any,  # of HDF5, (n, d)
     rows: Int[np.ndarray, " m"],
     vectors: Shaped[np.ndarray, "p d"],
     places: Int[np.ndarray, " m"],

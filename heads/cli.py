@@ -44,11 +44,17 @@ def main() -> None:
 @click.option("--dim", type=int, default=256, help="Size of the new space.")
 @click.option("--dropout", type=float, default=0.2, help="Share of features left out in training.")
 @click.option("--loss", type=click.Choice(["arcface", "softmax"]), default="arcface", help="Loss.")
-@click.option("--scale", type=float, default=30.0, help="Factor of the cosines in the softmax.")
+@click.option("--scale", type=float, default=16.0, help="Factor of the cosines in the softmax.")
 @click.option("--margin-radians", type=float, default=0.5, help="ArcFace's angular margin.")
-@click.option("--epochs", type=int, default=40, help="Passes over the training rows.")
+@click.option(
+    "--start",
+    type=click.Choice(["discriminants", "random"]),
+    default="discriminants",
+    help="Where training starts: linear discriminants of the training rows, or random weights.",
+)
+@click.option("--epochs", type=int, default=20, help="Passes over the training rows.")
 @click.option("--batch-size", type=int, default=256, help="Rows a step.")
-@click.option("--learning-rate", type=float, default=2e-3, help="AdamW's, at its highest.")
+@click.option("--learning-rate", type=float, default=5e-4, help="AdamW's, at its highest.")
 @click.option("--weight-decay", type=float, default=1e-2, help="AdamW's.")
 @click.option("--warmup-epochs", type=float, default=2.0, help="Epochs of rising learning rate.")
 @click.option("--seed", type=int, default=0, help="Seed of weights, dropout and order.")
@@ -77,7 +83,10 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     )
     where = tuple(Where.parse(text) for text in options["where"])
     head = ProjectionSettings(
-        **{key: options[key] for key in ("dim", "dropout", "loss", "scale", "margin_radians")}
+        **{
+            key: options[key]
+            for key in ("dim", "dropout", "loss", "scale", "margin_radians", "start")
+        }
     )
     keys = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup_epochs", "seed")
     training = TrainingSettings(**{key: options[key] for key in keys}, device=options["device"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from embed.files import replacing
 from heads.training import Epoch, TrainedHead
@@ -22,6 +23,7 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
     _mark_best(f1_axes, trained)
     loss_axes.set_ylim(bottom=0)
     loss_axes.set_xlabel("epoch")
+    loss_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     info = trained.info
     loss_axes.set_title(
         f"{info.kind} head on {' + '.join(space.name for space in info.spaces)}: "
@@ -49,8 +51,9 @@ def _mark_best(axes: Axes, trained: TrainedHead) -> None:
     axes.annotate(
         f"kept: epoch {best.epoch}, row F1 {best.row_f1:.3f}",
         (best.epoch, best.row_f1),
-        xytext=(-8 if is_late else 8, -16),
+        xytext=(-30 if is_late else 30, -60),  # below the curve, which is flat around its top
         textcoords="offset points",
         ha="right" if is_late else "left",
+        arrowprops={"arrowstyle": "-", "color": F1_COLOR, "linewidth": 0.8},
         color=F1_COLOR,
     )

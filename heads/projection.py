@@ -12,21 +12,25 @@ from torch import Tensor, nn
 from embed.errors import SettingsError
 
 Loss = Literal["arcface", "softmax"]
+Start = Literal["discriminants", "random"]
 LOSSES: tuple[Loss, ...] = ("arcface", "softmax")
+STARTS: tuple[Start, ...] = ("discriminants", "random")
 
 
 @dataclass(frozen=True)
 class ProjectionSettings:
     """A projection head and its loss.
 
-    `scale` multiplies cosines before the softmax; `margin_radians` is ArcFace's additive angle.
+    `scale` multiplies cosines before the softmax; `margin_radians` is ArcFace's additive angle;
+    `start` is where training starts from: linear discriminants of the training rows, or at random.
     """
 
     dim: int = 256
     dropout: float = 0.2
     loss: Loss = "arcface"
-    scale: float = 30.0
+    scale: float = 16.0
     margin_radians: float = 0.5
+    start: Start = "discriminants"
 
     def __post_init__(self) -> None:
         if self.dim < 1 or not 0 <= self.dropout < 1 or self.scale <= 0:
@@ -41,6 +45,8 @@ class ProjectionSettings:
             )
         if self.loss not in LOSSES:
             raise SettingsError(f"--loss is {' or '.join(LOSSES)}: found '{self.loss}'")
+        if self.start not in STARTS:
+            raise SettingsError(f"--start is {' or '.join(STARTS)}: found '{self.start}'")
 
 
 class Projection(nn.Module):
@@ -80,6 +86,11 @@ class MetricLoss(nn.Module):
         """The mean loss of the batch."""
         loss: Tensor = self.loss(vectors, labels)
         return loss
+
+    @torch.no_grad()
+    def set_centres(self, centres: Float[Tensor, "c e"]) -> None:
+        """Put the classes' centres where these vectors are."""
+        self.loss.W.copy_(centres.T)
 
 
 @torch.no_grad()

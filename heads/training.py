@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from embed.devices import choose_device
 from embed.errors import SelectionError, SettingsError
 from embed.rows import Split, Where, codes, has_value, select_rows
 from embed.store import Store
 from heads.features import SpaceReference, load_features, refer_to
 from heads.head import HeadInfo
 from heads.projection import MetricLoss, Projection, ProjectionSettings, project
+from heads.start import start_at_discriminants
 from retrieval.curves import score_curve
 from retrieval.neighbours import neighbours_of_vectors
 
@@ -27,9 +29,9 @@ VALIDATION_NEIGHBOURS = 50
 class TrainingSettings:
     """How a head is trained: AdamW, with a cosine schedule after a linear warm-up."""
 
-    epochs: int = 40
+    epochs: int = 20
     batch_size: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 1e-2
     warmup_epochs: float = 2.0
     seed: int = 0
@@ -103,7 +105,7 @@ def train_projection(
     head, training = head or ProjectionSettings(), training or TrainingSettings()
     started = time.monotonic()
     references = refer_to(store, task.spaces)
-    device = _device(training.device)
+    device = choose_device(training.device)
     data = _load(store, task, references, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
@@ -158,6 +160,8 @@ def _fit(
 ) -> tuple[Projection, list[Epoch]]:
     network = Projection(data.features.shape[1], settings).to(device)
     loss = MetricLoss(len(data.classes), settings).to(device)
+    if settings.start == "discriminants":
+        start_at_discriminants(network, loss, data.features, data.labels)
     parameters = [*network.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, lr=training.learning_rate, weight_decay=training.weight_decay
@@ -226,11 +230,3 @@ def _cosine_with_warmup(training: TrainingSettings, steps_per_epoch: int) -> Any
         return 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / max(1, num_steps - num_warmup)))
 
     return share
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"--device {name}: torch sees no GPU here; try --device cpu")
-    return torch.device(name)

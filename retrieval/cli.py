@@ -1,5 +1,6 @@
 """The command lines of `python -m retrieval`: each is one call of a library function."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,37 @@ from embed.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retrieval.evaluation import Evaluation
+    from retrieval.thresholds import ThresholdResult
+
+AT_THRESHOLD = {
+    "space": "space",
+    "row F1": "row_f1",
+    "95 % interval": "interval",
+    "precision": "precision",
+    "recall": "recall",
+    "score ≥": "score_threshold",
+    "distance ≤": "distance_threshold",
+}
+RANKING = {
+    "space": "space",
+    "mAP": "map",
+    "MRR": "mrr",
+    "recall@1": "recall_at_1",
+    "recall@5": "recall_at_5",
+    "recall@10": "recall_at_10",
+}
+COMPARISON = {
+    "space": "space",
+    "row F1": "row_f1",
+    "95 % interval": "interval",
+    "mAP": "map",
+    "recall@1": "recall_at_1",
+    "score ≥": "score_threshold",
+    "distance ≤": "distance_threshold",
+}
 
 space_option = click.option("--space", required=True, metavar="NAME", help="The space to search.")
 label_option = click.option(
@@ -80,7 +111,10 @@ def tune_threshold(store: Path, output: Path | None, as_json: bool, **options: A
     settings = TuneSettings(**_selected(options))
     with Store(store) as opened:
         result = tune_to_file(opened, settings, output, force=force)
-    _print(f"Threshold for space '{result.space}'", result.to_json(), as_json)
+    if not _print(result.to_json(), as_json):
+        _print_evaluations([result], AT_THRESHOLD)
+        if output is not None:
+            click.echo(f"threshold: {output}, curve: {output.with_suffix('.png')}")
 
 
 @main.command()
@@ -110,7 +144,9 @@ def evaluate(store: Path, as_json: bool, **options: Any) -> None:
     settings = EvaluateSettings(**_with_threshold(_selected(options)))
     with Store(store) as opened:
         result = evaluate_space(opened, settings)
-    _print(f"Space '{result.space}'", result.to_json(), as_json)
+    if not _print(result.to_json(), as_json):
+        _print_evaluations([result], AT_THRESHOLD)
+        _print_evaluations([result], RANKING)
 
 
 @main.command()
@@ -140,7 +176,7 @@ def compare(store: Path, spaces: tuple[str, ...], as_json: bool, **options: Any)
     if as_json:
         print_json({"spaces": {result.space: result.to_json() for result in results}})
     else:
-        _print_comparison(results)
+        _print_evaluations(results, COMPARISON)
 
 
 @main.command()
@@ -166,7 +202,12 @@ def match(store: Path, as_json: bool, **options: Any) -> None:
     settings = MatchSettings(**_with_threshold(_selected(options)))
     with Store(store) as opened:
         result = write_matches(opened, settings)
-    _print(f"Matches in space '{result.space}'", result.to_json(), as_json)
+    if not _print(result.to_json(), as_json):
+        click.echo(
+            f"{result.num_rows:,} items with {result.num_matches:,} matches besides themselves, "
+            f"{result.num_alone:,} alone: {result.path} "
+            f"(space '{result.space}', score ≥ {result.score_threshold:.4f})"
+        )
 
 
 def _selected(options: dict[str, Any]) -> dict[str, Any]:
@@ -184,44 +225,31 @@ def _with_threshold(options: dict[str, Any]) -> dict[str, Any]:
     return options | {"threshold": None if given is None else parse_threshold(given)}
 
 
-def _print(title: str, values: dict[str, Any], as_json: bool) -> None:
+def _print(values: dict[str, Any], as_json: bool) -> bool:
+    """Warnings, and the JSON where it is asked for; False where a table should follow."""
     for message in values.get("warnings", ()):
         warn(message)
     if as_json:
         print_json(values)
-        return
-    hidden = ("warnings", "format", "format_version", "fingerprint", "space")
-    rows = [
-        (name.replace("_", " "), _text(value))
-        for name, value in values.items()
-        if name not in hidden and value not in (None, ())
-    ]
-    print_table(title, ("", "value"), rows)
+    return as_json
 
 
-def _print_comparison(results: "list[Evaluation]") -> None:
-    header = ("space", "row F1", "95 % interval", "mAP", "recall@1", "score ≥", "distance ≤")
-    rows = [
-        (
-            result.space,
-            _text(result.row_f1),
-            _text(result.interval),
-            _text(result.map),
-            _text(result.recall_at_1),
-            _text(result.score_threshold),
-            _text(result.distance_threshold),
-        )
-        for result in results
-    ]
-    title = f"{results[0].num_rows:,} rows, k = {results[0].k}, thresholds by cross-fit"
-    print_table(title, header, rows)
+def _print_evaluations(
+    results: "Sequence[ThresholdResult | Evaluation]", columns: Mapping[str, str]
+) -> None:
+    """One line for each space, with the columns that are known."""
+    shown = {
+        header: name for header, name in columns.items() if getattr(results[0], name) is not None
+    }
+    rows = [[_text(getattr(result, name)) for name in shown.values()] for result in results]
+    first = results[0]
+    title = f"{first.num_rows:,} rows, k = {first.k}, threshold: {first.protocol}"
+    print_table(title, list(shown), rows)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple):
         return " – ".join(map(_text, value))
     return str(value)

@@ -58,6 +58,7 @@ class MatchSummary:
         num_matches: ids in the lines besides each item's own: a pair that found each other
             counts twice.
         num_alone: items that match nothing but themselves.
+        warnings: what else to know before trusting it.
     """
 
     path: str
@@ -68,6 +69,7 @@ class MatchSummary:
     num_rows: int
     num_matches: int
     num_alone: int
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Every field."""
@@ -111,6 +113,17 @@ def match(store: Store, settings: MatchSettings) -> MatchSummary:
         num_rows=len(rows),
         num_matches=num_matches,
         num_alone=num_alone,
+        warnings=_warnings(settings.threshold, len(rows)),
+    )
+
+
+def _warnings(threshold: float | ThresholdResult, num_rows: int) -> tuple[str, ...]:
+    """Among more items more come near by chance, so that a threshold tuned among few is too low."""
+    if not isinstance(threshold, ThresholdResult) or num_rows <= 2 * threshold.num_rows:
+        return ()
+    return (
+        f"the threshold was tuned among {threshold.num_rows:,} items and {num_rows:,} are matched: "
+        f"precision will be lower than it says",
     )
 
 

@@ -13,6 +13,7 @@ import safetensors
 import torch
 from jaxtyping import Float, UInt8
 
+from embed.devices import choose_device
 from embed.encoders.base import ImageEncoder, TextEncoder, unit_length
 from embed.encoders.specs import EncoderSpec
 from embed.errors import EncoderError, SettingsError
@@ -47,14 +48,7 @@ class Runtime:
         Raises:
             SettingsError: a device that this machine lacks, or an unknown precision.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            found = torch.device(device)
-        except RuntimeError as error:
-            raise SettingsError(f"--device {device} is not known: try auto, cpu, cuda") from error
-        if found.type == "cuda" and not torch.cuda.is_available():
-            raise SettingsError(f"--device {device}: torch sees no GPU here; try --device cpu")
+        found = choose_device(device)
         if precision == "auto":
             precision = "bf16" if found.type == "cuda" else "fp32"
         if precision not in DTYPES:

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Int
-from retrieval_stores import exact_vectors
 
 from retrieval.curves import ScoreCurve, metrics_at, score_curve
 from retrieval.neighbours import NO_ROW, Neighbours, neighbours_of_vectors
+from tests.retrieval.retrieval_stores import exact_vectors
 
 
 def plain_means(

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retrieval_stores import clustered, dense_info, write_store
 
 from embed.errors import FingerprintError, SettingsError, ThresholdError
 from embed.rows import Split, dump_splits
 from embed.store import Store
 from retrieval.evaluation import TUNED_HERE, EvaluateSettings, compare, evaluate
 from retrieval.thresholds import TuneSettings, tune_threshold
+from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from retrieval_stores import clustered, dense_info, sparse_info, write_store
 
 from embed.errors import FingerprintError, OutputExistsError, SettingsError
 from embed.rows import Where
@@ -12,6 +11,7 @@ from retrieval.curves import metrics_at
 from retrieval.matching import MatchSettings, match
 from retrieval.neighbours import find_neighbours, iterate_neighbours
 from retrieval.thresholds import TuneSettings, tune_threshold
+from tests.retrieval.retrieval_stores import clustered, dense_info, sparse_info, write_store
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float, UInt8
-from retrieval_stores import binary_info, dense_info, exact_vectors, sparse_info, write_store
 
 from embed.errors import SelectionError, SettingsError, StoreError
 from embed.store import Store
@@ -22,6 +21,13 @@ from retrieval.neighbours import (
 )
 from retrieval.ranking import self_first
 from retrieval.sparse import SparseSearch
+from tests.retrieval.retrieval_stores import (
+    binary_info,
+    dense_info,
+    exact_vectors,
+    sparse_info,
+    write_store,
+)
 
 
 def plain_neighbours(

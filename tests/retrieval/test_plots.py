@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import image
-from retrieval_stores import clustered, dense_info, write_store
 
 from embed.store import Store
 from retrieval.plots import plot_curve
 from retrieval.thresholds import TuneSettings, tune_threshold
+from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
 def test_the_picture_is_a_png_with_three_lines(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from jaxtyping import Int
-from retrieval_stores import clustered
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
@@ -9,6 +8,7 @@ from retrieval.curves import metrics_at, score_curve
 from retrieval.neighbours import Neighbours, neighbours_of_vectors
 from retrieval.protocols import bootstrap_interval, report, tuned
 from retrieval.selection import EvaluationRows
+from tests.retrieval.retrieval_stores import clustered
 
 
 def rows_of(labels: Int[np.ndarray, " n"]) -> EvaluationRows:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from retrieval_stores import clustered, dense_info, write_store
 
 from retrieval.cli import main
+from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retrieval_stores import dense_info, write_store
 
 from embed.errors import SelectionError, StoreError
 from embed.rows import Split, Where, dump_splits, group_position
 from embed.store import Store
 from retrieval.selection import Selection, evaluation_rows
+from tests.retrieval.retrieval_stores import dense_info, write_store
 
 LABELS = ["b", "a", "", "b", "a", "c", "b", "a"]
 KINDS = ["photo"] * 6 + ["drawing"] * 2

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from retrieval_stores import clustered, dense_info, write_store
 
 from embed.errors import (
     FingerprintError,
@@ -20,6 +19,7 @@ from retrieval.curves import score_curve
 from retrieval.neighbours import neighbours_of_vectors
 from retrieval.threshold_files import Cut, fit_to_store, load, parse_threshold, save
 from retrieval.thresholds import ThresholdResult, TuneSettings, tune_threshold
+from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""Which device torch works on."""
+
+from typing import TYPE_CHECKING
+
+from embed.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str) -> "torch.device":
+    """The device of a name; `auto` is a GPU where there is one, otherwise the CPU.
+
+    Raises:
+        SettingsError: torch knows no such device, or it is a GPU that this machine lacks.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"--device is auto, cpu, cuda or cuda:N: found '{name}'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"--device {name}: torch sees no GPU here; try --device cpu")
+    return device

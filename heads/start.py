@@ -1,0 +1,66 @@
+"""Where a projection starts: at random, or at linear discriminants of the training rows."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from heads.projection import MetricLoss, Projection, project
+
+SHRINKAGE = 0.03
+MAX_FEATURES = 4096
+
+
+@torch.no_grad()
+def start_at_discriminants(
+    network: Projection,
+    loss: MetricLoss,
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+) -> None:
+    """Set the map to regularised linear discriminants, and each class centre to its class's mean.
+
+    Directions in which rows of one class differ are shrunk (Fisher, 1936), and of what is left
+    those of most variance are kept: a start that serves classes which training never saw better
+    than a random one, and that the loss keeps near, since its centres stand where the classes are.
+    The within-class covariance is regularised by `SHRINKAGE` times its largest eigenvalue. Rows of
+    the map have length 1 in the mean.
+
+    Nothing is changed where there are more than `MAX_FEATURES` features, whose covariance would
+    take long to decompose, or no more rows than classes, which tells nothing of what is within.
+    """
+    num_classes = int(labels.max()) + 1
+    if features.shape[1] > MAX_FEATURES or len(features) <= num_classes:
+        return
+    mean = features.mean(dim=0)
+    whitening = _inverse_root(_within_class_covariance(features, labels, num_classes))
+    whitened = (features - mean) @ whitening  # (n, d)
+    size = min(network.linear.out_features, *whitened.shape)
+    _, _, directions = torch.svd_lowrank(whitened, q=size, niter=4)
+    weight = torch.zeros_like(network.linear.weight)
+    weight[:size] = directions.T @ whitening
+    weight /= weight[:size].norm(dim=1).mean()
+    network.linear.weight.copy_(weight)
+    network.linear.bias.copy_(-weight @ mean)
+    loss.set_centres(_class_means(project(network, features), labels, num_classes))
+
+
+def _class_means(
+    vectors: Float[Tensor, "n d"], labels: Int[Tensor, " n"], num_classes: int
+) -> Float[Tensor, "c d"]:
+    sums = vectors.new_zeros(num_classes, vectors.shape[1]).index_add_(0, labels, vectors)
+    return sums / torch.bincount(labels, minlength=num_classes)[:, None]
+
+
+def _within_class_covariance(
+    features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], num_classes: int
+) -> Float[Tensor, "d d"]:
+    centred = features - _class_means(features, labels, num_classes)[labels]
+    return centred.T @ centred / len(features)
+
+
+def _inverse_root(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """(covariance + shrinkage)^(−1/2)."""
+    values, vectors = torch.linalg.eigh(covariance)
+    scales = (values.clamp(min=0) + SHRINKAGE * values[-1]).rsqrt()
+    root: Tensor = (vectors * scales) @ vectors.T
+    return root

@@ -1,0 +1,367 @@
+"""The whole of `embed run` on small real catalogues: what it stores, and how it survives."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embed.errors import StoreError, TooManyFailuresError
+from embed.files import replacing
+from embed.images import decode_image
+from embed.parts import PartsFolder
+from embed.run import RunSettings, RunSummary, run
+from embed.store import Failure, Store
+from tests.conftest import Invoke, json_of, write_catalogue
+
+HOG, PHASH = "hog=classic:color-hog", "classic:phash"
+
+
+def embed(source: Path, output: Path, **settings: object) -> RunSummary:
+    defaults: dict[str, object] = {"image_encoders": (HOG, PHASH), "text_encoders": ("tfidf",)}
+    return run(RunSettings(source, output, **(defaults | settings)))  # type: ignore[arg-type]
+
+
+def contents(path: Path) -> dict[str, object]:
+    """Everything in a store but when and by which command it was made."""
+    with Store(path) as store:
+        arrays = {"ids": store.ids, "hash": store.content_hash}
+        arrays |= {name: store.column(name) for name in store.columns}
+        for name, info in store.spaces.items():
+            sparse = info.kind == "sparse"
+            arrays[f"space {name}"] = store.sparse(name).toarray() if sparse else store.array(name)
+        result: dict[str, object] = {key: values.tolist() for key, values in arrays.items()}
+        return result | {"spaces": store.spaces, "failures": store.failures}
+
+
+def test_a_store_holds_the_catalogue(catalogue: Path, tmp_path: Path) -> None:
+    summary = embed(catalogue, tmp_path / "s.h5")
+    assert (summary.num_items, summary.num_encoded, summary.num_reused) == (12, 12, 0)
+    with Store(tmp_path / "s.h5") as store:
+        assert store.ids[:2].tolist() == ["p0-0", "p0-1"]
+        assert store.columns == ["image", "title", "label", "price", "code"]
+        assert store.column("code")[3] == "001"
+        assert store.column("price").dtype == np.float64
+        assert {name: info.kind for name, info in store.spaces.items()} == {
+            "hog": "dense",
+            "phash": "binary",
+            "tfidf": "sparse",
+        }
+        np.testing.assert_allclose(np.linalg.norm(store.array("hog"), axis=1), 1, atol=1e-6)
+        assert "thing" in store.fitted("tfidf")["vocabulary"]
+    assert [path.name for path in tmp_path.iterdir() if "s.h5" in path.name] == ["s.h5"]
+
+
+def test_hashes_are_of_the_bytes_that_were_encoded(catalogue: Path, tmp_path: Path) -> None:
+    from hashlib import blake2b
+
+    embed(catalogue, tmp_path / "s.h5", text_encoders=())
+    image = (catalogue.parent / "images/0-0.png").read_bytes()
+    with Store(tmp_path / "s.h5") as store:
+        assert store.content_hash[0].tobytes() == blake2b(image, digest_size=16).digest()
+
+
+def test_rows_are_not_swapped(catalogue: Path, tmp_path: Path) -> None:
+    """Each row's vector is that of its own picture, with many threads and odd batches."""
+    from embed.encoders.classic import PerceptualHash
+    from embed.encoders.specs import EncoderSpec
+
+    embed(catalogue, tmp_path / "s.h5", batch_size=5, num_workers=4)
+    encoder = PerceptualHash(EncoderSpec.parse(PHASH, "image"))
+    with Store(tmp_path / "s.h5") as store:
+        for row, name in enumerate(store.column("image")):
+            image = decode_image((catalogue.parent / name).read_bytes())
+            expected = encoder.encode(encoder.transform.apply(image)[None])[0]
+            np.testing.assert_array_equal(store.array("phash")[row], expected)
+
+
+def test_every_image_is_decoded_once(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counting(data: bytes) -> Image.Image:
+        decoded.append(1)
+        return decode_image(data)
+
+    monkeypatch.setattr("embed.pipeline.decode_image", counting)
+    embed(catalogue, tmp_path / "s.h5")
+    assert len(decoded) == 12
+
+
+def test_running_again_encodes_only_what_is_new_or_changed(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output)
+    before = contents(output)
+    again = embed(catalogue, output)
+    assert (again.num_encoded, again.num_reused) == (0, 12)
+    assert contents(output) == before
+    Image.new("RGB", (30, 30), "red").save(catalogue.parent / "images/1-1.png")
+    changed = embed(catalogue, output)
+    assert (changed.num_encoded, changed.num_reused) == (1, 11)
+    embed(catalogue, tmp_path / "fresh.h5")
+    assert contents(output) == contents(tmp_path / "fresh.h5")
+
+
+def test_a_new_encoder_only_adds_its_space(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=(HOG,), text_encoders=())
+    summary = embed(catalogue, output, image_encoders=(PHASH,), text_encoders=("tfidf",))
+    assert list(summary.spaces) == ["phash", "tfidf", "hog"]
+    embed(catalogue, tmp_path / "fresh.h5")
+    fresh, added = contents(tmp_path / "fresh.h5"), contents(output)
+    for key in ("ids", "hash", "space hog", "space phash", "space tfidf"):
+        assert added[key] == fresh[key], key
+    kept = embed(catalogue, output)  # both known: nothing to encode
+    assert kept.num_encoded == 0
+
+
+def test_another_fingerprint_encodes_all_again(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=("x=classic:color-hog",))
+    summary = embed(catalogue, output, image_encoders=("x=classic:phash",))
+    assert summary.num_encoded == 12
+    assert summary.spaces["x"].kind == "binary"
+
+
+def test_spaces_that_a_run_does_not_name(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=(HOG, PHASH), text_encoders=())
+    lines = catalogue.read_text().splitlines()
+    catalogue.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    embed(catalogue, output, image_encoders=(PHASH,), text_encoders=())  # another order: carried
+    with Store(output) as store:
+        assert store.ids[0] == "p3-2"
+    embed(catalogue, tmp_path / "fresh.h5", text_encoders=())
+    assert contents(output)["space hog"] == contents(tmp_path / "fresh.h5")["space hog"]
+    shutil.copy(catalogue.parent / "images/0-0.png", catalogue.parent / "images/new.png")
+    catalogue.write_text(catalogue.read_text() + "new,images/new.png,thing,product-9,1,000\n")
+    with pytest.raises(StoreError, match="space 'hog' lacks 1 items that are new or changed"):
+        embed(catalogue, output, image_encoders=(PHASH,), text_encoders=())
+    dropped = embed(catalogue, output, image_encoders=(PHASH,), drop_spaces=("hog",))
+    assert "hog" not in dropped.spaces
+
+
+def test_items_that_the_source_no_longer_has(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output)
+    lines = catalogue.read_text().splitlines()
+    catalogue.write_text("\n".join([lines[0], *lines[3:]]) + "\n")
+    summary = embed(catalogue, output)
+    assert summary.num_items == 12
+    assert "2 items that the source no longer has stay" in summary.warnings[0]
+    with Store(output) as store:
+        assert store.ids[-2:].tolist() == ["p0-0", "p0-1"]
+        assert store.column("code")[-1] == "000"
+    with pytest.raises(StoreError, match=r"no longer in the source.*--prune"):
+        embed(catalogue, output, image_encoders=(HOG, PHASH, "other=classic:phash"))
+    assert embed(catalogue, output, prune=True).num_items == 10
+
+
+def break_images(catalogue: Path) -> None:
+    images = catalogue.parent / "images"
+    (images / "0-0.png").write_bytes(b"")
+    (images / "1-0.png").write_bytes((images / "1-0.png").read_bytes()[:60])
+    (images / "2-0.png").unlink()
+
+
+def test_failures_are_recorded_and_counted(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    break_images(catalogue)
+    with pytest.raises(TooManyFailuresError, match=r"3 of 12 .*--max-failures 3") as caught:
+        embed(catalogue, output)
+    assert "p0-0: the file is empty (0 bytes)" in str(caught.value)
+    assert not output.exists()
+    listing = (tmp_path / "s.h5.parts/failures.csv").read_text()
+    assert "p2-0,read,No such file or directory" in listing
+    summary = embed(catalogue, output, max_failures="25%")
+    assert (summary.num_items, summary.num_encoded) == (9, 0)  # nothing was lost
+    with Store(output) as store:
+        assert [(f.id, f.stage) for f in store.failures] == [
+            ("p0-0", "decode"),
+            ("p1-0", "decode"),
+            ("p2-0", "read"),
+        ]
+        assert isinstance(store.failures[0], Failure)
+        assert "p0-0" not in store.ids
+    assert not (tmp_path / "s.h5.parts").exists()
+
+
+def test_a_catalogue_of_failures_makes_no_store(catalogue: Path, tmp_path: Path) -> None:
+    shutil.rmtree(catalogue.parent / "images")
+    with pytest.raises(TooManyFailuresError, match="is --image-root right"):
+        embed(catalogue, tmp_path / "s.h5", max_failures="100%")
+
+
+def interrupt_after(num_parts: int) -> Callable[[PartsFolder, object], None]:
+    """A stand-in for `PartsFolder.write` that dies after some parts, as a full disk would."""
+    write = PartsFolder.write
+    written: list[object] = []
+
+    def failing(self: PartsFolder, part: object) -> None:
+        if len(written) == num_parts:
+            raise OSError(28, "No space left on device")
+        written.append(part)
+        write(self, part)  # type: ignore[arg-type]
+
+    return failing
+
+
+def test_a_full_disk_loses_nothing(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embed.pipeline.PART_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(PartsFolder, "write", interrupt_after(2))
+        with pytest.raises(OSError, match="No space left"):
+            embed(catalogue, tmp_path / "s.h5", batch_size=2)
+    assert not (tmp_path / "s.h5").exists()
+    summary = embed(catalogue, tmp_path / "s.h5", batch_size=2)
+    assert summary.num_encoded == 12 - 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_part_is_encoded_again(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr("embed.pipeline.PART_SECONDS", 0)
+    break_images(catalogue)
+    with pytest.raises(TooManyFailuresError):
+        embed(catalogue, tmp_path / "s.h5", batch_size=3)
+    part = sorted((tmp_path / "s.h5.parts").glob("*.part"))[0]
+    data = bytearray(part.read_bytes())
+    if damage == "cut":
+        del data[-10:]
+    else:
+        data[-10] ^= 1
+    part.write_bytes(data)
+    summary = embed(catalogue, tmp_path / "s.h5", batch_size=3, max_failures="3")
+    assert summary.num_encoded == 3
+    embed(catalogue, tmp_path / "fresh.h5", batch_size=3, max_failures="3")
+    assert contents(tmp_path / "s.h5") == contents(tmp_path / "fresh.h5")
+
+
+def test_a_second_run_on_the_same_store_is_refused(catalogue: Path, tmp_path: Path) -> None:
+    with (
+        PartsFolder(tmp_path / "s.h5").locked(),
+        pytest.raises(StoreError, match=r"another run is writing .*s\.h5"),
+    ):
+        embed(catalogue, tmp_path / "s.h5")
+
+
+def test_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
+    """SIGKILL at random moments: the sealed store is that of a run which was never killed."""
+    catalogue = write_catalogue(tmp_path / "catalogue", num_products=60, num_photos=4)
+    code = (
+        "import embed.pipeline; embed.pipeline.PART_SECONDS = 0.05; "
+        "from embed.cli import main; main(prog_name='embed')"
+    )
+    arguments = ["run", str(catalogue), "--image-encoder", HOG, "--image-encoder", PHASH]
+    arguments += ["--text-encoder", "tfidf", "--batch-size", "8"]
+    command = [sys.executable, "-c", code, *arguments]
+    subprocess.run([*command, "-o", tmp_path / "whole.h5"], check=True, capture_output=True)
+    generator = random.Random(0)
+    num_killed = num_with_parts = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            [*command, "-o", tmp_path / "killed.h5"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        folder = tmp_path / "killed.h5.parts"
+        num_before = len(list(folder.glob("*.part")))
+        while process.poll() is None and len(list(folder.glob("*.part"))) <= num_before:
+            time.sleep(0.01)  # let each run get somewhere first
+        time.sleep(generator.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        num_killed += process.wait() == -signal.SIGKILL
+        num_with_parts += folder.is_dir()
+    assert num_killed >= 1
+    assert num_with_parts >= 1
+    subprocess.run([*command, "-o", tmp_path / "killed.h5"], check=True, capture_output=True)
+    assert contents(tmp_path / "killed.h5") == contents(tmp_path / "whole.h5")
+    assert not (tmp_path / "killed.h5.parts").exists()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("f.txt", "old")]
+
+
+def test_command_line(catalogue: Path, tmp_path: Path, embed_cli: Invoke) -> None:
+    output = tmp_path / "s.h5"
+    encoders = ["--image-encoder", HOG, "--text-encoder", "tfidf"]
+    result = json_of(embed_cli("run", catalogue, "-o", output, *encoders, "--json"))
+    assert (result["num_items"], result["num_failures"], result["num_encoded"]) == (12, 0, 12)
+    assert set(result) >= {"seconds", "items_per_second", "num_reused"}
+    space = result["spaces"]["hog"]
+    assert set(space) == {"kind", "dim", "modality", "spec", "fingerprint"}
+    assert (space["kind"], space["dim"], space["spec"]) == ("dense", 2020, "classic:color-hog")
+    info = json_of(embed_cli("info", output, "--json"))
+    assert info["spaces"] == result["spaces"]
+    assert "hog" in embed_cli("info", output).stdout
+    table = embed_cli("run", catalogue, "-o", output, *encoders)
+    assert "0 encoded, 12 reused" in table.stdout
+
+
+def test_configuration_file(catalogue: Path, tmp_path: Path, embed_cli: Invoke) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(f"image-encoder: [{HOG}]\noutput: {tmp_path / 's.h5'}\nmax-failures: 1\n")
+    result = json_of(embed_cli("run", catalogue, "--config", config, "--json"))
+    assert list(result["spaces"]) == ["hog"]
+    other = json_of(
+        embed_cli(
+            "run", catalogue, "--config", config, "-o", tmp_path / "t.h5", "--image-encoder", PHASH,
+            "--json",
+        )
+    )  # fmt: skip
+    assert list(other["spaces"]) == ["phash"]  # the command line wins
+    config.write_text("image_encoders: x\n")
+    failed = embed_cli("run", catalogue, "--config", config, "-o", "x.h5", exit_code=2)
+    assert "no option is named 'image_encoders': they are batch-size" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "exit_code"),
+    [
+        (["--image-encoder", "clip"], "'clip' is not a family of image encoders", 1),
+        (["--image-encoder", HOG, "--batch-size", "0"], "--batch-size is auto or at least 1", 1),
+        (["--image-encoder", HOG, "--batch-size", "many"], "--batch-size is auto or a number", 2),
+        (["--image-encoder", HOG, "--max-failures", "few"], "--max-failures is a number", 1),
+        (["--image-encoder", HOG, "--image-column", "photo"], "no column 'photo'", 1),
+        (["--text-encoder", "tfidf", "--title-column", "name"], "with --title-column", 1),
+        (["--image-encoder", HOG, "--drop-space", "x"], "--drop-space x", 1),
+        (["--image-encoder", HOG, "--id-column", "sku"], "with --id-column", 1),
+    ],
+)
+def test_a_users_mistakes_are_one_line(
+    catalogue: Path,
+    tmp_path: Path,
+    embed_cli: Invoke,
+    arguments: list[str],
+    message: str,
+    exit_code: int,
+) -> None:
+    output = tmp_path / "s.h5"
+    result = embed_cli("run", catalogue, "-o", output, *arguments, exit_code=exit_code)
+    assert message in result.stderr
+    if exit_code == 1:
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+        assert not output.exists()

@@ -1,0 +1,89 @@
+"""Imports go one way, and help answers at once."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# What the stages share of `embed`: the file format and the habits of the command lines.
+CONTRACT = {
+    "embed.devices",
+    "embed.errors",
+    "embed.files",
+    "embed.options",
+    "embed.rows",
+    "embed.store",
+}
+ALLOWED = {
+    "embed": set(),
+    "heads": CONTRACT | {"retrieval.curves", "retrieval.neighbours"},
+    "retrieval": CONTRACT,
+}
+WITHOUT_MODELS = ("embed/store.py", "embed/rows.py", "embed/files.py", "embed/options.py")
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_stages_import_only_what_they_may(package: str) -> None:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for module in imported_modules(path):
+            stage = module.split(".")[0]
+            if stage in ALLOWED and stage != package:
+                assert module in ALLOWED[package], f"{path.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("name", WITHOUT_MODELS)
+def test_the_contract_needs_no_model(name: str) -> None:
+    for module in imported_modules(ROOT / name):
+        assert not module.startswith(("torch", "embed.encoders")), f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_errors_and_leaves_come_before_the_command_line(package: str) -> None:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        if path.name not in ("cli.py", "__main__.py"):
+            assert f"{package}.cli" not in set(imported_modules(path)), path
+
+
+COMMANDS = [
+    ("embed", "run"),
+    ("embed", "info"),
+    ("embed", "demo-catalog"),
+    ("heads", "train"),
+    ("heads", "apply"),
+    ("retrieval", "tune-threshold"),
+    ("retrieval", "evaluate"),
+    ("retrieval", "compare"),
+    ("retrieval", "match"),
+]
+
+
+@pytest.mark.parametrize(("package", "command"), COMMANDS)
+def test_help_imports_nothing_heavy(package: str, command: str) -> None:
+    code = (
+        f"import sys; from {package}.cli import main\n"
+        f"try: main(['{command}', '--help'])\n"
+        f"except SystemExit: pass\n"
+        f"heavy = set('torch numpy polars h5py faiss matplotlib'.split()) & set(sys.modules)\n"
+        f"sys.exit(f'imported {{heavy}}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+
+
+@pytest.mark.parametrize(("package", "command"), COMMANDS)
+def test_every_command_is_in_the_readme(package: str, command: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"python -m {package} {command}" in readme
