@@ -77,7 +77,8 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
 
     if output.suffix != ".safetensors":
         raise click.UsageError(f"a head is a .safetensors file: found -o {output}")
-    refuse_existing(output, force=force)
+    for path in (output, output.with_suffix(".png"), output.with_suffix(".jsonl")):
+        refuse_existing(path, force=force)
     split = Split.parse(
         options["target"], options["split"], options["split_seed"], options["split_column"]
     )

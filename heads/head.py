@@ -12,7 +12,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from embed.errors import HeadError
 from embed.files import replacing
@@ -73,7 +73,8 @@ def save_head(path: Path, info: HeadInfo, network: Projection) -> None:
     }
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        # By bytes, since the library's own file could be read by its owner alone.
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def load_head(path: Path) -> Head:

@@ -56,8 +56,12 @@ class Runtime:
         return cls(found, precision)  # type: ignore[arg-type]  # checked above
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model on the device, in the precision, for inference only."""
-        return model.to(self.device, DTYPES[self.precision]).eval().requires_grad_(False)
+        """The model on the device, in the precision, for inference only.
+
+        Convolutions keep their weights channels last, as the pixels come: the faster order.
+        """
+        placed = model.to(self.device, DTYPES[self.precision])
+        return placed.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def stored(self, vectors: torch.Tensor) -> Float[np.ndarray, "b d"]:
         """Vectors as they are stored: of unit length, float32 or, from half precision, float16."""
