@@ -46,4 +46,4 @@ check: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv $(DEMO)
+	rm -rf .venv demo

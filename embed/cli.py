@@ -19,8 +19,10 @@ from embed.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from embed.run import RunSummary
-    from embed.store import Store
+    from embed.store import SpaceInfo, Store
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -116,12 +118,7 @@ def info(store: Path, as_json: bool) -> None:
         if as_json:
             print_json(_info(opened))
             return
-        rows = [
-            [name, space.kind, f"{space.dim:,}", space.modality, space.precision, space.spec]
-            for name, space in opened.spaces.items()
-        ]
-        header = ["space", "kind", "dim", "modality", "precision", "encoder or head"]
-        print_table(f"{store}: {len(opened):,} items", header, rows)
+        _print_spaces(f"{store}: {len(opened):,} items", opened.spaces)
         click.echo(f"columns: {', '.join(opened.columns) or 'none'}")
         click.echo(f"left out: {len(opened.failures)} items")
         for failure in opened.failures[:10]:
@@ -167,17 +164,21 @@ def _report(summary: "RunSummary", as_json: bool) -> None:
     if as_json:
         print_json(_summary(summary))
         return
-    rows = [
-        [name, space.kind, f"{space.dim:,}", space.modality, space.precision, space.spec]
-        for name, space in summary.spaces.items()
-    ]
-    header = ["space", "kind", "dim", "modality", "precision", "encoder or head"]
-    print_table(f"{summary.output}: {summary.num_items:,} items", header, rows)
+    _print_spaces(f"{summary.output}: {summary.num_items:,} items", summary.spaces)
     click.echo(
         f"{summary.num_encoded:,} encoded, {summary.num_reused:,} reused, "
         f"{len(summary.failures)} left out in {summary.seconds:.1f} s "
         f"({summary.items_per_second:,.0f} items/s)"
     )
+
+
+def _print_spaces(title: str, spaces: "Mapping[str, SpaceInfo]") -> None:
+    rows = [
+        [name, space.kind, f"{space.dim:,}", space.modality, space.precision, space.spec]
+        for name, space in spaces.items()
+    ]
+    header = ["space", "kind", "dim", "modality", "precision", "encoder or head"]
+    print_table(title, header, rows)
 
 
 def _summary(summary: "RunSummary") -> dict[str, Any]:

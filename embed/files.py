@@ -1,5 +1,6 @@
 """How every file is written: beside its place, then renamed over, so none is ever half there."""
 
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    name = f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}"
+    temporary = path.with_name(name)
     try:
         yield temporary
         flush_to_disk(temporary)
@@ -34,6 +36,24 @@ def replacing(path: Path) -> Iterator[Path]:
         flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what processes that were killed while they replaced `path` have left beside it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{path.suffix}"):
+        process = leftover.name.removeprefix(f".{path.stem}.").partition("-")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as somebody else
+        return True
+    return True
 
 
 def flush_to_disk(path: Path) -> None:

@@ -1,7 +1,7 @@
 """From the bytes of an image file to the pixels that an encoder takes."""
 
 import io
-import warnings
+import struct
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,11 @@ from embed.errors import ImageError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# Pillow's decoders and its reader of EXIF raise any of these for damaged files.
+_DAMAGED = (
+    *(OSError, ValueError, SyntaxError, EOFError, TypeError, OverflowError, struct.error),
+    *(KeyError, IndexError, AttributeError, ZeroDivisionError, MemoryError),
+)
 _WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
 
 ResizeMode = Literal["shortest", "longest", "squash"]
@@ -70,27 +75,23 @@ def decode_image(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            # Odd metadata and large sizes warn; what can't be decoded raises all the same.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                image.load()
-                return _as_rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            image.load()
+            return _as_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise ImageError("not a JPEG, PNG, WebP, GIF, BMP or TIFF image") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"too many pixels: {error}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError, OverflowError) as error:
-        # Pillow's decoders raise any of these for damaged files.
+    except _DAMAGED as error:
         raise ImageError(f"damaged: {error}") from error
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
-    if image.mode.startswith("I"):
-        return _from_16_bit(image)
     if image.mode == "F":
         raise ImageError("32-bit floating-point pixels: their range is not known")
     return image.convert("RGB")
@@ -99,6 +100,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 bits to RGB; Pillow's own conversion cuts everything above 255 off."""
     levels = np.clip(np.asarray(image).astype(np.float32) / 257, 0, 255)
+    if "transparency" in image.info:  # one level that counts as transparent
+        levels[np.asarray(image) == image.info["transparency"]] = 255
     return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
 
 

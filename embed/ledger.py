@@ -14,15 +14,23 @@ NOWHERE, IN_STORE = -1, 0
 class Ledger:
     """For each space and each row: which file holds its vector, and of which bytes it was made.
 
-    Rows are joined by id. Vectors of another fingerprint do not count. Holder 0 is the store, the
-    others are parts; a part wins over the store, since it was written later.
+    Rows are joined by id. Vectors of another fingerprint do not count nor, where it is known what
+    the rows should be made of (`expected`, by modality), those of other bytes. Holder 0 is the
+    store, the others are parts; of several files with a row, the one written last holds it.
     """
 
-    def __init__(self, ids: Sequence[str], spaces: Mapping[str, SpaceInfo]) -> None:
+    def __init__(
+        self,
+        ids: Sequence[str],
+        spaces: Mapping[str, SpaceInfo],
+        expected: Mapping[str, UInt8[np.ndarray, "n 16"]] | None = None,
+    ) -> None:
         self._row_of = {item_id: row for row, item_id in enumerate(ids)}
         self._spaces = spaces
+        self._expected = expected or {}
         num_rows = len(ids)
         self.part_names: list[str] = []
+        self.other_parts: dict[str, set[str]] = {}
         self._holder = {name: np.full(num_rows, NOWHERE, np.int32) for name in spaces}
         self._place = {name: np.zeros(num_rows, np.int64) for name in spaces}
         self._hash = {name: np.zeros((num_rows, HASH_BYTES), np.uint8) for name in spaces}
@@ -36,12 +44,17 @@ class Ledger:
                 self._add(name, IN_STORE, store.ids.tolist(), places, hashes)
 
     def add_parts(self, folder: PartsFolder) -> None:
-        """Count in every whole part of the folder."""
+        """Count in every whole part of the folder.
+
+        `other_parts` notes those that hold spaces which this ledger does not know.
+        """
         for part_name in folder.names():
             part = folder.read(part_name)
             if part is None:
                 continue
             self.part_names.append(part_name)
+            if others := set(part.spaces) - set(self._spaces):
+                self.other_parts[part_name] = others
             for name, info in self._spaces.items():
                 encoded = part.spaces.get(name)
                 if encoded is not None and encoded.fingerprint == info.fingerprint:
@@ -84,6 +97,9 @@ class Ledger:
     ) -> None:
         rows = np.array([self._row_of.get(item_id, -1) for item_id in ids], np.int64)
         known = rows >= 0
+        expected = self._expected.get(self._spaces[space].modality)
+        if expected is not None:
+            known &= (expected[rows] == hashes).all(axis=1)
         self._holder[space][rows[known]] = holder
         self._place[space][rows[known]] = places[known]
         self._hash[space][rows[known]] = hashes[known]

@@ -8,10 +8,11 @@ space the vectors of the rows that were encoded for it.
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from jaxtyping import Int, Shaped, UInt8
@@ -21,6 +22,7 @@ from embed.errors import StoreError
 from embed.files import replacing
 
 SUFFIX = ".part"
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,7 @@ class PartsFolder:
         Raises:
             StoreError: another run holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as file:
+        with self._open_lock() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -65,8 +66,13 @@ class PartsFolder:
             try:
                 yield
             finally:
-                if not any(self.path.glob("*.*")):  # neither parts nor a list of failures
-                    self.remove()
+                if [path.name for path in self.path.iterdir()] == [LOCK]:
+                    (self.path / LOCK).unlink()
+                    self.path.rmdir()
+
+    def _open_lock(self) -> IO[str]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        return (self.path / LOCK).open("w")
 
     def write(self, part: Part) -> None:
         """Write a part; it is there whole, or not at all."""
@@ -75,8 +81,9 @@ class PartsFolder:
             path.write_bytes(data)
 
     def names(self) -> list[str]:
-        """The names of the parts that are there."""
-        return sorted(path.name for path in self.path.glob(f"[!.]*{SUFFIX}"))
+        """The names of the parts that are there, oldest first."""
+        paths = self.path.glob(f"[!.]*{SUFFIX}")
+        return [path.name for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p.name))]
 
     def read(self, name: str) -> Part | None:
         """A part; None where it is damaged: it is deleted, so that its rows are encoded again."""
@@ -87,12 +94,11 @@ class PartsFolder:
         path.unlink()
         return None
 
-    def remove(self) -> None:
-        """Delete the parts, once a store holds their rows."""
-        if self.path.is_dir():
-            for path in self.path.iterdir():
+    def remove(self, kept: Collection[str] = ()) -> None:
+        """Delete the parts, once a store holds their rows, but for those that are to be kept."""
+        for path in self.path.iterdir():
+            if path.name not in kept and path.name != LOCK:
                 path.unlink()
-            self.path.rmdir()
 
 
 def _digest(data: bytes) -> str:

@@ -5,6 +5,7 @@ Items come in the order of the source, and every queue is bounded.
 
 import hashlib
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,9 +83,13 @@ def encode_missing(
     hashes = {name: np.zeros((num_rows, HASH_BYTES), np.uint8) for name in reader.modalities}
     outcome = Outcome(hashes)
     with (
+        # Here and not where images are decoded, since filters belong to all threads.
+        warnings.catch_warnings(),
         ThreadPoolExecutor(flow.num_workers, "reader") as pool,
         _PartWriter(parts) as writer,
     ):
+        # Odd metadata and large sizes warn; what can't be decoded fails all the same.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         items = _in_order(pool, reader.read, range(num_rows), 2 * flow.batch_size)
         for batch in _batches(_noted(items, outcome, advance), flow.batch_size):
             part = _encode(batch, catalogue, encoders)

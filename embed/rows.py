@@ -137,7 +137,12 @@ class Split:
 
 
 def group_position(group: object, seed: int) -> float:
-    """Where a group stands between 0 and 1: uniform over groups, the same on every machine."""
+    """Where a group stands between 0 and 1: uniform over groups, the same on every machine.
+
+    7.0 stands where 7 does: a column of integers becomes one of floats when a value is missing.
+    """
+    if isinstance(group, float) and group.is_integer():
+        group = int(group)
     digest = blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()
     return float(int.from_bytes(digest, "big") / 2**64)
 

@@ -4,21 +4,26 @@ import csv
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from embed.devices import choose_device
 from embed.encoders.registry import Encoders, load_encoders
 from embed.encoders.specs import DEFAULT_IMAGE_SPECS, parse_specs
 from embed.errors import SettingsError, TooManyFailuresError
+from embed.files import remove_leftovers
 from embed.ledger import Ledger
 from embed.parts import PartsFolder
 from embed.pipeline import Flow, Outcome, encode_missing
 from embed.progress import show_progress
-from embed.seal import Rows, check_spaces, gather_rows, write_store
+from embed.seal import Rows, check_spaces, gather_rows, require_complete, write_store
 from embed.sources import Catalogue, SourceSettings, read_source, require_column
 from embed.store import Failure, SpaceInfo, Store, StoreWriter
 
@@ -92,27 +97,38 @@ def run(settings: RunSettings) -> RunSummary:
     encoders = _load(catalogue, settings)
     flow = _flow(settings, encoders)
     parts = PartsFolder(settings.output)
-    with parts.locked():
-        old = Store(settings.output) if settings.output.exists() else None
+    with parts.locked(), _open_old(settings.output) as old:
+        remove_leftovers(settings.output)
         _check_early(catalogue, encoders, old, settings)
         ledger = _ledger(catalogue.ids, encoders, old, parts)
         with show_progress("embed", len(catalogue), quiet=settings.quiet) as advance:
             outcome = encode_missing(catalogue, encoders, ledger, parts, flow, advance)
         _check_failures(outcome, len(catalogue), allowed, parts)
         rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
-        _seal(rows, outcome, encoders, old, parts, settings)
+        kept = _seal(rows, outcome, encoders, old, parts, settings)
+        num_encoded = _num_encoded(outcome, encoders, old, settings.output)
     with Store(settings.output) as store:
         spaces = store.spaces
     return RunSummary(
         settings.output,
         len(rows.ids),
-        outcome.num_encoded,
-        rows.num_from_source - outcome.num_encoded,
+        num_encoded,
+        rows.num_from_source - num_encoded,
         time.monotonic() - started,
         tuple(outcome.failures.values()),
         spaces,
-        _warnings(catalogue, encoders, rows),
+        _warnings(catalogue, encoders, rows, kept),
     )
+
+
+@contextmanager
+def _open_old(path: Path) -> Iterator[Store | None]:
+    """The store as it was before this run, where there is one."""
+    if not path.exists():
+        yield None
+        return
+    with Store(path) as store:
+        yield store
 
 
 def _load(catalogue: Catalogue, settings: RunSettings) -> Encoders:
@@ -143,9 +159,14 @@ def _default_batch_size(settings: RunSettings, encoders: Encoders) -> int:
 
 
 def _ledger(
-    ids: Sequence[str], encoders: Encoders, old: Store | None, parts: PartsFolder | None
+    ids: Sequence[str],
+    encoders: Encoders,
+    old: Store | None,
+    parts: PartsFolder | None,
+    expected: Mapping[str, UInt8[np.ndarray, "n 16"]] | None = None,
 ) -> Ledger:
-    ledger = Ledger(ids, {encoder.name: encoder.info for encoder in encoders.per_item})
+    spaces = {encoder.name: encoder.info for encoder in encoders.per_item}
+    ledger = Ledger(ids, spaces, expected)
     if old is not None:
         ledger.add_store(old)
     if parts is not None:
@@ -156,8 +177,15 @@ def _ledger(
 def _check_early(
     catalogue: Catalogue, encoders: Encoders, old: Store | None, settings: RunSettings
 ) -> None:
-    """Refuse before the first image what sealing would refuse after the last."""
-    rows = gather_rows(catalogue, Outcome({}), old, prune=settings.prune)
+    """Refuse before the first image what sealing would refuse after the last.
+
+    What failed before is taken to fail again; where it does not, sealing looks once more.
+    """
+    failed = {failure.id: failure for failure in old.failures} if old is not None else {}
+    outcome = Outcome(
+        {}, {row: failed[item] for row, item in enumerate(catalogue.ids) if item in failed}
+    )
+    rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
     ledger = _ledger(rows.ids.tolist(), encoders, old, None)
     check_spaces(rows, old, encoders, settings.drop_spaces, ledger)
 
@@ -169,14 +197,33 @@ def _seal(
     old: Store | None,
     parts: PartsFolder,
     settings: RunSettings,
-) -> None:
-    ledger = _ledger(rows.ids.tolist(), encoders, old, parts)
+) -> set[str]:
+    """Write the store and delete the parts that it holds.
+
+    Returns the spaces of the parts that are kept: those of encoders that this run did not name.
+    """
+    ledger = _ledger(rows.ids.tolist(), encoders, old, parts, rows.hashes)
     carried = check_spaces(rows, old, encoders, settings.drop_spaces, ledger)
+    require_complete(encoders, ledger)
     with StoreWriter(settings.output, settings.command, versions()) as writer:
         title_column = settings.columns.title_column
         write_store(writer, rows, old, encoders, carried, ledger, parts, title_column)
         writer.write_failures(list(outcome.failures.values()))
-    parts.remove()
+    parts.remove(kept=ledger.other_parts)
+    return set().union(*ledger.other_parts.values())
+
+
+def _num_encoded(outcome: Outcome, encoders: Encoders, old: Store | None, path: Path) -> int:
+    """Items that this run encoded; with fitted encoders alone, all of them or none."""
+    if encoders.per_item:
+        return outcome.num_encoded
+    with Store(path) as store:
+        names = [encoder.name for encoder in encoders.fitted]
+        known = old is not None and all(
+            name in old.spaces and old.spaces[name].fingerprint == store.spaces[name].fingerprint
+            for name in names
+        )
+        return 0 if known else len(store)
 
 
 def _allowed_failures(text: str, num_items: int) -> int:
@@ -211,8 +258,10 @@ def _check_failures(outcome: Outcome, num_items: int, allowed: int, parts: Parts
     )
 
 
-def _warnings(catalogue: Catalogue, encoders: Encoders, rows: Rows) -> tuple[str, ...]:
-    warnings = []
+def _warnings(
+    catalogue: Catalogue, encoders: Encoders, rows: Rows, kept: Collection[str]
+) -> tuple[str, ...]:
+    warnings = list(catalogue.warnings)
     num_empty = (catalogue.titles or []).count("")
     if num_empty and (encoders.text or encoders.fitted):
         warnings.append(f"{num_empty} items have an empty title: it was encoded as an empty text")
@@ -221,6 +270,11 @@ def _warnings(catalogue: Catalogue, encoders: Encoders, rows: Rows) -> tuple[str
         warnings.append(
             f"{num_gone} items that the source no longer has stay in the store: "
             f"--prune leaves them out"
+        )
+    if kept:
+        warnings.append(
+            f"finished rows of {', '.join(sorted(kept))} from a run that did not end are kept: "
+            f"name these encoders again to go on from them"
         )
     return tuple(warnings)
 

@@ -96,6 +96,17 @@ def check_spaces(
     return carried
 
 
+def require_complete(encoders: Encoders, ledger: Ledger) -> None:
+    """Raise StoreError where a row of the store to be has no vector made of the right bytes."""
+    for encoder in encoders.per_item:
+        num_missing = int(ledger.missing(encoder.name).sum())
+        if num_missing:
+            raise StoreError(
+                f"space '{encoder.name}' lacks {num_missing} items: parts were damaged or removed "
+                f"during the run; run the same command again, they will be encoded anew"
+            )
+
+
 def write_store(
     writer: StoreWriter,
     rows: Rows,
@@ -176,7 +187,10 @@ def _carry(writer: StoreWriter, old: Store, name: str, before: Int[np.ndarray, "
     info = old.spaces[name]
     if np.array_equal(before, np.arange(len(old))):
         writer.copy_space(old, name)
-    elif info.kind == "sparse":
+        return
+    if old.seen(name).any():
+        writer.write_seen(name, old.seen(name)[before])
+    if info.kind == "sparse":
         writer.write_sparse(name, info, old.sparse(name)[before], old.fitted(name))
     else:
         vectors = old.array(name)

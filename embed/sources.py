@@ -13,8 +13,10 @@ from embed.errors import SourceError
 from embed.images import SUFFIXES
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+OTHER_IMAGES = frozenset((".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw"))
 RESERVED = frozenset(("id", "content_hash"))
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+MAX_EXACT = 2**53  # integers above are not told apart as float64
 DECIMAL = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?$"
 
 
@@ -40,6 +42,7 @@ class Catalogue:
     images: list[Path | None] | None
     titles: list[str] | None
     columns: Mapping[str, Shaped[np.ndarray, " n"]]
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,21 +55,23 @@ def read_source(source: Path, settings: SourceSettings) -> Catalogue:
         SourceError: there is nothing there, no row or no image in it, a column is missing, or an id
             is empty or repeated; the message names it.
     """
-    if source.is_dir():
-        return _read_folder(source)
-    if not source.is_file():
+    if not source.exists():
         raise SourceError(f"no source at {source}: give a folder of images or a manifest file")
-    return _read_manifest(source, settings)
+    catalogue = _read_folder(source) if source.is_dir() else _read_manifest(source, settings)
+    _check_texts(catalogue, source)
+    return catalogue
 
 
 def _read_folder(folder: Path) -> Catalogue:
     """Every image below the folder, sorted by relative path; the parent folder is the label."""
-    paths = sorted(
+    files = [
         Path(parent, name).relative_to(folder)
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in os.walk(folder, onerror=_refuse_folder)
         for name in names
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    )
+        if not name.startswith(".")
+    ]
+    paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    others = [path for path in files if path.suffix.lower() in OTHER_IMAGES]
     if not paths:
         raise SourceError(
             f"no image below {folder}: looked for files that end in {', '.join(sorted(SUFFIXES))}"
@@ -76,7 +81,16 @@ def _read_folder(folder: Path) -> Catalogue:
         "image": np.array(ids, object),
         "label": np.array([path.parent.name for path in paths], object),
     }
-    return Catalogue(ids, [folder / path for path in paths], None, columns)
+    warnings = (
+        (f"{len(others)} images in formats that are not read were passed over: {others[0]}, …",)
+        if others
+        else ()
+    )
+    return Catalogue(ids, [folder / path for path in paths], None, columns, warnings)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise SourceError(f"a folder can't be read: {error.filename}: {error.strerror}") from error
 
 
 def _read_manifest(path: Path, settings: SourceSettings) -> Catalogue:
@@ -150,6 +164,30 @@ def _check_ids(ids: Sequence[str], path: Path) -> None:
         first_row[item_id] = row
 
 
+def _check_texts(catalogue: Catalogue, source: Path) -> None:
+    """Raise SourceError at a text that HDF5 can't hold: with a NUL, or not to be had as UTF-8."""
+    texts = {"id": catalogue.ids} | {
+        name: values.tolist()
+        for name, values in catalogue.columns.items()
+        if values.dtype.kind == "O"
+    }
+    for name, values in texts.items():
+        for row, text in enumerate(values, start=1):
+            if "\0" in text or not _is_unicode(text):
+                raise SourceError(
+                    f"{source}: {name} of item {row} is {text!r}: a store holds UTF-8 text "
+                    f"without NUL characters"
+                )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file's name in another encoding
+        return False
+    return True
+
+
 def _check_names(names: Sequence[str], path: Path) -> None:
     for name in names:
         if name in RESERVED or "/" in name or not name.strip(". "):
@@ -169,13 +207,16 @@ def _missing_column(path: Path, frame: pl.DataFrame, name: str, option: str) -> 
 def _column(series: pl.Series) -> Shaped[np.ndarray, " n"]:
     """A column as the store keeps it: int64, float64 or strings; a missing number is NaN.
 
-    Text becomes numbers only where nothing is lost by it: '007' and '1e5' stay what they are.
+    Text becomes numbers only where equal numbers are equal texts, but for trailing zeros: '007' and
+    '1e5' stay what they are, and so do integers that a missing one would make inexact.
     """
     if series.dtype == pl.String:
         series = _as_numbers(series)
     if series.dtype.is_integer() and series.dtype not in (pl.UInt64, pl.Int128):
-        has_nulls = series.null_count() > 0
-        return series.cast(pl.Float64 if has_nulls else pl.Int64).to_numpy()
+        if not series.null_count():
+            return series.cast(pl.Int64).to_numpy()
+        if (series.cast(pl.Int64).abs() < MAX_EXACT).all():
+            return series.cast(pl.Float64).to_numpy()
     if series.dtype.is_float():
         return series.cast(pl.Float64).to_numpy()
     if series.dtype.is_nested():

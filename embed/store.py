@@ -17,7 +17,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from embed.errors import IdError, StoreError
 from embed.files import replacing
@@ -161,6 +161,12 @@ class Store:
         parts = tuple(np.asarray(group[key]) for key in ("data", "indices", "indptr"))
         return scipy.sparse.csr_array(parts, shape=tuple(group.attrs["shape"]))
 
+    def seen(self, name: str) -> Bool[np.ndarray, " n"]:
+        """True at the rows that a head of this space has seen in training; an encoder saw none."""
+        if f"seen/{name}" not in self._file:
+            return np.zeros(len(self), bool)
+        return np.asarray(self._file[f"seen/{name}"]).astype(bool)
+
     def fitted(self, name: str) -> dict[str, Shaped[np.ndarray, " m"]]:
         """What an encoder that is fitted on the catalogue keeps with its space (its vocabulary)."""
         group = self._file[f"spaces/{name}"]
@@ -243,6 +249,7 @@ class StoreWriter:
 
         Space is allocated at once, so that a disk that is too small says so at the start.
         """
+        check_space_name(name)
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
@@ -268,6 +275,7 @@ class StoreWriter:
         fitted: Mapping[str, Shaped[np.ndarray, " m"]],
     ) -> None:
         """A whole sparse space, and what its encoder learnt from the catalogue."""
+        check_space_name(name)
         group = self._file["spaces"].create_group(name)
         group.attrs["shape"] = matrix.shape
         for key in ("data", "indices", "indptr"):
@@ -275,6 +283,11 @@ class StoreWriter:
         for key, values in fitted.items():
             self._write_array(f"spaces/{name}/{key}", values)
         self._describe(name, info)
+
+    def write_seen(self, name: str, seen: Bool[np.ndarray, " n"]) -> None:
+        """The rows that a head of this space was trained or chosen on."""
+        self._file.require_group("seen")
+        self._write_array(f"seen/{name}", seen.astype(np.uint8))
 
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Every item that was left out, and why."""
@@ -293,6 +306,8 @@ class StoreWriter:
     def copy_space(self, store: Store, name: str) -> None:
         """Take over a space of another store, byte for byte."""
         store._file.copy(store._file[f"spaces/{name}"], self._file["spaces"], name)
+        if f"seen/{name}" in store._file:
+            self.write_seen(name, store.seen(name))
 
     def _write_array(self, path: str, values: Shaped[np.ndarray, "..."]) -> None:
         is_text = values.dtype.kind in "OU"
@@ -301,6 +316,14 @@ class StoreWriter:
 
     def _describe(self, name: str, info: SpaceInfo) -> None:
         self._file[f"spaces/{name}"].attrs.update(asdict(info))
+
+
+def check_space_name(name: str) -> None:
+    """Raise StoreError where a space can't have this name in an HDF5 file."""
+    if not name.strip(".") or "/" in name or "\0" in name:
+        raise StoreError(
+            f"a space can't be named '{name}': a name has no '/', and is not only dots"
+        )
 
 
 def combined_hash(

@@ -1,4 +1,6 @@
+import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +153,25 @@ def test_golden_pictures(shared: Path) -> None:
         decode_image((folder / "mixed_images" / "ukbench09268_corrupt.jpg").read_bytes())
     with pytest.raises(ImageError, match="not a JPEG"):
         decode_image((folder / "formats_images" / "baboon.pgm").read_bytes())
+
+
+def test_16_bits_with_a_transparent_level() -> None:
+    levels = np.array([[0, 257 * 100, 65535]], np.uint16)
+    data = encoded(Image.fromarray(levels), "PNG", transparency=257 * 100)
+    assert np.asarray(decode_image(data))[0, :, 0].tolist() == [0, 255, 255]
+
+
+def test_damaged_metadata_never_ends_a_run() -> None:
+    """Whatever Pillow raises for a mutated file, it comes as an ImageError or not at all."""
+    exif = Image.Exif()
+    exif[274], exif[271], exif[282] = 6, "maker", 72
+    data = bytearray(encoded(picture(), "JPEG", exif=exif))
+    generator = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(1500):
+            mutated = bytearray(data)
+            for position in generator.integers(0, 160, 3):  # the header and its EXIF block
+                mutated[position] = generator.integers(0, 256)
+            with contextlib.suppress(ImageError):
+                decode_image(bytes(mutated))

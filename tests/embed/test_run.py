@@ -365,3 +365,71 @@ def test_a_users_mistakes_are_one_line(
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
         assert not output.exists()
+
+
+def test_a_stale_part_never_wins(catalogue: Path, tmp_path: Path) -> None:
+    """A picture is replaced between two runs that do not seal: its newest vector is sealed."""
+    output, picture = tmp_path / "s.h5", catalogue.parent / "images/0-0.png"
+    original = picture.read_bytes()
+    (catalogue.parent / "images/3-2.png").unlink()
+    for color in ("red", "blue"):
+        Image.new("RGB", (30, 30), color).save(picture)
+        with pytest.raises(TooManyFailuresError):
+            embed(catalogue, output)
+    picture.write_bytes(original)
+    embed(catalogue, output, max_failures="1")
+    embed(catalogue, tmp_path / "fresh.h5", max_failures="1")
+    assert contents(output) == contents(tmp_path / "fresh.h5")
+
+
+def test_parts_that_vanish_before_sealing_are_not_sealed_as_nothing(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_everything(*arguments: object) -> None:
+        for path in (tmp_path / "s.h5.parts").glob("*.part"):
+            path.write_bytes(path.read_bytes()[:-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("embed.run._check_failures", lose_everything)
+        with pytest.raises(StoreError, match="space 'hog' lacks 12 items: parts were damaged"):
+            embed(catalogue, tmp_path / "s.h5")
+    assert embed(catalogue, tmp_path / "s.h5").num_encoded == 12
+
+
+def test_parts_of_another_encoder_are_kept(catalogue: Path, tmp_path: Path) -> None:
+    output, picture = tmp_path / "s.h5", catalogue.parent / "images/0-0.png"
+    data = picture.read_bytes()
+    picture.unlink()
+    with pytest.raises(TooManyFailuresError):
+        embed(catalogue, output, image_encoders=(HOG,))
+    picture.write_bytes(data)
+    summary = embed(catalogue, output, image_encoders=(PHASH,))
+    assert "finished rows of hog from a run that did not end are kept" in summary.warnings[0]
+    assert embed(catalogue, output, image_encoders=(HOG, PHASH)).num_encoded == 1
+    assert not (tmp_path / "s.h5.parts").exists()
+
+
+def test_a_store_with_failures_takes_a_new_encoder(catalogue: Path, tmp_path: Path) -> None:
+    (catalogue.parent / "images/0-0.png").unlink()
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=(HOG,), max_failures="1")
+    summary = embed(catalogue, output, image_encoders=(PHASH,), max_failures="1")
+    assert list(summary.spaces) == ["phash", "tfidf", "hog"]
+
+
+def test_titles_alone_are_counted(catalogue: Path, tmp_path: Path) -> None:
+    first = embed(catalogue, tmp_path / "s.h5", image_encoders=())
+    again = embed(catalogue, tmp_path / "s.h5", image_encoders=())
+    assert (first.num_encoded, first.num_reused) == (12, 0)
+    assert (again.num_encoded, again.num_reused) == (0, 12)
+
+
+def test_what_a_killed_writer_left_is_removed(catalogue: Path, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    leftover = tmp_path / f".s.{dead.pid}-0a1b2c3d.tmp.h5"
+    running = tmp_path / ".s.1-0a1b2c3d.tmp.h5"
+    leftover.write_bytes(b"x")
+    running.write_bytes(b"x")
+    embed(catalogue, tmp_path / "s.h5")
+    assert (leftover.exists(), running.exists()) == (False, True)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,27 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         read(tmp_path / "nothing")
     with pytest.raises(SourceError, match=r"ends in \.csv"):
         read(manifest(tmp_path, "id\na\n", "m.xlsx"))
+
+
+def test_large_integers_beside_a_missing_one_stay_apart(tmp_path: Path) -> None:
+    text = "id,label\na,100000000000000001\nb,100000000000000002\nc,\n"
+    labels = read(manifest(tmp_path, text)).columns["label"]
+    assert labels.tolist() == ["100000000000000001", "100000000000000002", ""]
+
+
+def test_text_that_a_store_cannot_hold(tmp_path: Path) -> None:
+    pl.DataFrame({"id": ["a"], "title": ["x\0y"]}).write_parquet(tmp_path / "m.parquet")
+    with pytest.raises(SourceError, match=r"title of item 1 is 'x\\x00y'"):
+        read(tmp_path / "m.parquet")
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.png"))
+    with pytest.raises(SourceError, match="UTF-8 text"):
+        read(tmp_path)
+
+
+def test_images_in_other_formats_are_mentioned(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    (tmp_path / "b.heic").write_bytes(b"x")
+    assert read(tmp_path).warnings == (
+        "1 images in formats that are not read were passed over: b.heic, …",
+    )
