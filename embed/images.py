@@ -22,6 +22,7 @@ _WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 Fill = tuple[int, int, int]
+Rounding = Literal["nearest", "down"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 
@@ -31,7 +32,8 @@ class ImageTransform:
 
     `shortest` scales the image until it covers `resize_to`, `longest` until it fits within it, and
     `squash` to exactly that, whatever the proportions. Sizes are (height, width) in pixels.
-    Encoders whose transforms are equal share one result.
+    Half a pixel of margin is rounded to the nearest even number, as torchvision does, or down, as
+    transformers does. Encoders whose transforms are equal share one result.
     """
 
     resize_to: tuple[int, int]
@@ -40,14 +42,14 @@ class ImageTransform:
     interpolation: Interpolation = "bicubic"
     fill: Fill = (0, 0, 0)
     color: Literal["RGB", "L"] = "RGB"
+    crop_rounding: Rounding = "nearest"
 
     def apply(self, image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
         """Pixels of the resized and cropped image, (height, width, channels)."""
         image = image.convert(self.color)
         width, height = self._resized_size(image.width, image.height)
         resized = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
-        pixels = np.asarray(_crop_or_pad(resized, self.crop_to, self.fill))
-        return pixels.reshape(*self.crop_to, -1)
+        return np.asarray(self._crop_or_pad(resized)).reshape(*self.crop_to, -1)
 
     def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after the resize, rounded as torchvision and open_clip round."""
@@ -62,6 +64,24 @@ class ImageTransform:
         ratios = (height / to_height, width / to_width)
         ratio = max(ratios) if self.mode == "longest" else min(ratios)
         return max(1, round(width / ratio)), max(1, round(height / ratio))
+
+    def _crop_or_pad(self, image: Image.Image) -> Image.Image:
+        """The centre of the image, padded with `fill` where it is smaller."""
+        height, width = self.crop_to
+        if (image.height, image.width) == self.crop_to:
+            return image
+        fill = self.fill if image.mode == "RGB" else self.fill[0]
+        canvas = Image.new(image.mode, (width, height), fill)
+        left, top = self._offset(image.width, width), self._offset(image.height, height)
+        canvas.paste(image, (-left, -top))
+        return canvas
+
+    def _offset(self, length: int, wanted: int) -> int:
+        """Where the centre part begins; negative where there is less than wanted."""
+        if length < wanted:
+            return -((wanted - length) // 2)
+        margin = length - wanted
+        return margin // 2 if self.crop_rounding == "down" else round(margin / 2)
 
 
 def decode_image(data: bytes) -> Image.Image:
@@ -103,18 +123,3 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     if "transparency" in image.info:  # one level that counts as transparent
         levels[np.asarray(image) == image.info["transparency"]] = 255
     return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
-
-
-def _crop_or_pad(image: Image.Image, size: tuple[int, int], fill: Fill) -> Image.Image:
-    """The centre of the image, padded with `fill` where it is smaller: torchvision's CenterCrop."""
-    height, width = size
-    if (image.height, image.width) == size:
-        return image
-    canvas = Image.new(image.mode, (width, height), fill if image.mode == "RGB" else fill[0])
-    canvas.paste(image, (-_offset(image.width, width), -_offset(image.height, height)))
-    return canvas
-
-
-def _offset(length: int, wanted: int) -> int:
-    """Where the centre part begins, as torchvision rounds; negative where there is too little."""
-    return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)

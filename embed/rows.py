@@ -174,17 +174,16 @@ def load_splits(text: str) -> tuple[Split, ...]:
 
 
 def unseen_rows(store: Store, space: str) -> Bool[np.ndarray, " n"]:
-    """True at the rows that no head of this space has seen: on the test side of each of its splits.
+    """True at the rows that no head of this space was trained or chosen on: all for an encoder's.
 
-    Rows on the val side count as seen, since training picked its best epoch on them. The space of
-    an encoder has seen none.
+    Rows on the val side count as seen, since training picked its best epoch on them.
 
     Raises:
-        SelectionError: the heads have left no test rows.
+        StoreError: there is no such space.
+        SelectionError: the heads have left no rows.
     """
-    mask = np.ones(len(store), bool)
-    for split in load_splits(store.space(space).training):
-        mask &= split.sides(store) == "test"
+    store.space(space)
+    mask = ~store.seen(space)
     if not mask.any():
         raise SelectionError(
             f"space '{space}' of {store.path} has no test rows that its head has not seen: "

@@ -1,13 +1,11 @@
 """The command lines of `python -m heads`."""
 
-import json
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from embed.files import refuse_existing, replacing
 from embed.options import (
     CONTEXT,
     CommandGroup,
@@ -70,33 +68,19 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     """
     from embed.rows import Split, Where
     from embed.store import Store
-    from heads.head import save_head
-    from heads.plots import plot_training
     from heads.projection import ProjectionSettings
-    from heads.training import Task, TrainingSettings, train_projection
+    from heads.run import train_to_files
+    from heads.training import Task, TrainingSettings
 
-    if output.suffix != ".safetensors":
-        raise click.UsageError(f"a head is a .safetensors file: found -o {output}")
-    for path in (output, output.with_suffix(".png"), output.with_suffix(".jsonl")):
-        refuse_existing(path, force=force)
     split = Split.parse(
         options["target"], options["split"], options["split_seed"], options["split_column"]
     )
     where = tuple(Where.parse(text) for text in options["where"])
-    head = ProjectionSettings(
-        **{
-            key: options[key]
-            for key in ("dim", "dropout", "loss", "scale", "margin_radians", "start")
-        }
-    )
-    keys = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup_epochs", "seed")
-    training = TrainingSettings(**{key: options[key] for key in keys}, device=options["device"])
+    task = Task(options["space"], options["target"], split, where)
+    head = ProjectionSettings(**_fields_of(ProjectionSettings, options))
+    training = TrainingSettings(**_fields_of(TrainingSettings, options))
     with Store(store) as opened:
-        task = Task(options["space"], options["target"], split, where)
-        trained = train_projection(opened, task, head, training)
-    save_head(output, trained.info, trained.network)
-    _write_history(output.with_suffix(".jsonl"), trained)
-    plot_training(trained, output.with_suffix(".png"))
+        trained = train_to_files(opened, task, head, training, output, force=force)
     _report_training(trained, output, as_json)
 
 
@@ -131,11 +115,9 @@ def apply(
         )
 
 
-def _write_history(path: Path, trained: "TrainedHead") -> None:
-    """One JSON object a line for each epoch."""
-    with replacing(path) as temporary:
-        lines = [json.dumps(asdict(epoch)) for epoch in trained.history]
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _fields_of(settings: type[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are fields of a dataclass of settings."""
+    return {field.name: options[field.name] for field in fields(settings)}
 
 
 def _report_training(trained: "TrainedHead", output: Path, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from embed.errors import FingerprintError, SettingsError, StoreError
-from embed.store import SpaceInfo, Store
+from embed.store import Store
 
 MAX_DENSE_BYTES = 4 * 2**30
 
@@ -50,45 +50,54 @@ def check_references(store: Store, references: Sequence[SpaceReference]) -> None
             )
 
 
-def load_features(
-    store: Store, references: Sequence[SpaceReference], rows: Int[np.ndarray, " m"]
-) -> Float[np.ndarray, "m d"]:
-    """The spaces of these rows side by side, float32, each scaled to unit length by row.
+class FeatureReader:
+    """Reads features of rows; a sparse space is taken from the file once, however many the calls.
 
-    A binary space counts as −1 and 1, a sparse one is filled up with zeros. A zero vector stays so.
-
-    Raises:
-        StoreError: a vector holds NaN or infinity; the message names its item.
-        SettingsError: a sparse space too wide to be filled up.
+    Features are the spaces side by side, float32, each scaled to unit length by row. A binary space
+    counts as −1 and 1, a sparse one is filled up with zeros. A zero vector stays so.
     """
-    blocks = [_unit_rows(store, reference.name, rows) for reference in references]
-    features = np.concatenate(blocks, axis=1)
-    damaged = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(damaged):
-        raise StoreError(
-            f"{len(damaged)} items of {store.path}, '{store.ids[rows[damaged[0]]]}' among them, "
-            f"hold NaN or infinity in {' or '.join(r.name for r in references)}: embed them again"
-        )
-    return features
 
+    def __init__(self, store: Store, references: Sequence[SpaceReference]) -> None:
+        self._store = store
+        self._names = [reference.name for reference in references]
+        self._vectors = {
+            name: store.sparse(name) if store.space(name).kind == "sparse" else store.array(name)
+            for name in self._names
+        }
 
-def _unit_rows(store: Store, name: str, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
-    vectors = _dense_rows(store, name, store.space(name), rows)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+    def __call__(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        """The features of these rows.
 
+        Raises:
+            StoreError: a vector holds NaN or infinity; the message names its item.
+            SettingsError: a sparse space too wide to be filled up.
+        """
+        features = np.concatenate([self._unit_rows(name, rows) for name in self._names], axis=1)
+        damaged = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(damaged):
+            item_id = self._store.ids[rows[damaged[0]]]
+            raise StoreError(
+                f"{len(damaged)} items of {self._store.path}, '{item_id}' among them, "
+                f"hold NaN or infinity in {' or '.join(self._names)}: embed them again"
+            )
+        return features
 
-def _dense_rows(
-    store: Store, name: str, info: SpaceInfo, rows: Int[np.ndarray, " m"]
-) -> Float[np.ndarray, "m d"]:
-    if info.kind == "dense":
-        return np.asarray(store.array(name)[rows], np.float32)
-    if info.kind == "binary":
-        bits = np.unpackbits(np.asarray(store.array(name)[rows]), axis=1)
-        return bits.astype(np.float32) * 2 - 1
-    if len(rows) * info.dim * 4 > MAX_DENSE_BYTES:
-        raise SettingsError(
-            f"space '{name}' is sparse with {info.dim:,} terms: {len(rows):,} rows of it do not "
-            f"fit into {MAX_DENSE_BYTES // 2**30} GiB; embed with tfidf:max_features=… first"
-        )
-    return np.asarray(store.sparse(name)[rows].toarray(), np.float32)
+    def _unit_rows(self, name: str, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        vectors = self._dense_rows(name, rows)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+
+    def _dense_rows(self, name: str, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        info, vectors = self._store.space(name), self._vectors[name]
+        if info.kind == "dense":
+            return np.asarray(vectors[rows], np.float32)
+        if info.kind == "binary":
+            bits = np.unpackbits(np.asarray(vectors[rows]), axis=1)
+            return bits.astype(np.float32) * 2 - 1
+        if len(rows) * info.dim * 4 > MAX_DENSE_BYTES:
+            raise SettingsError(
+                f"space '{name}' is sparse with {info.dim:,} terms: {len(rows):,} rows of it do "
+                f"not fit into {MAX_DENSE_BYTES // 2**30} GiB; embed with tfidf:max_features=… "
+                f"first"
+            )
+        return np.asarray(vectors[rows].toarray(), np.float32)

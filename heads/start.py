@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from embed.errors import SettingsError
 from heads.projection import MetricLoss, Projection, project
 
 SHRINKAGE = 0.03
@@ -25,12 +26,12 @@ def start_at_discriminants(
     The within-class covariance is regularised by `SHRINKAGE` times its largest eigenvalue. Rows of
     the map have length 1 in the mean.
 
-    Nothing is changed where there are more than `MAX_FEATURES` features, whose covariance would
-    take long to decompose, or no more rows than classes, which tells nothing of what is within.
+    Raises:
+        SettingsError: more than `MAX_FEATURES` features, whose covariance would take long to
+            decompose, or no more rows than classes, which tell nothing of what is within a class.
     """
     num_classes = int(labels.max()) + 1
-    if features.shape[1] > MAX_FEATURES or len(features) <= num_classes:
-        return
+    _refuse_unfit(len(features), features.shape[1], num_classes)
     mean = features.mean(dim=0)
     whitening = _inverse_root(_within_class_covariance(features, labels, num_classes))
     whitened = (features - mean) @ whitening  # (n, d)
@@ -42,6 +43,21 @@ def start_at_discriminants(
     network.linear.weight.copy_(weight)
     network.linear.bias.copy_(-weight @ mean)
     loss.set_centres(_class_means(project(network, features), labels, num_classes))
+
+
+def _refuse_unfit(num_rows: int, num_features: int, num_classes: int) -> None:
+    if num_features > MAX_FEATURES:
+        raise SettingsError(
+            f"--start discriminants takes up to {MAX_FEATURES:,} features: found {num_features:,}; "
+            f"train with --start random, or embed into fewer, such as with "
+            f"tfidf:max_features={MAX_FEATURES // 2}"
+        )
+    if num_rows <= num_classes:
+        raise SettingsError(
+            f"--start discriminants needs more training rows than classes: found {num_rows:,} rows "
+            f"of {num_classes:,} classes; train with --start random, or give training a larger "
+            f"share with --split"
+        )
 
 
 def _class_means(

@@ -15,7 +15,7 @@ from embed.devices import choose_device
 from embed.errors import SelectionError, SettingsError
 from embed.rows import Split, Where, codes, has_value, select_rows
 from embed.store import Store
-from heads.features import SpaceReference, load_features, refer_to
+from heads.features import FeatureReader, SpaceReference, refer_to
 from heads.head import HeadInfo
 from heads.projection import MetricLoss, Projection, ProjectionSettings, project
 from heads.start import start_at_discriminants
@@ -38,10 +38,10 @@ class TrainingSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0:
+        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.learning_rate < math.inf:
             raise SettingsError(
                 f"training needs --epochs of at least 1, --batch-size of at least 2 and "
-                f"--learning-rate above 0: found {self.epochs}, {self.batch_size} and "
+                f"a finite --learning-rate above 0: found {self.epochs}, {self.batch_size} and "
                 f"{self.learning_rate}"
             )
 
@@ -69,7 +69,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A network at its best epoch, what it is, and how it came to be."""
+    """A network at its best epoch, the earliest of equals, what it is, and how it came to be."""
 
     info: HeadInfo
     network: Projection
@@ -79,13 +79,26 @@ class TrainedHead:
 
 @dataclass(frozen=True)
 class _Data:
-    """Features and labels on the device; validation rows are of classes that training lacks."""
+    """Features and labels on the device; the validation rows' labels are numbers of their own.
+
+    By a split of groups, validation has no class of training; a split column may share classes.
+    """
 
     features: Tensor  # (n, d) training rows
     labels: Tensor  # (n,) from 0 to c − 1
     classes: Shaped[np.ndarray, " c"]
     val_features: Tensor  # (m, d)
     val_labels: Int[np.ndarray, " m"]
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What changes during training."""
+
+    network: Projection
+    loss: MetricLoss
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
 
 
 def train_projection(
@@ -96,11 +109,13 @@ def train_projection(
 ) -> TrainedHead:
     """Train a projection head, and keep it as it was at the epoch with the best validation row F1.
 
-    Rows without a target are left out. The same seed gives the same weights on one machine.
+    The earliest of equally good epochs is kept. Rows without a target are left out. The same seed
+    gives the same weights on one machine's CPU; a GPU adds up in an order that varies.
 
     Raises:
         StoreError: a space or column that the store does not have, or vectors that are not finite.
         SelectionError: fewer than two classes to train on, or no two validation rows that match.
+        SettingsError: a start or features that don't fit, or a learning rate that diverges.
     """
     head, training = head or ProjectionSettings(), training or TrainingSettings()
     started = time.monotonic()
@@ -109,8 +124,7 @@ def train_projection(
     data = _load(store, task, references, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        network, history = _fit(data, head, training, device)
-    best = max(history, key=lambda epoch: epoch.row_f1)
+        network, history, best = _fit(data, head, training, device)
     info = HeadInfo(
         kind="projection",
         spaces=references,
@@ -146,61 +160,87 @@ def _load(
             f"no two of the {len(val)} validation rows share a value of '{task.target}', so the "
             f"best epoch can't be told: give validation a larger share with --split"
         )
+    features_of = FeatureReader(store, references)
     return _Data(
-        torch.from_numpy(load_features(store, references, train)).to(device),
+        torch.from_numpy(features_of(train)).to(device),
         torch.from_numpy(labels.astype(np.int64)).to(device),
         classes,
-        torch.from_numpy(load_features(store, references, val)).to(device),
+        torch.from_numpy(features_of(val)).to(device),
         val_labels,
     )
 
 
 def _fit(
     data: _Data, settings: ProjectionSettings, training: TrainingSettings, device: torch.device
-) -> tuple[Projection, list[Epoch]]:
+) -> tuple[Projection, list[Epoch], Epoch]:
+    """The network as it was at the best epoch, all epochs, and the best one."""
+    learner = _learner(data, settings, training, device)
+    history: list[Epoch] = []
+    best: Epoch | None = None
+    best_weights: dict[str, Tensor] = {}
+    for number in range(1, training.epochs + 1):
+        epoch = _run_epoch(number, data, learner, training)
+        history.append(epoch)
+        if best is None or epoch.row_f1 > best.row_f1:
+            best = epoch
+            weights = learner.network.state_dict()
+            best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+    assert best is not None  # TrainingSettings has at least one epoch
+    learner.network.load_state_dict(best_weights)
+    return learner.network.eval(), history, best
+
+
+def _learner(
+    data: _Data, settings: ProjectionSettings, training: TrainingSettings, device: torch.device
+) -> _Learner:
     network = Projection(data.features.shape[1], settings).to(device)
     loss = MetricLoss(len(data.classes), settings).to(device)
     if settings.start == "discriminants":
         start_at_discriminants(network, loss, data.features, data.labels)
-    parameters = [*network.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(
-        parameters, lr=training.learning_rate, weight_decay=training.weight_decay
+        [*network.parameters(), *loss.parameters()],
+        lr=training.learning_rate,
+        weight_decay=training.weight_decay,
     )
     steps_per_epoch = math.ceil(len(data.labels) / training.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, _cosine_with_warmup(training, steps_per_epoch)
     )
-    history: list[Epoch] = []
-    best: dict[str, Tensor] = {}
-    for number in range(1, training.epochs + 1):
-        started = time.monotonic()
-        mean_loss = _train_epoch(data, network, loss, optimizer, schedule, training.batch_size)
-        row_f1 = validation_row_f1(network, data.val_features, data.val_labels)
-        rate = float(schedule.get_last_lr()[0])
-        history.append(Epoch(number, mean_loss, row_f1, rate, time.monotonic() - started))
-        if row_f1 >= max(epoch.row_f1 for epoch in history):
-            best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.load_state_dict(best)
-    return network.eval(), history
+    return _Learner(network, loss, optimizer, schedule)
 
 
-def _train_epoch(
-    data: _Data,
-    network: Projection,
-    loss: MetricLoss,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    batch_size: int,
-) -> float:
+def _run_epoch(number: int, data: _Data, learner: _Learner, training: TrainingSettings) -> Epoch:
+    started = time.monotonic()
+    mean_loss = _train_epoch(data, learner, training.batch_size)
+    _refuse_divergence(number, mean_loss, learner.network, training)
+    row_f1 = validation_row_f1(learner.network, data.val_features, data.val_labels)
+    rate = float(learner.schedule.get_last_lr()[0])
+    return Epoch(number, mean_loss, row_f1, rate, time.monotonic() - started)
+
+
+def _refuse_divergence(
+    number: int, mean_loss: float, network: Projection, training: TrainingSettings
+) -> None:
+    # The epoch's last step comes after its last loss, so the weights are looked at as well.
+    is_finite = all(bool(weights.isfinite().all()) for weights in network.parameters())
+    if not (math.isfinite(mean_loss) and is_finite):
+        raise SettingsError(
+            f"training diverged at epoch {number}: the loss is {mean_loss:g} and the weights are "
+            f"{'' if is_finite else 'not '}finite; lower --learning-rate, which was "
+            f"{training.learning_rate:g}"
+        )
+
+
+def _train_epoch(data: _Data, learner: _Learner, batch_size: int) -> float:
     """One pass over the training rows in a new order; returns the mean loss of a row."""
-    network.train()
+    learner.network.train()
     total = torch.zeros((), device=data.labels.device)
     for batch in _shuffled_batches(len(data.labels), batch_size, data.labels.device):
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(network(data.features[batch]), data.labels[batch])
+        learner.optimizer.zero_grad(set_to_none=True)
+        value = learner.loss(learner.network(data.features[batch]), data.labels[batch])
         value.backward()
-        optimizer.step()
-        schedule.step()
+        learner.optimizer.step()
+        learner.schedule.step()
         total += value.detach() * len(batch)  # stays on the device: no wait at each step
     return float(total) / len(data.labels)
 

@@ -20,6 +20,8 @@ from retrieval.thresholds import DEFAULT_K, ThresholdResult, refuse_small_k
 DEEPEST_RECALL = 10
 TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \
 cross-fitted figure"
+MAY_BE_TUNED_HERE = "the threshold may have been tuned on some of these rows, and row F1 would be \
+optimistic then: leave it out for a cross-fitted figure"
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def evaluate(store: Store, settings: EvaluateSettings) -> Evaluation:
         **_threshold_metrics(tuning, reached),
         **_ranking_metrics(relevant, num_true(rows.labels) - 1, k),
         num_rows=len(rows.rows),
-        warnings=rows.warnings + _tuned_here(settings),
+        warnings=rows.warnings + _tuned_here(settings, rows),
     )
 
 
@@ -169,11 +171,17 @@ def _ranking_metrics(
     }
 
 
-def _tuned_here(settings: EvaluateSettings) -> tuple[str, ...]:
-    """A warning where the threshold was tuned on rows selected in the same way."""
+def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, ...]:
+    """A warning where the threshold was tuned on these rows, or may have been on some of them.
+
+    A threshold file does not list its rows, so any selection by the same labels may overlap. A
+    holdout tunes on half of its rows. Other counts of the same selection are of another catalogue.
+    """
     given = settings.threshold
-    if not isinstance(given, ThresholdResult):
+    if not isinstance(given, ThresholdResult) or given.label != settings.label:
         return ()
-    here = (settings.label, settings.where_texts, settings.unseen_by, settings.split_column)
-    there = (given.label, given.where, given.unseen_by, given.split_column)
-    return (TUNED_HERE,) if here == there else ()
+    here = (settings.where_texts, settings.unseen_by, settings.split_column)
+    there = (given.where, given.unseen_by, given.split_column)
+    same_counts = (given.num_rows, given.num_groups) == (len(rows.rows), len(rows.groups))
+    is_same = here == there and same_counts and given.protocol != "holdout"
+    return (TUNED_HERE if is_same else MAY_BE_TUNED_HERE,)

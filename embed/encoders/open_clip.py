@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from embed.encoders.torch_encoders import (
     TorchImageEncoder,
     TorchTextEncoder,
     fingerprint_of,
-    preprocessing_settings,
     require_file,
 )
 from embed.errors import EncoderError, SpecError
@@ -57,7 +56,7 @@ def load_image(spec: EncoderSpec, runtime: Runtime) -> ImageEncoder:
         "library": "open_clip",
         "tower": "image",
         "model": _model_settings(source, "text_cfg"),
-        "preprocessing": preprocessing_settings(preprocessing),
+        "preprocessing": asdict(preprocessing),
     }
     fingerprint = fingerprint_of(settings, weights, runtime.precision)
     placed: Any = runtime.place(model)
@@ -85,8 +84,13 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
 
 def _read_source(spec: EncoderSpec) -> _Source:
     spec.check_options(())
-    if Path(spec.model).is_dir():
-        return _Source(f"local-dir:{spec.model}")
+    if spec.folder:
+        if spec.weights:
+            raise SpecError(
+                f"encoder '{spec.text}': a folder brings its own weights: "
+                f"write open_clip:{spec.model}, without @{spec.weights}"
+            )
+        return _Source(f"local-dir:{spec.folder}")
     arch, _, tag = spec.model.partition("/")
     if arch not in open_clip.list_models():
         near = ", ".join(difflib.get_close_matches(arch, open_clip.list_models(), 4))
@@ -165,6 +169,6 @@ def _model_settings(source: _Source, other_tower: str) -> dict[str, Any]:
 
 
 def _tower_weights(model: torch.nn.Module, tower: str) -> list[tuple[str, torch.Tensor]]:
+    """The tower's weights; the temperature belongs to neither."""
     state = [item for item in model.state_dict().items() if not item[0].startswith("logit_")]
-    image = [item for item in state if item[0].startswith("visual.")]
-    return image if tower == "image" else [item for item in state if item not in image]
+    return [item for item in state if item[0].startswith("visual.") == (tower == "image")]

@@ -12,6 +12,7 @@ FAMILIES: Mapping[Modality, tuple[str, ...]] = {
     "image": ("open_clip", "transformers", "timm", "classic"),
     "text": ("open_clip", "transformers", "tfidf"),
 }
+WITH_WEIGHTS = ("open_clip", "timm")
 DEFAULT_IMAGE_SPECS = (
     "open_clip:ViT-H-14/laion2b_s32b_b79k",
     "open_clip:ViT-L-14-336/openai",
@@ -31,15 +32,24 @@ class EncoderSpec:
     weights: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the model part names, `~` read as the home folder; None if it is none."""
+        path = Path(self.model).expanduser()
+        return path if self.model and path.is_dir() else None
+
     @classmethod
     def parse(cls, given: str, modality: Modality) -> "EncoderSpec":
         """Read `[NAME=]SPEC`; without a name, the space is named after the model.
 
         Raises:
-            SpecError: an unknown family, or an option without a value.
+            SpecError: a name that can't name a space, an unknown family, an option without a
+                value, or a part that the family does not take.
         """
-        named = re.fullmatch(r"([\w.-]+)=(.+)", given)
+        named = re.fullmatch(r"([^:=]*)=(.+)", given)
         text = named[2] if named else given
+        if named:
+            _require_name(named[1], given)
         family, _, rest = text.partition(":")
         if family not in FAMILIES[modality]:
             raise SpecError(
@@ -47,9 +57,9 @@ class EncoderSpec:
                 f"they are {', '.join(FAMILIES[modality])}"
             )
         target, options = _split_options(rest, given)
-        model, _, weights = target.partition("@")
+        model, weights = _split_weights(target, family, given)
         name = named[1] if named else _name_of(model or family)
-        return cls(name, modality, family, text, model, Path(weights) if weights else None, options)
+        return cls(name, modality, family, text, model, weights, options)
 
     def check_options(self, known: Collection[str]) -> None:
         """Raise SpecError at an option that the family does not have."""
@@ -76,6 +86,32 @@ def parse_specs(image: Sequence[str], text: Sequence[str]) -> list[EncoderSpec]:
                 f"two encoders are named '{name}': name them apart, as in other={name}…"
             )
     return specs
+
+
+def _require_name(name: str, given: str) -> None:
+    if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
+        raise SpecError(
+            f"encoder '{given}': a space's name holds letters, digits, '_', '-' and '.', and not "
+            f"dots alone: found '{name}'"
+        )
+
+
+def _split_weights(target: str, family: str, given: str) -> tuple[str, Path | None]:
+    """The model, and its weights file where the family takes one. A folder may contain '@'."""
+    if family == "tfidf" and target:
+        raise SpecError(
+            f"encoder '{given}': tfidf has no models, found '{target}': "
+            f"options are written tfidf:analyzer=char_wb,ngrams=2-4"
+        )
+    if family == "classic" and "@" in target:
+        raise SpecError(
+            f"encoder '{given}': classic descriptors need no weights: "
+            f"write classic:{target.partition('@')[0]}"
+        )
+    if family not in WITH_WEIGHTS:
+        return target, None
+    model, _, weights = target.partition("@")
+    return model, Path(weights).expanduser() if weights else None
 
 
 def _split_options(rest: str, given: str) -> tuple[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from dataclasses import asdict
 from typing import Any
 
 import timm
@@ -18,7 +19,6 @@ from embed.encoders.torch_encoders import (
     Runtime,
     TorchImageEncoder,
     fingerprint_of,
-    preprocessing_settings,
     require_file,
 )
 from embed.errors import EncoderError, SpecError
@@ -49,7 +49,7 @@ def load(spec: EncoderSpec, runtime: Runtime) -> ImageEncoder:
     settings = {
         "library": "timm",
         "model": spec.model,
-        "preprocessing": preprocessing_settings(preprocessing),
+        "preprocessing": asdict(preprocessing),
     }
     fingerprint = fingerprint_of(settings, model.state_dict().items(), runtime.precision)
     return TorchImageEncoder(spec, preprocessing, runtime.place(model), fingerprint, runtime)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,14 +43,17 @@ class Runtime:
 
     @classmethod
     def choose(cls, device: str = "auto", precision: str = "auto") -> "Runtime":
-        """Resolve `auto`: a GPU where there is one, in bf16; otherwise the CPU, in fp32.
+        """Resolve `auto`: a GPU where there is one, in fp16; otherwise the CPU, in fp32.
+
+        Not bf16, whose 8 significant bits cost more: the least cosine with fp32 of mobilenetv2_100
+        was .99856 in bf16 and .99987 in fp16. What fp16's range can't hold, `stored` refuses.
 
         Raises:
             SettingsError: a device that this machine lacks, or an unknown precision.
         """
         found = choose_device(device)
         if precision == "auto":
-            precision = "bf16" if found.type == "cuda" else "fp32"
+            precision = "fp16" if found.type == "cuda" else "fp32"
         if precision not in DTYPES:
             raise SettingsError(f"--precision is auto, {', '.join(DTYPES)}: found '{precision}'")
         return cls(found, precision)  # type: ignore[arg-type]  # checked above
@@ -64,8 +67,18 @@ class Runtime:
         return placed.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def stored(self, vectors: torch.Tensor) -> Float[np.ndarray, "b d"]:
-        """Vectors as they are stored: of unit length, float32 or, from half precision, float16."""
-        scaled = unit_length(vectors.float().cpu().numpy())
+        """Vectors as they are stored: of unit length, float32 or, from half precision, float16.
+
+        Raises:
+            EncoderError: a vector is not finite, as where numbers outgrow fp16 (65504).
+        """
+        features = vectors.float().cpu().numpy()
+        if not np.isfinite(features).all():
+            raise EncoderError(
+                f"an encoder's vectors should be finite, found inf or nan in {self.precision}: "
+                f"choose --precision bf16 or fp32"
+            )
+        scaled = unit_length(features)
         return scaled if self.precision == "fp32" else scaled.astype(np.float16)
 
 
@@ -159,11 +172,6 @@ def fingerprint_of(
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(_bytes_of(tensor))
     return digest.hexdigest()
-
-
-def preprocessing_settings(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The preprocessing as it enters a fingerprint."""
-    return asdict(preprocessing)
 
 
 def require_file(path: Path, spec: EncoderSpec) -> Path:

@@ -1,7 +1,9 @@
 """Models of the transformers library: towers of CLIP and SigLIP, vision models, text encoders."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +13,24 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.hub import require_repository, weights_not_found
+from embed.encoders.image_processors import read_preprocessing
 from embed.encoders.specs import EncoderSpec
 from embed.encoders.torch_encoders import (
     UNREADABLE,
-    Preprocessing,
     Runtime,
     TorchImageEncoder,
     TorchTextEncoder,
     fingerprint_of,
-    preprocessing_settings,
 )
 from embed.errors import EncoderError, SpecError
-from embed.images import ImageTransform, Interpolation
 
 POOLINGS = ("mean", "cls")
-# Pillow's numbers for its filters, as image processors keep them.
-INTERPOLATIONS: Mapping[int, Interpolation] = {
-    0: "nearest",
-    1: "lanczos",
-    2: "bilinear",
-    3: "bicubic",
-    4: "box",
-    5: "hamming",
+# By tower: the beginnings of the weights that it does not use.
+UNUSED: Mapping[str, tuple[str, ...]] = {
+    "image": ("text_model.", "text_projection.", "logit_"),
+    "text": ("vision_model.", "visual_projection.", "logit_"),
 }
+SUPPORTED_MODULES = ("Transformer", "Pooling", "Normalize")
 # Settings that say where a model came from, and so do not change its numbers.
 ORIGINS = frozenset(("_name_or_path", "transformers_version", "architectures", "dtype"))
 
@@ -41,23 +38,24 @@ ORIGINS = frozenset(("_name_or_path", "transformers_version", "architectures", "
 def load_image(spec: EncoderSpec, runtime: Runtime) -> ImageEncoder:
     """The image tower of a model of two towers, or a vision model with its pooled output.
 
+    A vision model whose checkpoint has no pooler (a classifier's) gives its class token's state.
+
     Raises:
         WeightsNotFoundError: the model is neither a folder here nor to be had from the hub.
-        EncoderError: a model that has no image tower, or preprocessing that is not understood.
+        EncoderError: a model without an image tower or with weights missing from its checkpoint,
+            or preprocessing that is not understood.
     """
     spec.check_options(())
-    model = _load(spec, AutoModel)
-    processor = _load(spec, AutoImageProcessor)
-    preprocessing = _preprocessing(processor, spec)
+    model = _load_model(spec, "image")
+    preprocessing = read_preprocessing(_load(spec, AutoImageProcessor), spec)
     forward = _image_forward(runtime.place(model), spec)
     settings = {
         "library": "transformers",
         "tower": "image",
         "model": _model_settings(model),
-        "preprocessing": preprocessing_settings(preprocessing),
+        "preprocessing": asdict(preprocessing),
     }
-    weights = _weights_without(model, ("text_model.", "text_projection."))
-    fingerprint = fingerprint_of(settings, weights, runtime.precision)
+    fingerprint = fingerprint_of(settings, _weights_of(model, "image"), runtime.precision)
     return TorchImageEncoder(spec, preprocessing, forward, fingerprint, runtime)
 
 
@@ -69,10 +67,13 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
 
     Raises:
         WeightsNotFoundError: the model is neither a folder here nor to be had from the hub.
-        SpecError: pooling is neither named nor in the model's files.
+        SpecError: pooling is neither named nor, as mean or cls alone, in the model's files.
+        EncoderError: weights missing from the checkpoint, or sentence-transformers modules
+            behind the pooling, such as Dense.
     """
     spec.check_options(("pooling",))
-    model = _load(spec, AutoModel)
+    model = _load_model(spec, "text")
+    _require_supported_modules(spec)
     tokenizer = _load(spec, AutoTokenizer)
     max_tokens = _max_tokens(spec, tokenizer, model)
     has_towers = hasattr(model, "get_text_features")
@@ -92,24 +93,45 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
         "model": _model_settings(model),
         "pooling": pooling,
         "max_tokens": max_tokens,
+        "tokenizer": _tokenizer_settings(tokenizer),
     }
-    weights = _weights_without(model, ("vision_model.", "visual_projection."))
-    fingerprint = fingerprint_of(settings, weights, runtime.precision)
+    fingerprint = fingerprint_of(settings, _weights_of(model, "text"), runtime.precision)
     forward = _text_forward(runtime.place(model), pooling)
     return TorchTextEncoder(spec, tokenize, forward, fingerprint, runtime)
 
 
-def _load(spec: EncoderSpec, loader: Any) -> Any:
+def _load_model(spec: EncoderSpec, tower: str) -> Any:
+    """The model, complete: transformers fills what a checkpoint lacks with random numbers."""
+    model, report = _load(spec, AutoModel, output_loading_info=True)
+    unused = (*UNUSED[tower], "pooler.")
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused))
+    if missing:
+        raise EncoderError(
+            f"encoder '{spec.text}': its checkpoint lacks {missing[0]} and {len(missing) - 1} "
+            f"other weights of {type(model).__name__}: give a complete checkpoint"
+        )
+    if tower == "text" and hasattr(model, "pooler"):
+        # Never used, so neither run nor fingerprinted. Not None: SqueezeBERT calls it regardless.
+        model.pooler = torch.nn.Identity()
+    elif any(key.startswith("pooler.") for key in report["missing_keys"]):
+        model.pooler = None  # the class token's state instead
+    return model
+
+
+def _load(spec: EncoderSpec, loader: Any, **options: Any) -> Any:
     """A model, tokenizer or processor, from a folder or from the hub."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     advice = "Give a folder that you have, transformers:FOLDER"
-    if not Path(spec.model).is_dir():
+    if spec.folder is None:
         if spec.model.startswith((".", "/", "~")) or spec.model.count("/") != 1:
-            raise EncoderError(f"encoder '{spec.text}': there is no folder {spec.model}")
+            raise EncoderError(
+                f"encoder '{spec.text}': there is no folder {spec.model}; "
+                f"models of the hub are written OWNER/NAME"
+            )
         require_repository(spec.model, f"'{spec.text}'", advice)
     try:
-        return loader.from_pretrained(spec.model)
+        return loader.from_pretrained(str(spec.folder or spec.model), **options)
     except UNREADABLE as error:
         raise weights_not_found(f"'{spec.text}'", spec.model, advice, error) from error
 
@@ -150,16 +172,33 @@ def _tensor_of(features: Any) -> torch.Tensor:
 def _pooling(spec: EncoderSpec) -> str:
     named = spec.options.get("pooling")
     if named is None:
-        config = _file_of(spec, "1_Pooling/config.json")
-        modes = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
-        named = next((name for name, key in modes.items() if config.get(key)), None)
+        named = " and ".join(_pooling_modes(_file_of(spec, "1_Pooling/config.json")))
     if named not in POOLINGS:
         found = f"found '{named}'" if named else "and the model's own files do not say"
         raise SpecError(
             f"encoder '{spec.text}': pooling is {' or '.join(POOLINGS)}, {found}: "
-            f"add ,pooling=mean to the spec"
+            f"add ,pooling=mean or ,pooling=cls to the spec"
         )
     return named
+
+
+def _pooling_modes(config: Mapping[str, Any]) -> list[str]:
+    """The modes that sentence-transformers joins: by name, or before its version 6 by flags."""
+    if "pooling_mode" in config:
+        modes = config["pooling_mode"]
+        return [modes] if isinstance(modes, str) else list(modes)
+    flags = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
+    return [re.sub(r"^pooling_mode_|_tokens?$", "", flag) for flag in flags]
+
+
+def _require_supported_modules(spec: EncoderSpec) -> None:
+    for module in _file_of(spec, "modules.json"):
+        kind = module["type"].rpartition(".")[2]
+        if kind not in SUPPORTED_MODULES:
+            raise EncoderError(
+                f"encoder '{spec.text}': its modules.json lists the module {kind}, which is not "
+                f"supported: only {', '.join(SUPPORTED_MODULES)} are"
+            )
 
 
 def _max_tokens(spec: EncoderSpec, tokenizer: Any, model: Any) -> int:
@@ -173,46 +212,34 @@ def _max_tokens(spec: EncoderSpec, tokenizer: Any, model: Any) -> int:
     return int(min(limit for limit in limits if limit))
 
 
-def _file_of(spec: EncoderSpec, name: str) -> dict[str, Any]:
-    """One of the model's JSON files; {} where it has none."""
-    path: Path | None = Path(spec.model) / name
-    if not Path(spec.model).is_dir():
+def _file_of(spec: EncoderSpec, name: str) -> Any:
+    """What one of the model's JSON files holds; {} where there is none."""
+    path = spec.folder / name if spec.folder else None
+    if path is None:
         from huggingface_hub import try_to_load_from_cache
 
         cached = try_to_load_from_cache(spec.model, name)
         path = Path(cached) if isinstance(cached, str) else None
     if path is None or not path.is_file():
         return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _preprocessing(processor: Any, spec: EncoderSpec) -> Preprocessing:
-    """An image processor's settings in our words."""
-    size = dict(processor.size)
-    edge = size.get("shortest_edge")
-    height, width = (edge, edge) if edge else (size.get("height"), size.get("width"))
-    if not (processor.do_resize and height and width):
-        raise EncoderError(
-            f"encoder '{spec.text}': its image processor resizes to {size}: "
-            f"only shortest_edge, or height and width, are understood"
-        )
-    crop = dict(processor.crop_size) if getattr(processor, "do_center_crop", False) else None
-    crop_to = (crop["height"], crop["width"]) if crop else (height, width)
-    transform = ImageTransform(
-        (height, width),
-        crop_to,
-        "shortest" if edge else "squash",
-        INTERPOLATIONS[int(processor.resample)],
-    )
-    return Preprocessing(transform, tuple(processor.image_mean), tuple(processor.image_std))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _model_settings(model: Any) -> dict[str, Any]:
     return {key: value for key, value in model.config.to_dict().items() if key not in ORIGINS}
 
 
-def _weights_without(model: Any, prefixes: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
+def _tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
+    """What decides the tokens of a title: vocabulary, normalisation, special tokens, sides."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return {
+        "class": type(tokenizer).__name__,
+        "state": backend.to_str() if backend else sorted(tokenizer.get_vocab().items()),
+        "special_tokens": tokenizer.special_tokens_map,
+        "sides": [tokenizer.padding_side, tokenizer.truncation_side],
+    }
+
+
+def _weights_of(model: Any, tower: str) -> list[tuple[str, torch.Tensor]]:
     """The model's weights but for the other tower's and the temperature."""
-    left_out = (*prefixes, "logit_")
-    return [item for item in model.state_dict().items() if not item[0].startswith(left_out)]
+    return [item for item in model.state_dict().items() if not item[0].startswith(UNUSED[tower])]

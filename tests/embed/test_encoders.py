@@ -13,8 +13,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from embed.encoders.base import ImageEncoder, TextEncoder
+from embed.encoders.image_processors import read_preprocessing
 from embed.encoders.registry import load_encoders
-from embed.encoders.specs import parse_specs
+from embed.encoders.specs import EncoderSpec, parse_specs
+from embed.encoders.torch_encoders import Runtime
+from embed.errors import EncoderError, SpecError
 
 TITLES = ["red mug", "a much longer title of a green shoe, size 42", "", "ÜBER größe"]
 CLIP_MEAN, CLIP_STD = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]
@@ -312,15 +315,179 @@ def test_pooling_of_text_models(tmp_path: Path, pooling: str) -> None:
 
 
 def test_pooling_must_be_known(tmp_path: Path) -> None:
-    from embed.errors import SpecError
-
     folder = bert_folder(tmp_path / "model")
-    with pytest.raises(SpecError, match="add ,pooling=mean to the spec"):
+    with pytest.raises(SpecError, match="add ,pooling=mean or ,pooling=cls to the spec"):
         text_encoder(f"transformers:{folder}")
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling/config.json").write_text('{"pooling_mode_cls_token": true}')
     named = text_encoder(f"transformers:{folder},pooling=cls").encode(TITLES)
     np.testing.assert_array_equal(text_encoder(f"transformers:{folder}").encode(TITLES), named)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "mean and cls"),
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode": ["mean", "max"]}, "mean and max"),
+    ],
+)
+def test_other_poolings_are_refused(tmp_path: Path, config: Any, found: str) -> None:
+    folder = bert_folder(tmp_path / "model")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(config))
+    with pytest.raises(SpecError, match=f"found '{found}': add ,pooling="):
+        text_encoder(f"transformers:{folder}")
+
+
+def test_other_modules_are_refused(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "model")
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in ("Pooling", "Dense")]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(EncoderError, match="module Dense, which is not supported"):
+        text_encoder(f"transformers:{folder},pooling=mean")
+
+
+def test_text_fingerprint_follows_the_tokenizer(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path / "model")
+    spec = f"transformers:{folder},pooling=mean"
+    before = text_encoder(spec).info.fingerprint
+    content = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["red"], vocabulary["mug"] = vocabulary["mug"], vocabulary["red"]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    assert text_encoder(spec).info.fingerprint != before
+
+
+def test_a_pooler_that_is_not_used_does_not_count(tmp_path: Path) -> None:
+    """A checkpoint of BertForMaskedLM has no pooler: transformers would draw one at random."""
+    import transformers
+
+    folder = bert_folder(tmp_path / "model")
+    config = transformers.BertConfig.from_pretrained(folder)
+    transformers.BertForMaskedLM(config).save_pretrained(folder)
+    spec = f"transformers:{folder},pooling=mean"
+    assert text_encoder(spec).info.fingerprint == text_encoder(spec).info.fingerprint
+
+
+def vit_folder(folder: Path) -> Path:
+    """A tiny classifier: its checkpoint has no pooler."""
+    import transformers
+
+    config = transformers.ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=32,
+        patch_size=8,
+    )
+    torch.manual_seed(0)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    transformers.ViTImageProcessor(size=size).save_pretrained(folder)
+    return folder
+
+
+def test_class_token_where_there_is_no_pooler(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    import transformers
+
+    folder = vit_folder(tmp_path / "model")
+    first, second = (image_encoder(f"transformers:{folder}") for _ in range(2))
+    assert first.info.fingerprint == second.info.fingerprint
+    ours = encode(first, pictures)
+    np.testing.assert_array_equal(ours, encode(second, pictures))
+    model = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    pixels = transformers.ViTImageProcessor.from_pretrained(folder)(pictures, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = model(**pixels).last_hidden_state[:, 0].numpy()
+    assert cosines(ours, theirs).min() > 0.9995
+
+
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = vit_folder(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["vit.layernorm.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(EncoderError, match=r"its checkpoint lacks layernorm\.weight"):
+        image_encoder(f"transformers:{folder}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": {"shortest_edge": 40}},
+        {"size": {"shortest_edge": 40}, "crop_pct": 0.6, "resample": 2},
+        {"size": {"shortest_edge": 384}},
+    ],
+)
+def test_crop_share_of_convnext(pictures: list[Image.Image], settings: Any) -> None:
+    from transformers import ConvNextImageProcessor
+
+    processor = ConvNextImageProcessor(**settings)
+    ours = read_preprocessing(processor, EncoderSpec.parse("transformers:a/b", "image"))
+    for picture in pictures:
+        # A size whose margins are even: of odd ones, the library cuts half a pixel elsewhere.
+        image = picture.resize((80, 60))
+        pixels = ours.transform.apply(image) / 255
+        theirs = processor(images=image, return_tensors="np")["pixel_values"][0]
+        expected = theirs.transpose(1, 2, 0)
+        np.testing.assert_allclose((pixels - ours.mean) / ours.std, expected, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("do_normalize", False, "should have do_normalize true, found False"),
+        ("do_rescale", False, "should have do_rescale true"),
+        ("do_resize", False, "should have do_resize true"),
+        ("do_pad", True, "should have do_pad false"),
+        ("rescale_factor", 1 / 127.5, "should have rescale_factor 1/255, found 0.0078"),
+        ("image_mean", None, "should have image_mean of three numbers, found None"),
+        ("resample", None, "should have resample from 0 to 5, found None"),
+        ("size", {"longest_edge": 40}, "should have size of shortest_edge, or of height and"),
+    ],
+)
+def test_other_preprocessing_is_refused(setting: str, value: Any, message: str) -> None:
+    from transformers import CLIPImageProcessor
+
+    processor = CLIPImageProcessor()
+    setattr(processor, setting, value)
+    with pytest.raises(EncoderError, match=message):
+        read_preprocessing(processor, EncoderSpec.parse("transformers:a/b", "image"))
+
+
+def test_steps_of_a_processors_own_are_refused() -> None:
+    from transformers import CLIPImageProcessor, LevitImageProcessor, MobileViTImageProcessor
+
+    spec = EncoderSpec.parse("transformers:a/b", "image")
+    with pytest.raises(EncoderError, match="LevitImageProcessor does more than resize"):
+        read_preprocessing(LevitImageProcessor(), spec)  # resizes to 256/224 of its size
+    flipped = MobileViTImageProcessor(image_mean=[0.0] * 3, image_std=[1.0] * 3, do_normalize=True)
+    with pytest.raises(EncoderError, match="encoder 'transformers:a/b': its"):
+        read_preprocessing(flipped, spec)  # blue, green, red
+    with pytest.raises(EncoderError, match="into an array of"):
+        read_preprocessing(CLIPImageProcessor(do_center_crop=False), spec)
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(EncoderError, match="inf or nan in fp16: choose --precision bf16 or fp32"):
+        Runtime.choose("cpu", "fp16").stored(torch.tensor([[1.0, float("inf")]]))
+
+
+def test_towers_of_open_clip_share_no_weights() -> None:
+    from embed.encoders.open_clip import _tower_weights
+
+    model = torch.nn.Module()
+    model.visual, model.transformer = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    model.logit_scale = torch.nn.Parameter(torch.ones(()))
+    names = {
+        tower: [name for name, _ in _tower_weights(model, tower)] for tower in ("image", "text")
+    }
+    assert names["image"] == ["visual.weight", "visual.bias"]
+    assert names["text"] == ["transformer.weight", "transformer.bias"]
 
 
 def test_minilm_equals_sentence_transformers() -> None:

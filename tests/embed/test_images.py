@@ -175,3 +175,11 @@ def test_damaged_metadata_never_ends_a_run() -> None:
                 mutated[position] = generator.integers(0, 256)
             with contextlib.suppress(ImageError):
                 decode_image(bytes(mutated))
+
+
+@pytest.mark.parametrize(("rounding", "first"), [("nearest", 2), ("down", 1)])
+def test_half_a_pixel_of_margin(rounding: str, first: int) -> None:
+    """Six columns, three wanted: torchvision takes 2 to 4, transformers 1 to 3."""
+    pixels = np.repeat(np.arange(6, dtype=np.uint8)[None, :, None] * 10, 3, 0).repeat(3, 2)
+    transform = ImageTransform((3, 6), (3, 3), "squash", crop_rounding=rounding)  # type: ignore[arg-type]
+    assert transform.apply(Image.fromarray(pixels))[0, 0, 0] == first * 10

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from embed.files import replacing
 from embed.images import decode_image
 from embed.parts import PartsFolder
 from embed.run import RunSettings, RunSummary, run
-from embed.store import Failure, Store
+from embed.store import Failure, Store, StoreWriter
 from tests.conftest import Invoke, json_of, write_catalogue
 
 HOG, PHASH = "hog=classic:color-hog", "classic:phash"
@@ -147,6 +148,26 @@ def test_spaces_that_a_run_does_not_name(catalogue: Path, tmp_path: Path) -> Non
         embed(catalogue, output, image_encoders=(PHASH,), text_encoders=())
     dropped = embed(catalogue, output, image_encoders=(PHASH,), drop_spaces=("hog",))
     assert "hog" not in dropped.spaces
+
+
+def test_what_a_head_has_seen_is_kept_by_row(catalogue: Path, tmp_path: Path) -> None:
+    """Labels that are edited after training must not turn training rows into unseen ones."""
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=(HOG,), text_encoders=())
+    seen = np.arange(12) < 5
+    with Store(output) as store, StoreWriter(output, "", {}) as writer:
+        writer.copy_items(store)
+        writer.copy_space(store, "hog")
+        info = replace(store.space("hog"), spec="head:projection(hog)")
+        writer.write_array("head", info, store.array("hog"))
+        writer.write_seen("head", seen)
+    lines = catalogue.read_text().replace("product-", "renamed-").splitlines()
+    catalogue.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    embed(catalogue, output, image_encoders=(HOG,), text_encoders=())
+    with Store(output) as store:
+        assert store.column("label")[0] == "renamed-3"
+        np.testing.assert_array_equal(store.seen("head"), seen[::-1])
+        assert not store.seen("hog").any()
 
 
 def test_items_that_the_source_no_longer_has(catalogue: Path, tmp_path: Path) -> None:

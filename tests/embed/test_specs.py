@@ -45,6 +45,10 @@ def test_a_space_is_named_after_its_model(given: str, name: str) -> None:
         ("open_clip:ViT-B-33/openai", "near it: .*ViT-B-32"),
         ("open_clip:ViT-B-32/opanai", "it has openai"),
         ("open_clip:ViT-B-32", "say which weights"),
+        ("classic:color-hog@file", "need no weights: write classic:color-hog"),
+        ("my space=classic:phash", "found 'my space'"),
+        ("..=classic:phash", r"not dots alone: found '\.\.'"),
+        ("=classic:phash", "found ''"),
     ],
 )
 def test_specs_that_are_refused(given: str, message: str, tmp_path: Path) -> None:
@@ -58,6 +62,7 @@ def test_specs_that_are_refused(given: str, message: str, tmp_path: Path) -> Non
         ("timm:mobilenetv2_100@nowhere.safetensors", "no weights file at nowhere.safetensors"),
         ("open_clip:ViT-B-32@nowhere.pt", "no weights file at nowhere.pt"),
         ("transformers:./nowhere", "there is no folder ./nowhere"),
+        ("transformers:bert-base-uncased", "no folder bert-base-uncased; .* written OWNER/NAME"),
     ],
 )
 def test_missing_files_are_named(given: str, message: str) -> None:
@@ -75,6 +80,26 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_two_spaces_of_one_name_are_refused() -> None:
     with pytest.raises(SpecError, match="two encoders are named 'phash'"):
         parse_specs(["classic:phash", "phash=classic:color-hog"], [])
+
+
+def test_a_folder_of_open_clip_takes_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="a folder brings its own weights"):
+        load_encoders(parse_specs([f"open_clip:{tmp_path}@w.pt"], []))
+
+
+def test_tfidf_takes_no_model() -> None:
+    with pytest.raises(SpecError, match="found 'char_wb': options are written tfidf:analyzer="):
+        EncoderSpec.parse("tfidf:char_wb", "text")
+
+
+def test_home_and_at_signs_in_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "u@h").mkdir()
+    spec = EncoderSpec.parse("transformers:~/u@h", "image")
+    assert (spec.folder, spec.weights, spec.name) == (tmp_path / "u@h", None, "u_h")
+    timm = EncoderSpec.parse("timm:mobilenetv2_100@~/w.safetensors", "image")
+    assert timm.weights == tmp_path / "w.safetensors"
+    assert EncoderSpec.parse("open_clip:~/nowhere", "image").folder is None
 
 
 @pytest.mark.parametrize("options", ["ngrams=x", "binary=maybe", "analyzer=syllable", "size=3"])

@@ -3,11 +3,13 @@
 import json
 import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from safetensors.torch import save_file
 
@@ -21,11 +23,13 @@ from embed.errors import (
 )
 from embed.rows import Split, Where, load_splits, unseen_rows
 from embed.store import SpaceInfo, Store, StoreWriter
+from heads import training as training_module
 from heads.applying import apply_head
-from heads.features import load_features, refer_to
+from heads.features import FeatureReader, refer_to
 from heads.head import load_head, save_head
 from heads.projection import MetricLoss, Projection, ProjectionSettings, project
-from heads.start import start_at_discriminants
+from heads.run import train_to_files
+from heads.start import MAX_FEATURES, start_at_discriminants
 from heads.training import (
     Task,
     TrainedHead,
@@ -70,6 +74,8 @@ def write_store(path: Path, change: Callable[[np.ndarray], None] | None = None) 
         writer.write_array("raw", space("dense", 48), vectors)
         bits = np.packbits(vectors[:, :16] > 0, axis=1)
         writer.write_array("bits", space("binary", 16, "b" * 32), bits)
+        terms = scipy.sparse.csr_array(np.maximum(vectors, 0))
+        writer.write_sparse("terms", space("sparse", 48, "t" * 32), terms, {})
 
 
 def train(path: Path, **training: object) -> TrainedHead:
@@ -81,7 +87,7 @@ def train(path: Path, **training: object) -> TrainedHead:
 def test_features_are_spaces_side_by_side_of_unit_length(store_path: Path) -> None:
     rows = np.array([5, 0])
     with Store(store_path) as store:
-        features = load_features(store, refer_to(store, ["raw", "bits"]), rows)
+        features = FeatureReader(store, refer_to(store, ["raw", "bits"]))(rows)
         raw = np.asarray(store.array("raw"))[rows]
     assert features.shape == (2, 48 + 16)
     np.testing.assert_allclose(
@@ -93,7 +99,7 @@ def test_features_are_spaces_side_by_side_of_unit_length(store_path: Path) -> No
 def test_a_zero_vector_stays_zero(tmp_path: Path) -> None:
     write_store(tmp_path / "z.h5", lambda vectors: vectors[3].fill(0))
     with Store(tmp_path / "z.h5") as store:
-        assert not load_features(store, refer_to(store, ["raw"]), np.array([3])).any()
+        assert not FeatureReader(store, refer_to(store, ["raw"]))(np.array([3])).any()
 
 
 def test_vectors_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -146,6 +152,23 @@ def test_start_separates_classes_better_than_chance() -> None:
     assert (vectors * own).sum(1).mean().item() > 0.5  # each centre stands at its class
 
 
+@pytest.mark.parametrize(
+    ("shape", "num_classes", "message"),
+    [
+        ((10, MAX_FEATURES + 1), 2, "up to 4,096 features: found 4,097.*--start random.*tfidf:max"),
+        ((10, 3), 10, "found 10 rows of 10 classes; train with --start random"),
+    ],
+)
+def test_a_start_that_cannot_be_made_is_refused(
+    shape: tuple[int, int], num_classes: int, message: str
+) -> None:
+    settings = ProjectionSettings(dim=2)
+    network, loss = Projection(shape[1], settings), MetricLoss(num_classes, settings)
+    labels = torch.arange(shape[0]) % num_classes
+    with pytest.raises(SettingsError, match=message):
+        start_at_discriminants(network, loss, torch.ones(shape), labels)
+
+
 def hit_rate(vectors: torch.Tensor, labels: torch.Tensor) -> float:
     scores = vectors @ vectors.T
     scores.fill_diagonal_(-2)
@@ -168,7 +191,7 @@ def test_training_helps_on_products_it_never_saw(store_path: Path) -> None:
     trained = train(store_path, epochs=20)
     with Store(store_path) as store:
         rows = np.flatnonzero(SPLIT.sides(store) == "test")
-        features = load_features(store, refer_to(store, ["raw"]), rows)
+        features = FeatureReader(store, refer_to(store, ["raw"]))(rows)
         labels = np.unique(store.column("label")[rows], return_inverse=True)[1]
     vectors = project(trained.network, torch.from_numpy(features)).numpy()
     reached = []
@@ -188,6 +211,43 @@ def test_sides_share_no_product_and_the_best_epoch_is_kept(store_path: Path) -> 
     assert not set(trained.info.classes) & set(labels[sides != "train"])
     best = max(trained.history, key=lambda epoch: epoch.row_f1)
     assert trained.info.metrics["row_f1"] == best.row_f1
+
+
+def test_the_earliest_of_equally_good_epochs_is_kept(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, row_f1 = [], iter([0.25, 0.5, 0.5, 0.125])
+
+    def scripted(network: Projection, *_: object) -> float:
+        weights.append(network.linear.weight.detach().clone())
+        return next(row_f1)
+
+    monkeypatch.setattr(training_module, "validation_row_f1", scripted)
+    trained = train(store_path, epochs=4)
+    assert trained.info.metrics["epoch"] == 2
+    assert torch.equal(trained.network.linear.weight, weights[1])
+    assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("batch_size", [16, 1024])  # the loss diverges, or only the last step
+def test_training_that_diverges_stops(store_path: Path, batch_size: int) -> None:
+    with pytest.raises(SettingsError, match=r"diverged at epoch 1: .* lower --learning-rate"):
+        train(store_path, batch_size=batch_size, learning_rate=1e38, weight_decay=10.0)
+
+
+def test_a_notebook_trains_into_the_same_files(store_path: Path, tmp_path: Path) -> None:
+    output, task = tmp_path / "h.safetensors", Task(("raw",), "label", SPLIT)
+    head, training = ProjectionSettings(dim=8), TrainingSettings(epochs=2)
+    with Store(store_path) as store:
+        trained = train_to_files(store, task, head, training, output)
+        assert load_head(output).info == trained.info
+        assert len(output.with_suffix(".jsonl").read_text().splitlines()) == 2
+        output.unlink()
+        with pytest.raises(OutputExistsError, match=r"h\.jsonl exists already"):
+            train_to_files(store, task, head, training, output)
+        with pytest.raises(SettingsError, match=r"is a \.safetensors file: found -o h\.bin"):
+            train_to_files(store, task, head, training, Path("h.bin"))
+    assert not output.exists()
 
 
 def test_the_same_seed_gives_the_same_weights(store_path: Path) -> None:
@@ -236,20 +296,73 @@ def test_applying_adds_a_space_and_keeps_the_rest(store_path: Path, tmp_path: Pa
     applied = apply_head(store_path, path)
     assert (applied.space, applied.num_items) == ("arc", NUM_CLASSES * PER_CLASS)
     with Store(store_path) as store:
-        assert list(store.spaces) == ["raw", "bits", "arc"]
+        assert list(store.spaces) == ["raw", "bits", "terms", "arc"]
         assert load_splits(store.space("arc").training) == (SPLIT,)
         assert store.space("arc").spec == "head:projection(raw)"
-        features = load_features(store, refer_to(store, ["raw"]), np.arange(len(store)))
+        features = FeatureReader(store, refer_to(store, ["raw"]))(np.arange(len(store)))
         expected = project(trained.network, torch.from_numpy(features)).numpy()
         np.testing.assert_allclose(store.array("arc"), expected, atol=1e-6)
         np.testing.assert_array_equal(unseen_rows(store, "arc"), SPLIT.sides(store) == "test")
+        assert store.seen("arc").any()
         assert unseen_rows(store, "raw").all()
     with pytest.raises(OutputExistsError, match="another --name, or --force"):
         apply_head(store_path, path)
     assert apply_head(store_path, path, force=True).info == applied.info
     copy = apply_head(store_path, path, name="other", output=tmp_path / "copy.h5")
     with Store(copy.store) as store:
-        assert list(store.spaces) == ["raw", "bits", "arc", "other"]
+        assert list(store.spaces) == ["raw", "bits", "terms", "arc", "other"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/"])
+def test_names_that_no_space_may_have(store_path: Path, tmp_path: Path, name: str) -> None:
+    path = head_file(store_path, tmp_path)
+    with pytest.raises(SettingsError, match=f"a space may be called .* found '{re.escape(name)}'"):
+        apply_head(store_path, path, name=name)
+
+
+def test_a_head_does_not_replace_what_it_takes_in(store_path: Path, tmp_path: Path) -> None:
+    path = head_file(store_path, tmp_path)
+    with pytest.raises(SettingsError, match=r"takes in space 'raw'.*give another --name"):
+        apply_head(store_path, path, name="raw", force=True)
+    path.rename(tmp_path / "raw.safetensors")
+    with pytest.raises(SettingsError, match="takes in space 'raw'"):
+        apply_head(store_path, tmp_path / "raw.safetensors", force=True)
+
+
+def test_an_existing_copy_is_kept(store_path: Path, tmp_path: Path) -> None:
+    path, output = head_file(store_path, tmp_path), tmp_path / "copy.h5"
+    output.write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"copy\.h5 exists already"):
+        apply_head(store_path, path, output=output)
+    assert output.read_text() == "mine"
+
+
+def test_a_sparse_space_is_read_once(
+    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, calls = head_file(store_path, tmp_path, space="terms"), []
+    read = Store.sparse
+
+    def counted(store: Store, name: str) -> object:
+        calls.append(name)
+        return read(store, name)
+
+    monkeypatch.setattr(Store, "sparse", counted)
+    monkeypatch.setattr("heads.applying.ROWS_PER_BLOCK", 50)
+    apply_head(store_path, path)
+    assert calls == ["terms"]
+    with Store(store_path) as store:
+        features = FeatureReader(store, refer_to(store, ["terms"]))(np.arange(len(store)))
+        expected = project(load_head(path).network, torch.from_numpy(features)).numpy()
+        np.testing.assert_allclose(store.array("h"), expected, atol=1e-6)
+
+
+def head_file(store_path: Path, folder: Path, space: str = "raw") -> Path:
+    task = Task((space,), "label", SPLIT)
+    with Store(store_path) as store:
+        trained = train_projection(store, task, None, TrainingSettings(epochs=1))
+    save_head(folder / "h.safetensors", trained.info, trained.network)
+    return folder / "h.safetensors"
 
 
 def test_a_head_refuses_other_vectors(store_path: Path, tmp_path: Path) -> None:
@@ -268,7 +381,11 @@ def test_a_head_refuses_other_vectors(store_path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "error", "message"),
     [
-        (Task(("nothing",), "label", SPLIT), StoreError, "no space 'nothing': it has raw, bits"),
+        (
+            Task(("nothing",), "label", SPLIT),
+            StoreError,
+            "no space 'nothing': it has raw, bits, terms",
+        ),
         (Task(("raw",), "nothing", SPLIT), StoreError, "no column 'nothing'"),
         (Task(("raw", "raw"), "label", SPLIT), SettingsError, "found raw, raw"),
         (Task((), "label", SPLIT), SettingsError, "found none"),
@@ -333,7 +450,9 @@ def test_command_lines(
         (["--where", "kind"], "--where takes COLUMN=VALUE", 1),
         (["--where", "kind=drawing"], "its values are iconic, photo", 1),
         (["--split-column", "kind"], "should hold train, val and test: found iconic, photo", 1),
-        (["-o", "head.bin"], "a head is a .safetensors file", 2),
+        (["-o", "head.bin"], "a head is a .safetensors file", 1),
+        (["--learning-rate", "1e36"], "training diverged at epoch", 1),
+        (["--learning-rate", "nan"], "a finite --learning-rate above 0: found 20, 256 and nan", 1),
         (["--kind", "magic"], "Invalid value for '--kind'", 2),
         (["--epochs", "0"], "--epochs of at least 1", 1),
         (["--device", "warp"], "--device", 1),
@@ -351,4 +470,5 @@ def test_a_users_mistakes_are_one_line(
     arguments = ["--space", "raw", "--target", "label", "-o", head, *change]
     result = heads_cli("train", store_path, *arguments, exit_code=exit_code)
     assert message in result.stderr
+    assert exit_code == 2 or result.stderr.count("\n") == 1
     assert not head.exists()

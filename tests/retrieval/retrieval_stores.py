@@ -15,8 +15,8 @@ from embed.store import SpaceInfo, StoreWriter
 faiss.omp_set_num_threads(1)
 
 
-def dense_info(dim: int, fingerprint: str = "dense-1", training: str = "[]") -> SpaceInfo:
-    return SpaceInfo("dense", "image", "test", fingerprint, "fp32", False, dim, training)
+def dense_info(dim: int, fingerprint: str = "dense-1") -> SpaceInfo:
+    return SpaceInfo("dense", "image", "test", fingerprint, "fp32", False, dim)
 
 
 def sparse_info(dim: int) -> SpaceInfo:
@@ -32,6 +32,7 @@ def write_store(
     spaces: Mapping[str, tuple[SpaceInfo, Any]],
     columns: Mapping[str, Any] | None = None,
     ids: Shaped[np.ndarray, " n"] | None = None,
+    seen: Mapping[str, Any] | None = None,
 ) -> Path:
     """A store with these spaces; ids are r0, r1, … where none are given."""
     num_rows = next(iter(spaces.values()))[1].shape[0]
@@ -44,6 +45,8 @@ def write_store(
                 writer.write_sparse(name, info, scipy.sparse.csr_array(vectors), {})
             else:
                 writer.write_array(name, info, vectors)
+        for name, rows in (seen or {}).items():
+            writer.write_seen(name, np.asarray(rows, bool))
     return path
 
 

@@ -1,13 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from embed.errors import FingerprintError, SettingsError, ThresholdError
-from embed.rows import Split, dump_splits
 from embed.store import Store
-from retrieval.evaluation import TUNED_HERE, EvaluateSettings, compare, evaluate
+from retrieval.evaluation import MAY_BE_TUNED_HERE, TUNED_HERE, EvaluateSettings, compare, evaluate
 from retrieval.thresholds import TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
@@ -16,13 +16,13 @@ from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 def store_path(tmp_path: Path) -> Path:
     near, labels = clustered(40, 4, spread=0.4)
     far, _ = clustered(40, 4, spread=1.5)
-    seen = dump_splits([Split("label", 0.5, 0.0, 0.5)])
+    seen = {"head": np.unique(labels, return_inverse=True)[1] % 2 == 0}  # every second group
     spaces = {
         "near": (dense_info(16, "near-1"), near),
         "far": (dense_info(16, "far-1"), far),
-        "head": (dense_info(16, "head-1", seen), near),
+        "head": (dense_info(16, "head-1"), near),
     }
-    return write_store(tmp_path / "store.h5", spaces, {"label": labels})
+    return write_store(tmp_path / "store.h5", spaces, {"label": labels}, seen=seen)
 
 
 def test_values_that_a_hand_can_check(tmp_path: Path) -> None:
@@ -66,11 +66,31 @@ def test_a_tuned_threshold_brings_its_k_and_warns_where_it_was_tuned(store_path:
     with Store(store_path) as store:
         tuned = tune_threshold(store, TuneSettings("far", "label", k=6, protocol="same-rows"))
         found = evaluate(store, EvaluateSettings("far", "label", threshold=tuned))
-        elsewhere = replace(tuned, where=("kind=photo",))
-        fine = evaluate(store, EvaluateSettings("far", "label", threshold=elsewhere))
-    assert (found.k, found.warnings, fine.warnings) == (6, (TUNED_HERE,), ())
+    assert (found.k, found.warnings) == (6, (TUNED_HERE,))
     assert found.row_f1 == pytest.approx(tuned.row_f1)
     assert found.score_threshold == tuned.score_threshold
+
+
+@pytest.mark.parametrize(
+    ("change", "warnings"),
+    [
+        ({}, (TUNED_HERE,)),
+        ({"where": ("kind=photo",)}, (MAY_BE_TUNED_HERE,)),
+        ({"unseen_by": ("head",)}, (MAY_BE_TUNED_HERE,)),
+        ({"protocol": "holdout"}, (MAY_BE_TUNED_HERE,)),
+        ({"num_rows": 20}, (MAY_BE_TUNED_HERE,)),
+        ({"label": "other"}, ()),
+    ],
+)
+def test_a_threshold_that_may_know_the_rows_is_warned_about(
+    store_path: Path, change: dict[str, Any], warnings: tuple[str, ...]
+) -> None:
+    with Store(store_path) as store:
+        tuned = replace(tune_threshold(store, TuneSettings("far", "label", k=6)), **change)
+        found = evaluate(store, EvaluateSettings("far", "label", threshold=tuned))
+        given = evaluate(store, EvaluateSettings("far", "label", threshold=0.5))
+    assert found.warnings == warnings
+    assert given.warnings == ()
 
 
 def test_spaces_are_compared_on_rows_that_no_head_has_seen(store_path: Path) -> None:

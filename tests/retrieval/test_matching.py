@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,26 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
         metrics_at(neighbours, labels, tuned.score_threshold)[0].mean()
     )
     assert summary.k == 6
+
+
+def test_a_threshold_tuned_among_few_items_is_warned_about(tmp_path: Path) -> None:
+    vectors, labels = clustered(12, 4, spread=0.5)
+    columns = {"label": labels, "side": np.repeat(["x", "y", "z"], 16).astype(object)}
+    path = write_store(tmp_path / "store.h5", {"image": (dense_info(16), vectors)}, columns)
+    output = tmp_path / "matches.csv"
+    one = (Where("side", "x"),)
+    with Store(path) as store:
+        settings = TuneSettings("image", "label", where=one, protocol="same-rows")
+        few = tune_threshold(store, settings)
+        many = match(store, MatchSettings(output, few))
+        equal = match(store, MatchSettings(output, few, where=one, force=True))
+        twice = match(store, MatchSettings(output, replace(few, num_rows=24), force=True))
+        score = match(store, MatchSettings(output, few.score_threshold, "image", force=True))
+    assert many.warnings == (
+        "the threshold was tuned among 16 items and 48 are matched: precision will be lower than "
+        "it says",
+    )
+    assert equal.warnings == twice.warnings == score.warnings == ()
 
 
 def test_ids_with_commas_are_quoted_and_ids_with_the_separator_refused(tmp_path: Path) -> None:

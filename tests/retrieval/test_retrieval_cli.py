@@ -16,7 +16,12 @@ def store_path(tmp_path: Path) -> Path:
     near, labels = clustered(12, 5, spread=0.4)
     far, _ = clustered(12, 5, spread=1.2)
     spaces = {"image": (dense_info(16), near), "far": (dense_info(16, "far-1"), far)}
-    columns = {"label": labels, "alone": np.arange(60), "kind": np.array(["x", "y"] * 30, object)}
+    columns = {
+        "label": labels,
+        "alone": np.arange(60),
+        "kind": np.array(["x", "y"] * 30, object),
+        "half": np.array(["first"] * 25 + ["second"] * 35, object),
+    }
     return write_store(tmp_path / "store.h5", spaces, columns)
 
 
@@ -57,19 +62,46 @@ def test_tables_for_people_and_warnings_beside_them(store_path: Path) -> None:
     about = (store_path, "--space", "image", "--label", "label")
     result = run("tune-threshold", *about, "--protocol", "same-rows")
     assert result.exit_code == 0
-    assert "row f1" in result.stdout
+    assert "60 rows, k = 50, threshold: same-rows" in result.stdout
+    columns = "space row F1 precision recall score ≥ distance ≤"
+    assert first_row(result) == (columns.split(), "image")
     assert result.stderr.startswith("warning: same-rows: tuned and reported on the same rows")
     optimistic = run_json("tune-threshold", *about, "--protocol", "same-rows")
     assert "interval" not in optimistic
     assert optimistic["warnings"] != []
-    assert "recall@10" in run("evaluate", *about, "--threshold", "0.5").stdout
+    evaluated = run("evaluate", *about, "--threshold", "0.5")
+    assert evaluated.stdout.count("60 rows, k = 50, threshold: given") == 2
+    assert "95 % interval" in evaluated.stdout
+    assert "recall@10" in evaluated.stdout
+
+
+def first_row(result: Result) -> tuple[list[str], str]:
+    """The words of the first table's header, and the first word of its first row."""
+    header = next(line for line in result.stdout.splitlines() if "row F1" in line)
+    row = next(line for line in result.stdout.splitlines() if "0." in line)
+    return header.split(), row.split()[0]
+
+
+def test_match_says_on_one_line_what_it_wrote_and_warns_beside_it(
+    store_path: Path, tmp_path: Path
+) -> None:
+    threshold, output = tmp_path / "threshold.json", tmp_path / "matches.csv"
+    about = ("--space", "image", "--label", "label", "--where", "half=first", "-o", threshold)
+    tuned = run_json("tune-threshold", store_path, *about)
+    result = run("match", store_path, "--threshold", threshold, "-o", output)
+    assert result.stdout.startswith("60 items with ")
+    assert result.stdout.count("\n") == 1
+    assert f"{output} (space 'image', score ≥ {tuned['score_threshold']:.4f})" in result.stdout
+    assert result.stderr.startswith(
+        "warning: the threshold was tuned among 25 items and 60 are matched"
+    )
 
 
 def test_compare_shows_each_space_on_a_line(store_path: Path) -> None:
     about = (store_path, "--space", "image", "--space", "far", "--label", "label")
     result = run("compare", *about)
     assert result.exit_code == 0
-    assert "60 rows, k = 50, thresholds by cross-fit" in result.stdout
+    assert "60 rows, k = 50, threshold: cross-fit" in result.stdout
     assert [line.split()[0] for line in result.stdout.splitlines()[4:6]] == ["image", "far"]
     spaces = run_json("compare", *about)["spaces"]
     assert isinstance(spaces, dict)
@@ -124,6 +156,12 @@ def test_an_existing_output_is_refused_before_anything_else(tmp_path: Path) -> N
         ("evaluate nowhere.h5 --space image --label label", "no store at nowhere.h5"),
         ("match {store} --threshold 0.5 -o {folder}/a.csv", "0.5 is a score: say with --space"),
         ("tune-threshold {store} --space image --label label --k 1", "at least 2: found 1"),
+        ("evaluate {store} --space image --label label --k 1", "at least 2: found 1"),
+        ("match {store} --space far --threshold 0.5 --k 1 -o {folder}/a.csv", "at least 2: found"),
+        (
+            "match {store} --space far --threshold 0.5 --separator= -o {folder}/a.csv",
+            "can't be empty",
+        ),
         (
             "compare {store} --space far --space far --label label",
             "each named once: found far, far",
