@@ -45,14 +45,15 @@ class HeadInfo:
     metrics: Mapping[str, float]
 
     @classmethod
-    def from_json(cls, text: str) -> "HeadInfo":
-        """Read what `json.dumps(asdict(info))` wrote."""
-        fields = json.loads(text)
-        fields["spaces"] = tuple(SpaceReference(**space) for space in fields["spaces"])
-        fields["split"] = Split(**fields["split"])
-        for key in ("classes", "where"):
-            fields[key] = tuple(fields[key])
-        return cls(**fields)
+    def from_json(cls, fields: Mapping[str, Any]) -> "HeadInfo":
+        """From what JSON has made of `asdict(info)`: lists and mappings."""
+        read = {
+            "spaces": tuple(SpaceReference(**space) for space in fields["spaces"]),
+            "split": Split(**fields["split"]),
+            "classes": tuple(fields["classes"]),
+            "where": tuple(fields["where"]),
+        }
+        return cls(**{**fields, **read})
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,9 @@ class Head:
 
 def save_head(path: Path, info: HeadInfo, network: Projection) -> None:
     """Write a head file."""
-    metadata = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "head": json.dumps(asdict(info)),
-    }
+    # One entry, since the library writes several in an order of luck: equal heads, equal bytes.
+    versioned = {"format_version": FORMAT_VERSION, **asdict(info)}
+    metadata = {FORMAT: json.dumps(versioned)}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
         # By bytes, since the library's own file could be read by its owner alone.
@@ -88,13 +87,15 @@ def load_head(path: Path) -> Head:
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        found = (metadata.get("format"), metadata.get("format_version"))
-        if found != (FORMAT, str(FORMAT_VERSION)):
+        if FORMAT not in metadata:
+            raise HeadError(f"{path} holds tensors of something else: expected a head")
+        fields = json.loads(metadata[FORMAT])
+        found = fields.pop("format_version", None)
+        if found != FORMAT_VERSION:
             raise HeadError(
-                f"{path} holds {found[0] or 'tensors of something else'} version {found[1]}: "
-                f"expected {FORMAT} version {FORMAT_VERSION}"
+                f"{path} is a head of format version {found}: expected version {FORMAT_VERSION}"
             )
-        info = HeadInfo.from_json(metadata["head"])
+        info = HeadInfo.from_json(fields)
         network = _network(info, load_file(path))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         message = " ".join(str(error).split())[:200]

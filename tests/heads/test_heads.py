@@ -263,6 +263,8 @@ def test_a_head_is_read_as_it_was_written(store_path: Path, tmp_path: Path) -> N
     trained = train(store_path)
     save_head(tmp_path / "h.safetensors", trained.info, trained.network)
     head = load_head(tmp_path / "h.safetensors")
+    save_head(tmp_path / "again.safetensors", trained.info, trained.network)
+    assert load_head(tmp_path / "again.safetensors").fingerprint == head.fingerprint
     assert head.info == trained.info
     assert torch.equal(head.network.linear.weight, trained.network.linear.weight)
 
@@ -277,8 +279,8 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(HeadError, match="tensors of something else"):
         load_head(path)
-    save_file({"a": torch.zeros(2)}, path, {"format": "embedding-head", "format_version": "2"})
-    with pytest.raises(HeadError, match="version 2: expected embedding-head version 1"):
+    save_file({"a": torch.zeros(2)}, path, {"embedding-head": '{"format_version": 2}'})
+    with pytest.raises(HeadError, match="format version 2: expected version 1"):
         load_head(path)
 
 
