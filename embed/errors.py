@@ -1,7 +1,8 @@
 """Every error that the workbench raises on purpose.
 
 A message is one line that says what was expected, what was found and where, and what to do.
-The command lines print it and exit with 1; anything else that escapes is a bug.
+The command lines print it and exit with 2 where an option is wrong, otherwise with 1; anything else
+that escapes is a bug.
 
     WorkbenchError
     ├── SourceError             a catalogue that can't be read: manifest, folder, columns, ids
@@ -17,12 +18,15 @@ The command lines print it and exit with 1; anything else that escapes is a bug.
     ├── HeadError               a head file that can't be read, or does not fit
     ├── ThresholdError          a threshold file that can't be read, or does not fit
     ├── SettingsError           a setting out of its range
-    └── OutputExistsError       a file that would be overwritten
+    └── OutputError             a file that can't be written
+        └── OutputExistsError   a file that would be overwritten
 """
 
 
 class WorkbenchError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can mend; `exit_code` is what a command line ends with."""
+
+    exit_code = 1
 
 
 class SourceError(WorkbenchError):
@@ -39,6 +43,8 @@ class EncoderError(WorkbenchError):
 
 class SpecError(EncoderError):
     """An encoder spec that can't be understood."""
+
+    exit_code = 2
 
 
 class WeightsNotFoundError(EncoderError):
@@ -76,6 +82,12 @@ class ThresholdError(WorkbenchError):
 class SettingsError(WorkbenchError):
     """A setting out of its range."""
 
+    exit_code = 2
 
-class OutputExistsError(WorkbenchError):
+
+class OutputError(WorkbenchError):
+    """A file that can't be written."""
+
+
+class OutputExistsError(OutputError):
     """A file that would be overwritten."""

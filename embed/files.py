@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embed.errors import OutputExistsError
+from embed.errors import OutputError, OutputExistsError
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -24,18 +24,41 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is flushed to disk before the rename and the folder after it, so that a crash at any
     instant leaves either the old file or the new one. Where the block raises, `path` is untouched.
+
+    Raises:
+        OutputError: nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose their format by it.
     name = f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}"
     temporary = path.with_name(name)
+    make_folder(path.parent)
     try:
+        _create(temporary, path)
         yield temporary
         flush_to_disk(temporary)
         temporary.replace(path)
         flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OutputError: it can't be made; the message says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
+
+
+def _create(temporary: Path, path: Path) -> None:
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise OutputError(f"can't write {path}: {error.strerror}") from error
 
 
 def remove_leftovers(path: Path) -> None:

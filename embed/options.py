@@ -32,7 +32,7 @@ class ConfiguredCommand(click.Command):
 
 
 class CommandGroup(click.Group):
-    """The commands of one package. A user's mistake is one line on standard error and exit 1."""
+    """The commands of one package. A user's mistake is one line on standard error."""
 
     command_class = ConfiguredCommand
 
@@ -42,7 +42,7 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except (WorkbenchError, OSError) as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(1)
+            ctx.exit(getattr(error, "exit_code", 1))
 
 
 def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:

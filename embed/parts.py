@@ -19,7 +19,7 @@ from jaxtyping import Int, Shaped, UInt8
 from safetensors.numpy import load, save
 
 from embed.errors import StoreError
-from embed.files import replacing
+from embed.files import make_folder, replacing
 
 SUFFIX = ".part"
 LOCK = "lock"
@@ -71,7 +71,7 @@ class PartsFolder:
                     self.path.rmdir()
 
     def _open_lock(self) -> IO[str]:
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         return (self.path / LOCK).open("w")
 
     def write(self, part: Part) -> None:

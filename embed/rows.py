@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from embed.errors import SelectionError
+from embed.errors import SelectionError, SettingsError
 from embed.store import Store
 
 Side = Literal["train", "val", "test"]
@@ -28,11 +28,11 @@ class Where:
         """From COLUMN=VALUE.
 
         Raises:
-            SelectionError: there is no `=`, or nothing before it.
+            SettingsError: there is no `=`, or nothing before it.
         """
         column, equals, value = text.partition("=")
         if not column or not equals:
-            raise SelectionError(
+            raise SettingsError(
                 f"--where takes COLUMN=VALUE, found '{text}': try --where kind=photo"
             )
         return cls(column, value)
@@ -90,14 +90,14 @@ class Split:
         """From shares such as 80/10/10, in per cent.
 
         Raises:
-            SelectionError: they are not three numbers from 0 that add up to 100.
+            SettingsError: they are not three numbers from 0 that add up to 100.
         """
         try:
             numbers = [float(share) for share in shares.split("/")]
         except ValueError:
             numbers = []
         if len(numbers) != 3 or min(numbers) < 0 or abs(sum(numbers) - 100) > 1e-6:
-            raise SelectionError(
+            raise SettingsError(
                 f"--split takes train/val/test in per cent that add up to 100, such as 80/10/10: "
                 f"found '{shares}'"
             )

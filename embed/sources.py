@@ -146,9 +146,19 @@ def _read_table(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         return pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False)
     except pl.exceptions.NoDataError as error:
-        raise SourceError(f"{path} has no rows") from error
+        raise SourceError(f"{path} has no rows: it is empty") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise SourceError(f"{path} can't be read: {reason}{_advice(reason)}") from error
+
+
+def _advice(reason: str) -> str:
+    """What to do about the two things that are usually wrong with a text file."""
+    if "utf-8" in reason.lower():
+        return ": save it as UTF-8 (`iconv -f cp1252 -t utf-8`, or a spreadsheet's 'CSV UTF-8')"
+    if "fields" in reason:
+        return ": some line has more fields than the header; quote values that hold the separator"
+    return ""
 
 
 def _check_ids(ids: Sequence[str], path: Path) -> None:
@@ -198,6 +208,8 @@ def _check_names(names: Sequence[str], path: Path) -> None:
 
 
 def _missing_column(path: Path, frame: pl.DataFrame, name: str, option: str) -> str:
+    if len(frame.columns) == 1 and ";" in frame.columns[0]:
+        return f"{path} seems to be separated by ';': save it with commas, or as .tsv with tabs"
     return (
         f"{path} has no column '{name}': its columns are {', '.join(frame.columns)}; "
         f"name the right one with {option}"

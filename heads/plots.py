@@ -54,6 +54,7 @@ def _mark_best(axes: Axes, trained: TrainedHead) -> None:
         xytext=(-30 if is_late else 30, -60),  # below the curve, which is flat around its top
         textcoords="offset points",
         ha="right" if is_late else "left",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
         arrowprops={"arrowstyle": "-", "color": F1_COLOR, "linewidth": 0.8},
         color=F1_COLOR,
     )

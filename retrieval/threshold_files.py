@@ -66,7 +66,8 @@ def parse_threshold(text: str) -> float | ThresholdResult:
         score = float(text)
     except ValueError:
         raise ThresholdError(
-            f"a threshold should be a file or a score such as 0.73: there is no file {text}"
+            f"a threshold should be a file or a score such as 0.73: "
+            f"{text} is {'a folder' if Path(text).is_dir() else 'neither'}"
         ) from None
     if not -1 <= score <= 1 + 1e-5:  # a tuned threshold may lie just above every score
         raise ThresholdError(f"a score should be between −1 and 1 (1 − distance): found {text}")
@@ -146,7 +147,10 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"no threshold at {path}: make one with `retrieval tune-threshold … -o {path}`"
         ) from error
     except ValueError as error:  # bad JSON or bad UTF-8
-        raise ThresholdError(f"{path} should be a threshold in JSON: {error}") from error
+        raise ThresholdError(
+            f"{path} is no threshold file: make one with "
+            f"`python -m retrieval tune-threshold … -o FILE`"
+        ) from error
     if not isinstance(values, dict):
         raise ThresholdError(f"{path} should hold one JSON object: found a {type(values).__name__}")
     return values

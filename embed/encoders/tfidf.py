@@ -39,7 +39,8 @@ class TfIdf(FittedTextEncoder):
             vectors = scipy.sparse.csr_array(vectorizer.fit_transform(titles))
         except ValueError as error:
             raise EncoderError(
-                f"encoder '{self.spec}': {error}: are the titles in the title column?"
+                f"encoder '{self.spec}' finds no term in {len(titles)} titles: "
+                f"is --title-column right? ({error})"
             ) from error
         fitted = {
             "vocabulary": vectorizer.get_feature_names_out().astype(object),

@@ -107,7 +107,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
         ("", "has no rows"),
         ("id,a/b\nx,1\n", "a column can't be named 'a/b'"),
         ("id,content_hash\nx,1\n", "'content_hash'"),
-        ("id,image\na,1,2,3\n", "can't be read"),
+        ("id,image\na,1,2,3\n", "more fields than the header"),
+        ("id;image\na;1\n", "seems to be separated by ';'"),
     ],
 )
 def test_manifests_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -146,3 +147,9 @@ def test_images_in_other_formats_are_mentioned(tmp_path: Path) -> None:
     assert read(tmp_path).warnings == (
         "1 images in formats that are not read were passed over: b.heic, …",
     )
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("id,title\na,Größe\n".encode("cp1252"))
+    with pytest.raises(SourceError, match="save it as UTF-8"):
+        read(tmp_path / "m.csv")

@@ -447,17 +447,17 @@ def test_command_lines(
 @pytest.mark.parametrize(
     ("change", "message", "exit_code"),
     [
-        (["--split", "80/20"], "train/val/test in per cent", 1),
+        (["--split", "80/20"], "train/val/test in per cent", 2),
         (["--split", "100/0/0"], "give validation a larger share", 1),
-        (["--where", "kind"], "--where takes COLUMN=VALUE", 1),
+        (["--where", "kind"], "--where takes COLUMN=VALUE", 2),
         (["--where", "kind=drawing"], "its values are iconic, photo", 1),
         (["--split-column", "kind"], "should hold train, val and test: found iconic, photo", 1),
-        (["-o", "head.bin"], "a head is a .safetensors file", 1),
-        (["--learning-rate", "1e36"], "training diverged at epoch", 1),
-        (["--learning-rate", "nan"], "a finite --learning-rate above 0: found 20, 256 and nan", 1),
+        (["-o", "head.bin"], "a head is a .safetensors file", 2),
+        (["--learning-rate", "1e36"], "training diverged at epoch", 2),
+        (["--learning-rate", "nan"], "a finite --learning-rate above 0: found 20, 256 and nan", 2),
         (["--kind", "magic"], "Invalid value for '--kind'", 2),
-        (["--epochs", "0"], "--epochs of at least 1", 1),
-        (["--device", "warp"], "--device", 1),
+        (["--epochs", "0"], "--epochs of at least 1", 2),
+        (["--device", "warp"], "--device", 2),
     ],
 )
 def test_a_users_mistakes_are_one_line(
