@@ -129,7 +129,7 @@ def test_a_file_that_is_no_threshold_is_refused(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "in JSON"), ("[1]", "one JSON object: found a list"), ("{}", "None")],
+    [("{", "is no threshold file"), ("[1]", "one JSON object: found a list"), ("{}", "None")],
 )
 def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "threshold.json"
@@ -146,7 +146,7 @@ def test_a_threshold_is_a_file_or_a_score(tmp_path: Path, result: ThresholdResul
     assert parse_threshold(str(path)) == replace(result, curve=None)
     assert parse_threshold("0.5") == 0.5
     assert parse_threshold("1.000001") == 1.000001
-    for text, message in (("73", "between −1 and 1"), ("nan", "between"), ("x.json", "no file")):
+    for text, message in (("73", "between −1 and 1"), ("nan", "between"), ("x.json", "neither")):
         with pytest.raises(ThresholdError, match=message):
             parse_threshold(text)
 
