@@ -1,33 +1,16 @@
-"""The command lines of `python -m embed`."""
+"""`python -m embed run`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from embed.options import (
-    CONTEXT,
-    CommandGroup,
-    command_line,
-    force_option,
-    json_option,
-    output_option,
-    print_json,
-    print_table,
-    store_argument,
-    warn,
-)
+from embed.cli.group import main
+from embed.cli.tables import print_spaces
+from embed.options import command_line, json_option, output_option, print_json, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from embed.run import RunSummary
-    from embed.store import SpaceInfo, Store
-
-
-@click.group(cls=CommandGroup, context_settings=CONTEXT)
-def main() -> None:
-    """Turn images and titles into vectors, kept in one HDF5 store."""
 
 
 @main.command()
@@ -107,47 +90,6 @@ def run(source: Path, output: Path, as_json: bool, **options: Any) -> None:
     _report(summary, as_json)
 
 
-@main.command()
-@store_argument
-@json_option
-def info(store: Path, as_json: bool) -> None:
-    """Show what STORE holds: items, columns, spaces, and what was left out."""
-    from embed.store import Store
-
-    with Store(store) as opened:
-        if as_json:
-            print_json(_info(opened))
-            return
-        _print_spaces(f"{store}: {len(opened):,} items", opened.spaces)
-        click.echo(f"columns: {', '.join(opened.columns) or 'none'}")
-        click.echo(f"left out: {len(opened.failures)} items")
-        for failure in opened.failures[:10]:
-            click.echo(f"  {failure.id}: {failure.stage}: {failure.reason}")
-
-
-@main.command("demo-catalog")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--products", type=int, default=240, help="Products to draw.")
-@click.option("--photos", type=int, default=6, help="Photos of each product.")
-@click.option("--seed", type=int, default=0, help="Another seed draws another catalogue.")
-@force_option
-@json_option
-def demo_catalog(
-    folder: Path, products: int, photos: int, seed: int, force: bool, as_json: bool
-) -> None:
-    """Draw a catalogue of products with known truth into FOLDER, to try everything on."""
-    from embed.demo.catalog import DemoSettings, write_demo_catalog
-
-    summary = write_demo_catalog(folder, DemoSettings(products, photos, seed), force=force)
-    if as_json:
-        print_json({"manifest": str(summary.manifest_path), "num_items": summary.num_items})
-    else:
-        click.echo(
-            f"{summary.num_items:,} photos of {summary.num_products:,} products: "
-            f"{summary.manifest_path}"
-        )
-
-
 def _number_or_auto(option: str, text: str) -> int | None:
     if text == "auto":
         return None
@@ -164,21 +106,12 @@ def _report(summary: "RunSummary", as_json: bool) -> None:
     if as_json:
         print_json(_summary(summary))
         return
-    _print_spaces(f"{summary.output}: {summary.num_items:,} items", summary.spaces)
+    print_spaces(f"{summary.output}: {summary.num_items:,} items", summary.spaces)
     click.echo(
         f"{summary.num_encoded:,} encoded, {summary.num_reused:,} reused, "
         f"{len(summary.failures)} left out in {summary.seconds:.1f} s "
         f"({summary.items_per_second:,.0f} items/s)"
     )
-
-
-def _print_spaces(title: str, spaces: "Mapping[str, SpaceInfo]") -> None:
-    rows = [
-        [name, space.kind, f"{space.dim:,}", space.modality, space.precision, space.spec]
-        for name, space in spaces.items()
-    ]
-    header = ["space", "kind", "dim", "modality", "precision", "encoder or head"]
-    print_table(title, header, rows)
 
 
 def _summary(summary: "RunSummary") -> dict[str, Any]:
@@ -193,18 +126,4 @@ def _summary(summary: "RunSummary") -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "items_per_second": round(summary.items_per_second, 1),
         "spaces": describe_spaces(summary.spaces),
-    }
-
-
-def _info(store: "Store") -> dict[str, Any]:
-    from embed.run import describe_spaces
-
-    return {
-        "store": str(store.path),
-        "num_items": len(store),
-        "num_failures": len(store.failures),
-        "columns": store.columns,
-        "spaces": describe_spaces(store.spaces),
-        "created_utc": store.attributes["created_utc"],
-        "command": store.attributes["command"],
     }
