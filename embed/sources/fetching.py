@@ -1,0 +1,127 @@
+"""From where an image is to its bytes, without leaving the folders that it may come from."""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from embed.errors import ImageError
+from embed.sources.addresses import is_address, is_fetched, refusal
+from embed.sources.catalogue import Location
+
+# A pipe without a writer would wait for ever without O_NONBLOCK; files are none the wiser.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """How images are fetched; a time limit is for one image, all of its retries included."""
+
+    allow_outside_root: bool = False
+    retries: int = 3
+    timeout_seconds: float = 30.0
+    max_bytes: int = 512 * 2**20
+
+
+class Fetcher:
+    """Reads images; one for all threads of a process.
+
+    A local file is read only if it lies in one of the roots, or is one, after every symbolic link
+    has been followed, unless `allow_outside_root`; and only if it is a regular file.
+    """
+
+    def __init__(self, roots: Sequence[str], settings: FetchSettings) -> None:
+        self._settings = settings
+        self._roots = tuple(os.path.realpath(root) for root in roots if not is_address(root))
+        self._shown_roots = ", ".join(root for root in roots if not is_address(root)) or "none"
+        # Items of one folder come one after the other; following links takes a while.
+        self._real_folder = lru_cache(maxsize=4096)(os.path.realpath)
+
+    def read(self, location: Location) -> bytes:
+        """The bytes of an image.
+
+        Raises:
+            ImageError: it can't be read, lies elsewhere or is too large; the message says why.
+        """
+        if is_address(location.address):
+            return self._fetch(location)
+        try:
+            return self._read_file(location)
+        except OSError as error:
+            raise ImageError(_reason(error)) from error
+
+    def _fetch(self, location: Location) -> bytes:
+        if not is_fetched(location.address):
+            raise ImageError(refusal(location.address))
+        raise ImageError("remote images are not read yet")
+
+    def _read_file(self, location: Location) -> bytes:
+        descriptor = self._open(location.address)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not a regular file (a pipe, a device, a folder)")
+            offset = location.offset or 0
+            size = status.st_size if location.size is None else location.size
+            self._check_size(size)
+            data = _read_fully(descriptor, offset, size)
+            if location.size is not None and len(data) < size:
+                raise ImageError(f"{location.address} is shorter than when it was indexed")
+            return data
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: str) -> int:
+        """A descriptor of the file, once it is known to lie inside the roots."""
+        folder, name = os.path.split(path)
+        real_path = os.path.join(self._real_folder(folder), name)  # noqa: PTH118 (speed)
+        self._check_inside(real_path, path)
+        try:
+            return os.open(real_path, _FLAGS)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EMLINK):  # a symbolic link
+                raise
+        target = os.path.realpath(real_path)
+        self._check_inside(target, path)
+        return os.open(target, _FLAGS)
+
+    def _check_inside(self, real_path: str, path: str) -> None:
+        if self._settings.allow_outside_root or any(
+            real_path == root or real_path.startswith(root.rstrip("/") + "/")
+            for root in self._roots
+        ):
+            return
+        raise ImageError(
+            f"{path} lies outside the image root {self._shown_roots}: allow it with "
+            f"--allow-outside-root, or name another --image-root"
+        )
+
+    def _check_size(self, size: int) -> None:
+        if size > self._settings.max_bytes:
+            raise ImageError(too_large(self._settings.max_bytes, size))
+
+
+def too_large(max_bytes: int, size: int | None = None) -> str:
+    """Why an image is refused for its size."""
+    found = f"{size:,} bytes" if size is not None else "more"
+    return f"too large: at most {max_bytes:,} bytes are read, found {found}"
+
+
+def _read_fully(descriptor: int, offset: int, size: int) -> bytes:
+    """`size` bytes from `offset`; fewer where the file ends before."""
+    chunks = []
+    while size > 0:
+        chunk = os.pread(descriptor, size, offset)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        offset, size = offset + len(chunk), size - len(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENXIO:
+        return "not a regular file (a socket)"
+    return error.strerror or str(error)
