@@ -1,3 +1,5 @@
 from embed.cli import main
 
-main(prog_name="python -m embed")
+# Guarded, since worker processes import the main module again.
+if __name__ == "__main__":
+    main(prog_name="python -m embed")

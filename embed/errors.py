@@ -13,6 +13,7 @@ that escapes is a bug.
     ├── StoreError              a store that can't be read or written
     │   ├── IdError             ids that are missing, repeated or unknown
     │   └── FingerprintError    vectors that are not the ones a head or a threshold was made for
+    ├── WorkerError             a process that encodes has died
     ├── TooManyFailuresError    more items failed than the user allows
     ├── SelectionError          rows, columns or splits that leave nothing to work on
     ├── HeadError               a head file that can't be read, or does not fit
@@ -61,6 +62,10 @@ class IdError(StoreError):
 
 class FingerprintError(StoreError):
     """Vectors that are not the ones that a head or a threshold was made for."""
+
+
+class WorkerError(WorkbenchError):
+    """A process that encodes has died; the finished rows are kept."""
 
 
 class TooManyFailuresError(WorkbenchError):

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from embed.errors import ImageError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+MAX_PIXELS = 100_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # Pillow's decoders and its reader of EXIF raise any of these for damaged files.
 _DAMAGED = (

@@ -1,10 +1,11 @@
 """What of a catalogue is encoded already, and where its vectors lie: in the store or in a part."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from embed.ids import ABSENT, IdIndex
 from embed.parts import PartsFolder
 from embed.store import HASH_BYTES, SpaceInfo, Store
 
@@ -21,14 +22,14 @@ class Ledger:
 
     def __init__(
         self,
-        ids: Sequence[str],
+        index: IdIndex,
         spaces: Mapping[str, SpaceInfo],
         expected: Mapping[str, UInt8[np.ndarray, "n 16"]] | None = None,
     ) -> None:
-        self._row_of = {item_id: row for row, item_id in enumerate(ids)}
+        self._index = index
         self._spaces = spaces
         self._expected = expected or {}
-        num_rows = len(ids)
+        num_rows = len(index)
         self.part_names: list[str] = []
         self.other_parts: dict[str, set[str]] = {}
         self._holder = {name: np.full(num_rows, NOWHERE, np.int32) for name in spaces}
@@ -37,11 +38,20 @@ class Ledger:
 
     def add_store(self, store: Store) -> None:
         """Count in the vectors of a sealed store."""
-        for name, info in self._spaces.items():
-            if name in store.spaces and store.spaces[name].fingerprint == info.fingerprint:
-                places = np.arange(len(store))
-                hashes = store.modality_hash(info.modality)
-                self._add(name, IN_STORE, store.ids.tolist(), places, hashes)
+        known = [
+            name
+            for name, info in self._spaces.items()
+            if name in store.spaces and store.spaces[name].fingerprint == info.fingerprint
+        ]
+        if not known:
+            return
+        start = 0
+        for ids in store.id_blocks():
+            rows, block = self._index.find(ids), slice(start, start + len(ids))
+            for name in known:
+                hashes = store.modality_hash(self._spaces[name].modality, block)
+                self._add(name, IN_STORE, rows, np.arange(block.start, block.stop), hashes)
+            start += len(ids)
 
     def add_parts(self, folder: PartsFolder) -> None:
         """Count in every whole part of the folder.
@@ -55,13 +65,13 @@ class Ledger:
             self.part_names.append(part_name)
             if others := set(part.spaces) - set(self._spaces):
                 self.other_parts[part_name] = others
+            found = self._index.find(part.ids)
             for name, info in self._spaces.items():
                 encoded = part.spaces.get(name)
                 if encoded is not None and encoded.fingerprint == info.fingerprint:
-                    ids = [part.ids[row] for row in encoded.rows]
                     hashes = part.hashes[info.modality][encoded.rows]
-                    places = np.arange(len(ids))
-                    self._add(name, len(self.part_names), ids, places, hashes)
+                    rows, places = found[encoded.rows], np.arange(len(encoded.rows))
+                    self._add(name, len(self.part_names), rows, places, hashes)
 
     def holds(self, space: str, row: int, digest: bytes) -> bool:
         """Whether a vector made of these bytes is there."""
@@ -91,12 +101,11 @@ class Ledger:
         self,
         space: str,
         holder: int,
-        ids: Sequence[str],
+        rows: Int[np.ndarray, " m"],
         places: Int[np.ndarray, " m"],
         hashes: UInt8[np.ndarray, "m 16"],
     ) -> None:
-        rows = np.array([self._row_of.get(item_id, -1) for item_id in ids], np.int64)
-        known = rows >= 0
+        known = rows != ABSENT
         expected = self._expected.get(self._spaces[space].modality)
         if expected is not None:
             known &= (expected[rows] == hashes).all(axis=1)

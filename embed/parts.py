@@ -23,6 +23,7 @@ from embed.files import make_folder, replacing
 
 SUFFIX = ".part"
 LOCK = "lock"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class PartsFolder:
             try:
                 yield
             finally:
-                if [path.name for path in self.path.iterdir()] == [LOCK]:
+                if {path.name for path in self.path.iterdir()} <= {LOCK, PLAN}:
+                    self.remove()
                     (self.path / LOCK).unlink()
                     self.path.rmdir()
 
@@ -79,6 +81,17 @@ class PartsFolder:
         data = _dump(part)
         with replacing(self.path / f"{_digest(data)}{SUFFIX}") as path:
             path.write_bytes(data)
+
+    @property
+    def planned_batch_size(self) -> int | None:
+        """What a run that did not end had found best; others would change the last bits."""
+        plan = self.path / PLAN
+        return int(json.loads(plan.read_text())["batch_size"]) if plan.exists() else None
+
+    def plan_batch_size(self, batch_size: int) -> None:
+        """Keep what was found best for the run that goes on from these parts."""
+        with replacing(self.path / PLAN) as path:
+            path.write_text(json.dumps({"batch_size": batch_size}))
 
     def names(self) -> list[str]:
         """The names of the parts that are there, oldest first."""

@@ -4,143 +4,158 @@ Items come in the order of the source, and every queue is bounded.
 """
 
 import hashlib
-import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
+from itertools import groupby, islice
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 
+from embed.decoding import read_pixels
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.registry import Encoders
 from embed.errors import ImageError
-from embed.images import ImageTransform, decode_image
+from embed.images import ImageTransform
 from embed.ledger import Ledger
+from embed.part_writer import PartWriter
 from embed.parts import EncodedRows, Part, PartsFolder
 from embed.progress import Advance
-from embed.sources import Catalogue
+from embed.sources import Catalogue, Fetcher
 from embed.store import HASH_BYTES, Failure
+from embed.units import Unit, UnitResult, read_unit
 
-PART_BYTES = 64 * 2**20
-PART_SECONDS = 5.0
-PENDING_PARTS = 2
+Report = Callable[[UnitResult], None]
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How wide the stream is: rows a batch, reading threads."""
+    """How wide the stream is.
+
+    Where readers and encoders need the same cores they take turns: side by side, the encoder's
+    threads would wait for each other at every layer. `in_flight` batches are begun before the
+    first of them is waited for, so that a GPU always has one to go on with.
+    """
 
     batch_size: int
-    num_workers: int
+    rows_per_unit: int
+    num_readers: int
+    takes_turns: bool
+    in_flight: int
+    max_pixels: int
 
 
-@dataclass
-class Outcome:
-    """What the stream did: hashes of what it read by modality, failures, rows that it encoded."""
+@dataclass(frozen=True)
+class Job:
+    """What a worker works with. With `wanted`, rows where it is False are passed over."""
 
-    hashes: Mapping[str, UInt8[np.ndarray, "n 16"]]
-    failures: dict[int, Failure] = field(default_factory=dict)
-    num_encoded: int = 0
+    catalogue: Catalogue
+    fetcher: Fetcher
+    encoders: Encoders
+    modalities: list[str]
+    ledger: Ledger
+    parts: PartsFolder
+    flow: Flow
+    wanted: Bool[np.ndarray, " n"] | None = None
 
 
 @dataclass
 class Item:
     """A row that has been read: what it was made of, and what it lacks.
 
-    `is_new` says that the sealed store lacks some vector of it; `missing` are the spaces whose
-    vector no finished part has either.
+    `place` is its row within the unit. `is_new` says that the sealed store lacks some vector of it;
+    `missing` are the spaces whose vector no finished part has either.
     """
 
-    row: int
+    unit: Unit
+    place: int
     digests: dict[str, bytes] = field(default_factory=dict)
     is_new: bool = False
     missing: frozenset[str] = frozenset()
     pixels: dict[ImageTransform, UInt8[np.ndarray, "h w c"]] = field(default_factory=dict)
     failure: Failure | None = None
 
+    @property
+    def row(self) -> int:
+        """Its row in the catalogue."""
+        return self.unit.start + self.place
 
-def encode_missing(
-    catalogue: Catalogue,
-    encoders: Encoders,
-    ledger: Ledger,
-    parts: PartsFolder,
-    flow: Flow,
-    advance: Advance,
-) -> Outcome:
-    """Read every item, encode what the ledger lacks, and leave it in parts.
+
+def encode_units(job: Job, starts: Iterable[int], report: Report, advance: Advance) -> None:
+    """Read every item of the units, encode what the ledger lacks, and leave it in parts.
+
+    `report` is called from another thread with each unit whose vectors are safe in parts.
 
     Batches are packed from the rows that the sealed store lacks, whether a part has them or not: so
     a run that goes on after a kill makes the same batches, and with them the same vectors to the
     last bit, as one that was never killed.
     """
-    reader = _Reader(catalogue, encoders, ledger)
-    num_rows = len(catalogue)
-    hashes = {name: np.zeros((num_rows, HASH_BYTES), np.uint8) for name in reader.modalities}
-    outcome = Outcome(hashes)
+    reader = _Reader(job)
+    units = (
+        read_unit(job.catalogue, start, job.flow.rows_per_unit, job.modalities) for start in starts
+    )
     with (
         # Here and not where images are decoded, since filters belong to all threads.
         warnings.catch_warnings(),
-        ThreadPoolExecutor(flow.num_workers, "reader") as pool,
-        _PartWriter(parts) as writer,
+        ThreadPoolExecutor(job.flow.num_readers, "reader") as pool,
+        PartWriter(job.parts, report) as writer,
     ):
         # Odd metadata and large sizes warn; what can't be decoded fails all the same.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        items = _in_order(pool, reader.read, range(num_rows), 2 * flow.batch_size)
-        for batch in _batches(_noted(items, outcome, advance), flow.batch_size):
-            part = _encode(batch, catalogue, encoders)
-            if part is not None:
-                writer.add(part)
-                outcome.num_encoded += len(part.ids)
-    return outcome
+        items = _read_all(pool, reader, units, job.flow)
+        batches = _batches(_noted(items, advance), job.flow.batch_size)
+        begun = (_begin(batch, job.encoders) for batch in batches)
+        for batch in _behind(begun, job.flow.in_flight):
+            if batch.items:
+                writer.add(batch.part())
+                batch.unit.num_encoded += len(batch.items)
+            if batch.ends_unit:
+                writer.end_unit(batch.unit.result)
 
 
 class _Reader:
     """Reads one item: its bytes, their hash and, where a vector is missing, its pixels."""
 
-    def __init__(self, catalogue: Catalogue, encoders: Encoders, ledger: Ledger) -> None:
-        self._catalogue, self._encoders, self._ledger = catalogue, encoders, ledger
-        self.modalities = [
-            modality
-            for modality, used in (
-                ("image", encoders.image),
-                ("text", (*encoders.text, *encoders.fitted)),
-            )
-            if used
-        ]
+    def __init__(self, job: Job) -> None:
+        self._job, self._ledger, self._encoders = job, job.ledger, job.encoders
 
-    def read(self, row: int) -> Item:
-        """The item of a row; what can't be read or decoded is told in `failure`."""
-        item = Item(row)
+    def items(self, units: Iterable[Unit]) -> Iterator[Item]:
+        """The items of the units that are to be read, as yet unread."""
+        wanted = self._job.wanted
+        for unit in units:
+            for place in range(len(unit.ids)):
+                if wanted is None or wanted[unit.start + place]:
+                    yield Item(unit, place)
+
+    def read(self, item: Item) -> Item:
+        """The item, filled in; what can't be read or decoded is told in `failure`."""
         stage = "read"
         try:
-            data = self._image_bytes(row) if "image" in self.modalities else b""
+            data = self._image_bytes(item) if "image" in self._job.modalities else b""
             self._note_digests(item, data)
             stage = "decode"
             self._decode(item, data)
         except (ImageError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            item.failure = Failure(self._catalogue.ids[row], stage, str(reason))
+            item.failure = Failure(item.unit.ids[item.place], stage, str(reason))
         return item
 
-    def _image_bytes(self, row: int) -> bytes:
-        path: Path | None = self._catalogue.images[row] if self._catalogue.images else None
-        if path is None:
+    def _image_bytes(self, item: Item) -> bytes:
+        location = item.unit.locations[item.place] if item.unit.locations else None
+        if location is None:
             raise ImageError("the manifest names no image")
-        return path.read_bytes()
+        return self._job.fetcher.read(location)
 
     def _note_digests(self, item: Item, data: bytes) -> None:
-        if "image" in self.modalities:
+        if "image" in self._job.modalities:
             item.digests["image"] = _digest(data)
-        if "text" in self.modalities and self._catalogue.titles is not None:
-            item.digests["text"] = _digest(self._catalogue.titles[item.row].encode())
+        if item.unit.titles is not None:
+            item.digests["text"] = _digest(item.unit.titles[item.place].encode())
         per_item = self._encoders.per_item
         item.is_new = any(
-            not self._is_known(self._ledger.holds_in_store, e, item) for e in per_item
+            not self._is_known(self._ledger.holds_in_store, encoder, item) for encoder in per_item
         )
         item.missing = frozenset(
             encoder.name
@@ -160,19 +175,27 @@ class _Reader:
         """One decode, one resize for each distinct transform, whatever the number of encoders."""
         transforms = {e.transform for e in self._encoders.image if e.name in item.missing}
         if transforms:
-            image = decode_image(data)
-            item.pixels = {transform: transform.apply(image) for transform in transforms}
+            item.pixels = read_pixels(data, transforms, self._job.flow.max_pixels)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, read: Callable[[int], Item], rows: Iterable[int], num_ahead: int
+def _read_all(
+    pool: ThreadPoolExecutor, reader: _Reader, units: Iterable[Unit], flow: Flow
 ) -> Iterator[Item]:
-    """The items in order, read by the pool at most `num_ahead` rows ahead of the consumer."""
+    """The items of the units in order, read by the pool.
+
+    It reads at most two batches ahead of the consumer or, where both take turns, one batch each
+    time that the consumer has used up what there was.
+    """
+    items = reader.items(units)
+    if flow.takes_turns:
+        while block := list(islice(items, flow.batch_size)):
+            yield from pool.map(reader.read, block)
+        return
     pending: deque[Future[Item]] = deque()
     try:
-        for row in rows:
-            pending.append(pool.submit(read, row))
-            if len(pending) > num_ahead:
+        for item in items:
+            pending.append(pool.submit(reader.read, item))
+            if len(pending) > 2 * flow.batch_size:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -181,123 +204,103 @@ def _in_order(
             future.cancel()
 
 
-def _noted(items: Iterable[Item], outcome: Outcome, advance: Advance) -> Iterator[Item]:
-    """Pass on the items that are new, after noting hashes and failures of all."""
+def _noted(items: Iterable[Item], advance: Advance) -> Iterator[Item]:
+    """Pass the items on, after noting the hashes or the failure of each in its unit."""
     for item in items:
         advance(1)
+        item.unit.num_read += 1
         if item.failure is not None:
-            outcome.failures[item.row] = item.failure
-            continue
-        for modality, digest in item.digests.items():
-            outcome.hashes[modality][item.row] = np.frombuffer(digest, np.uint8)
-        if item.is_new:
-            yield item
+            item.unit.failures[item.row] = item.failure
+        else:
+            for modality, digest in item.digests.items():
+                item.unit.hashes[modality][item.place] = np.frombuffer(digest, np.uint8)
+        yield item
 
 
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+@dataclass
+class _Batch:
+    """Items that are encoded together, none across the end of a unit; the last one says so."""
+
+    unit: Unit
+    items: list[Item]
+    ends_unit: bool = False
 
 
-def _encode(batch: list[Item], catalogue: Catalogue, encoders: Encoders) -> Part | None:
-    """The vectors that the batch lacks, or None where it lacks none."""
-    batch = [item for item in batch if item.missing]
-    if not batch:
-        return None
-    spaces: dict[str, EncodedRows] = {}
+def _batches(items: Iterable[Item], size: int) -> Iterator[_Batch]:
+    for _, of_unit in groupby(items, key=lambda item: item.unit.start):
+        new: list[Item] = []
+        for item in of_unit:
+            unit = item.unit
+            if item.is_new and item.failure is None:
+                new.append(item)
+            if len(new) == size:
+                yield _Batch(unit, new)
+                new = []
+        yield _Batch(unit, new, ends_unit=True)
+
+
+@dataclass(frozen=True)
+class _BegunRows:
+    """Rows of a batch that an encoder is at work on."""
+
+    fingerprint: str
+    rows: Int[np.ndarray, " m"]
+    finish: Callable[[], Shaped[np.ndarray, "m d"]]
+
+    def finished(self) -> EncodedRows:
+        return EncodedRows(self.fingerprint, self.rows, self.finish())
+
+
+@dataclass
+class _BegunBatch:
+    """A batch whose encoding has begun: `vectors` waits for each space's."""
+
+    unit: Unit
+    items: list[Item]
+    ends_unit: bool
+    vectors: dict[str, _BegunRows]
+
+    def part(self) -> Part:
+        """The finished rows."""
+        spaces = {name: begun.finished() for name, begun in self.vectors.items()}
+        digests = [item.digests for item in self.items]
+        hashes = {
+            modality: np.stack([np.frombuffer(digest[modality], np.uint8) for digest in digests])
+            for modality in digests[0]
+        }
+        return Part([item.unit.ids[item.place] for item in self.items], hashes, spaces)
+
+
+def _begin(batch: _Batch, encoders: Encoders) -> _BegunBatch:
+    """Begin to encode what the batch lacks, which may be nothing."""
+    items = [item for item in batch.items if item.missing]
+    vectors: dict[str, _BegunRows] = {}
     for encoder in encoders.per_item:
-        rows = [index for index, item in enumerate(batch) if encoder.name in item.missing]
+        rows = [place for place, item in enumerate(items) if encoder.name in item.missing]
         if rows:
-            vectors = _vectors(encoder, [batch[index] for index in rows], catalogue)
-            spaces[encoder.name] = EncodedRows(encoder.info.fingerprint, np.array(rows), vectors)
-    hashes = {
-        modality: np.stack([np.frombuffer(item.digests[modality], np.uint8) for item in batch])
-        for modality in batch[0].digests
-    }
-    return Part([catalogue.ids[item.row] for item in batch], hashes, spaces)
+            finish = _start(encoder, [items[place] for place in rows])
+            vectors[encoder.name] = _BegunRows(encoder.info.fingerprint, np.array(rows), finish)
+    for item in items:
+        item.pixels = {}
+    return _BegunBatch(batch.unit, items, batch.ends_unit, vectors)
 
 
-def _vectors(
-    encoder: ImageEncoder | TextEncoder, items: list[Item], catalogue: Catalogue
-) -> Shaped[np.ndarray, "m d"]:
+def _start(
+    encoder: ImageEncoder | TextEncoder, items: list[Item]
+) -> Callable[[], Shaped[np.ndarray, "m d"]]:
     if isinstance(encoder, ImageEncoder):
-        return encoder.encode(np.stack([item.pixels[encoder.transform] for item in items]))
-    titles = catalogue.titles or []
-    return encoder.encode([titles[item.row] for item in items])
+        return encoder.start(np.stack([item.pixels[encoder.transform] for item in items]))
+    return encoder.start([(item.unit.titles or [])[item.place] for item in items])
 
 
-class _PartWriter:
-    """Gathers encoded batches and writes them as parts, in a thread of its own."""
-
-    def __init__(self, parts: PartsFolder) -> None:
-        self._parts = parts
-        self._pool = ThreadPoolExecutor(1, "writer")
-        self._pending: deque[Future[None]] = deque()
-        self._gathered: list[Part] = []
-        self._num_bytes = 0
-        self._last_write = time.monotonic()
-
-    def __enter__(self) -> "_PartWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Write what is left, also where the run was interrupted, so that nothing is lost."""
-        try:
-            self._write()
-            while self._pending:
-                self._pending.popleft().result()
-        finally:
-            self._pool.shutdown()
-
-    def add(self, part: Part) -> None:
-        """Take a batch over; a failed write is raised at the next call."""
-        self._gathered.append(part)
-        self._num_bytes += sum(encoded.vectors.nbytes for encoded in part.spaces.values())
-        is_due = time.monotonic() - self._last_write >= PART_SECONDS
-        if is_due or self._num_bytes >= PART_BYTES:
-            self._write()
-
-    def _write(self) -> None:
-        while len(self._pending) >= PENDING_PARTS:
-            self._pending.popleft().result()
-        if self._gathered:
-            joined = _joined(self._gathered)
-            self._pending.append(self._pool.submit(self._parts.write, joined))
-        self._gathered, self._num_bytes = [], 0
-        self._last_write = time.monotonic()
-
-
-def _joined(parts: list[Part]) -> Part:
-    """One part from many."""
-    starts = np.cumsum([0] + [len(part.ids) for part in parts])
-    hashes = {
-        modality: np.concatenate([part.hashes[modality] for part in parts])
-        for modality in parts[0].hashes
-    }
-    spaces: dict[str, EncodedRows] = {}
-    for name in {name: None for part in parts for name in part.spaces}:
-        having = [
-            (start, part.spaces[name])
-            for start, part in zip(starts, parts, strict=False)
-            if name in part.spaces
-        ]
-        spaces[name] = EncodedRows(
-            having[0][1].fingerprint,
-            np.concatenate([encoded.rows + start for start, encoded in having]),
-            np.concatenate([encoded.vectors for _, encoded in having]),
-        )
-    return Part([item_id for part in parts for item_id in part.ids], hashes, spaces)
+def _behind(begun: Iterable[_BegunBatch], num_in_flight: int) -> Iterator[_BegunBatch]:
+    """The batches in order, each when `num_in_flight` others have been begun after it."""
+    pending: deque[_BegunBatch] = deque()
+    for batch in begun:
+        pending.append(batch)
+        if len(pending) > num_in_flight:
+            yield pending.popleft()
+    yield from pending
 
 
 def _digest(data: bytes) -> bytes:

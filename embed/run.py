@@ -1,35 +1,42 @@
 """`embed run`: from a source and encoder specs to a sealed store."""
 
-import csv
-import os
 import platform
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool
 
-from embed.devices import choose_device
-from embed.encoders.registry import Encoders, load_encoders
-from embed.encoders.specs import DEFAULT_IMAGE_SPECS, parse_specs
-from embed.errors import SettingsError, TooManyFailuresError
+from embed.encoders.base import FittedTextEncoder
+from embed.encoders.registry import load_encoders
+from embed.encoders.specs import DEFAULT_IMAGE_SPECS, EncoderSpec, parse_specs
+from embed.errors import SettingsError
+from embed.failures import (
+    allowed_failures,
+    check_failures,
+    failed_before,
+    outcome_of_the_rest,
+    retried_rows,
+)
 from embed.files import remove_leftovers
+from embed.ids import IdIndex
+from embed.images import MAX_PIXELS
+from embed.joining import Rows, gather_rows
 from embed.ledger import Ledger
 from embed.parts import PartsFolder
-from embed.pipeline import Flow, Outcome, encode_missing
 from embed.progress import show_progress
-from embed.seal import Rows, check_spaces, gather_rows, require_complete, write_store
-from embed.sources import Catalogue, SourceSettings, read_source, require_column
+from embed.seal import MadeSpaces, check_spaces, require_complete, write_store
+from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source, require_column
 from embed.store import Failure, SpaceInfo, Store, StoreWriter
+from embed.units import Outcome, blank_hashes, rows_per_unit, unit_starts
+from embed.workers import Crew, Order, gather_crew
 
-IMAGES_PER_BATCH = 32
-IMAGES_PER_GPU_BATCH = 256
-TITLES_PER_BATCH = 1024
+SPOOL = "catalogue"
 LIBRARIES = (
     *("numpy", "h5py", "pillow", "torch", "torchvision", "open_clip_torch", "timm"),
     *("transformers", "scikit-learn", "scikit-image", "imagehash"),
@@ -40,20 +47,25 @@ LIBRARIES = (
 class RunSettings:
     """Everything that `embed run` can be told.
 
-    With no encoder named, the two that the project is for are taken. `max_failures` is a number of
-    items or a share such as "2%". `batch_size` and `num_workers` are chosen where they are None.
+    With no encoder named, the two that the project is for are taken or, with `retry_failed`, those
+    of the store. `device` may name several, separated by commas: each gets a process of its own.
+    `max_failures` is a number of items or a share such as "2%". `batch_size` and `num_workers` (the
+    threads that read and decode, for each device) are chosen where they are None.
     """
 
-    source: Path
+    source: Path | str
     output: Path
     image_encoders: tuple[str, ...] = ()
     text_encoders: tuple[str, ...] = ()
     columns: SourceSettings = field(default_factory=SourceSettings)
+    fetch: FetchSettings = field(default_factory=FetchSettings)
+    max_pixels: int = MAX_PIXELS
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
     num_workers: int | None = None
     max_failures: str = "0"
+    retry_failed: bool = False
     prune: bool = False
     drop_spaces: tuple[str, ...] = ()
     quiet: bool = True
@@ -90,35 +102,54 @@ def run(settings: RunSettings) -> RunSummary:
         EncoderError: an encoder can't be loaded.
         StoreError: the store can't be read or extended, or another run is writing it.
         TooManyFailuresError: more items failed than `max_failures`; what was encoded is kept.
+        WorkerError: a process that encoded for one of several devices died twice.
     """
     started = time.monotonic()
-    catalogue = read_source(settings.source, settings.columns)
-    allowed = _allowed_failures(settings.max_failures, len(catalogue))
-    encoders = _load(catalogue, settings)
-    flow = _flow(settings, encoders)
+    _check_numbers(settings)
     parts = PartsFolder(settings.output)
     with parts.locked(), _open_old(settings.output) as old:
         remove_leftovers(settings.output)
-        _check_early(catalogue, encoders, old, settings)
-        ledger = _ledger(catalogue.ids, encoders, old, parts)
-        with show_progress("embed", len(catalogue), quiet=settings.quiet) as advance:
-            outcome = encode_missing(catalogue, encoders, ledger, parts, flow, advance)
-        _check_failures(outcome, len(catalogue), allowed, parts)
-        rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
-        kept = _seal(rows, outcome, encoders, old, parts, settings)
-        num_encoded = _num_encoded(outcome, encoders, old, settings.output)
+        specs = _specs(settings, old)
+        with _spooled(settings, parts) as catalogue:
+            for spec in specs:
+                require_column(catalogue, spec.modality, settings.columns)
+            allowed = allowed_failures(settings.max_failures, len(catalogue))
+            wanted = _wanted_rows(settings, catalogue, old)
+            order = _order(settings, specs, wanted)
+            with _crew(order, settings) as crew:
+                made = MadeSpaces(crew.infos, _fitted(specs, settings))
+                _check_early(catalogue, made, old, settings)
+                outcome = _encode(crew, order, catalogue, old, settings)
+            failures = list(outcome.failures.values())
+            check_failures(failures, len(catalogue), allowed, parts.path)
+            rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
+            kept = _seal(rows, failures, made, parts, settings)
+            warnings = _warnings(rows, specs, kept)
     with Store(settings.output) as store:
         spaces = store.spaces
+    num_encoded = _num_encoded(outcome, made, spaces, rows)
     return RunSummary(
         settings.output,
-        len(rows.ids),
+        len(rows),
         num_encoded,
         rows.num_from_source - num_encoded,
         time.monotonic() - started,
-        tuple(outcome.failures.values()),
+        tuple(failures),
         spaces,
-        _warnings(catalogue, encoders, rows, kept),
+        warnings,
     )
+
+
+def _check_numbers(settings: RunSettings) -> None:
+    """What can be refused before anything is read."""
+    allowed_failures(settings.max_failures, 0)
+    for option, number in (
+        ("batch-size", settings.batch_size),
+        ("workers", settings.num_workers),
+        ("max-pixels", settings.max_pixels),
+    ):
+        if number is not None and number < 1:
+            raise SettingsError(f"--{option} is at least 1: found {number}")
 
 
 @contextmanager
@@ -131,70 +162,115 @@ def _open_old(path: Path) -> Iterator[Store | None]:
         yield store
 
 
-def _load(catalogue: Catalogue, settings: RunSettings) -> Encoders:
-    image_encoders = settings.image_encoders
-    if not image_encoders and not settings.text_encoders:
-        image_encoders = DEFAULT_IMAGE_SPECS
-    specs = parse_specs(image_encoders, settings.text_encoders)
-    for spec in specs:
-        require_column(catalogue, spec.modality, settings.columns)
-    return load_encoders(specs, settings.device, settings.precision)
+def _specs(settings: RunSettings, old: Store | None) -> list[EncoderSpec]:
+    image, text = settings.image_encoders, settings.text_encoders
+    if settings.retry_failed and old is None:
+        raise SettingsError(
+            f"--retry-failed: no store at {settings.output}: run without it first (a run that "
+            f"stopped at failures takes them again when it is given again)"
+        )
+    if not image and not text:
+        image, text = (DEFAULT_IMAGE_SPECS, ())
+        if settings.retry_failed and old is not None:
+            image, text = (_specs_of(old, modality) for modality in ("image", "text"))
+    return parse_specs(image, text)
 
 
-def _flow(settings: RunSettings, encoders: Encoders) -> Flow:
-    for option, number in (("batch-size", settings.batch_size), ("workers", settings.num_workers)):
-        if number is not None and number < 1:
-            raise SettingsError(f"--{option} is auto or at least 1: found {number}")
-    return Flow(
-        settings.batch_size or _default_batch_size(settings, encoders),
-        settings.num_workers or os.cpu_count() or 1,
+def _specs_of(old: Store, modality: str) -> tuple[str, ...]:
+    """The encoders that made the store's spaces."""
+    return tuple(
+        f"{name}={info.spec}"
+        for name, info in old.spaces.items()
+        if info.modality == modality and not info.spec.startswith(("head:", "imported:"))
     )
 
 
-def _default_batch_size(settings: RunSettings, encoders: Encoders) -> int:
-    if not encoders.image:
-        return TITLES_PER_BATCH
-    is_gpu = choose_device(settings.device).type == "cuda"
-    return IMAGES_PER_GPU_BATCH if is_gpu else IMAGES_PER_BATCH
+@contextmanager
+def _spooled(settings: RunSettings, parts: PartsFolder) -> Iterator[Catalogue]:
+    """The catalogue, kept in a file among the parts for as long as the run lasts."""
+    spool = parts.path / SPOOL
+    try:
+        yield read_source(str(settings.source), settings.columns, spool)
+    finally:
+        for path in parts.path.glob(f"{SPOOL}*"):
+            path.unlink()
 
 
-def _ledger(
-    ids: Sequence[str],
-    encoders: Encoders,
-    old: Store | None,
-    parts: PartsFolder | None,
-    expected: Mapping[str, UInt8[np.ndarray, "n 16"]] | None = None,
-) -> Ledger:
-    spaces = {encoder.name: encoder.info for encoder in encoders.per_item}
-    ledger = Ledger(ids, spaces, expected)
-    if old is not None:
-        ledger.add_store(old)
-    if parts is not None:
-        ledger.add_parts(parts)
-    return ledger
+def _wanted_rows(
+    settings: RunSettings, catalogue: Catalogue, old: Store | None
+) -> Bool[np.ndarray, " n"] | None:
+    if not settings.retry_failed:
+        return None
+    assert old is not None  # refused before
+    return retried_rows(catalogue, old)
+
+
+def _order(
+    settings: RunSettings, specs: list[EncoderSpec], wanted: Bool[np.ndarray, " n"] | None
+) -> Order:
+    parts = PartsFolder(settings.output)
+    modalities = [name for name in ("image", "text") if any(s.modality == name for s in specs)]
+    return Order(
+        spool=parts.path / SPOOL,
+        store=settings.output,
+        specs=tuple(specs),
+        modalities=modalities,
+        precision=settings.precision,
+        batch_size=settings.batch_size or parts.planned_batch_size,
+        num_readers=settings.num_workers,
+        max_pixels=settings.max_pixels,
+        fetch=settings.fetch,
+        wanted=wanted,
+    )
+
+
+@contextmanager
+def _crew(order: Order, settings: RunSettings) -> Iterator[Crew]:
+    devices = [name.strip() for name in settings.device.split(",")]
+    crew = gather_crew(order, devices)
+    try:
+        PartsFolder(order.store).plan_batch_size(crew.batch_size)
+        yield crew
+    finally:
+        crew.dismiss()
+
+
+def _fitted(specs: list[EncoderSpec], settings: RunSettings) -> tuple[FittedTextEncoder, ...]:
+    fitted = [spec for spec in specs if spec.is_fitted]
+    return load_encoders(fitted, settings.device, settings.precision).fitted
 
 
 def _check_early(
-    catalogue: Catalogue, encoders: Encoders, old: Store | None, settings: RunSettings
+    catalogue: Catalogue, made: MadeSpaces, old: Store | None, settings: RunSettings
 ) -> None:
     """Refuse before the first image what sealing would refuse after the last.
 
     What failed before is taken to fail again; where it does not, sealing looks once more.
     """
-    failed = {failure.id: failure for failure in old.failures} if old is not None else {}
-    outcome = Outcome(
-        {}, {row: failed[item] for row, item in enumerate(catalogue.ids) if item in failed}
-    )
+    outcome = Outcome({}, failed_before(catalogue, old))
     rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
-    ledger = _ledger(rows.ids.tolist(), encoders, old, None)
-    check_spaces(rows, old, encoders, settings.drop_spaces, ledger)
+    check_spaces(rows, made, settings.drop_spaces)
+
+
+def _encode(
+    crew: Crew, order: Order, catalogue: Catalogue, old: Store | None, settings: RunSettings
+) -> Outcome:
+    outcome = Outcome(blank_hashes(order.modalities, len(catalogue)))
+    num_items = len(catalogue)
+    if order.wanted is not None:
+        assert old is not None
+        outcome = outcome_of_the_rest(catalogue, old, order.wanted, order.modalities)
+        num_items = int(order.wanted.sum())
+    starts = unit_starts(len(catalogue), rows_per_unit(crew.batch_size), order.wanted)
+    with show_progress("embed", num_items, quiet=settings.quiet) as advance:
+        crew.encode(starts, crew.batch_size, outcome.add, advance)
+    return outcome
 
 
 def _seal(
     rows: Rows,
-    outcome: Outcome,
-    encoders: Encoders,
-    old: Store | None,
+    failures: list[Failure],
+    made: MadeSpaces,
     parts: PartsFolder,
     settings: RunSettings,
 ) -> set[str]:
@@ -202,73 +278,46 @@ def _seal(
 
     Returns the spaces of the parts that are kept: those of encoders that this run did not name.
     """
-    ledger = _ledger(rows.ids.tolist(), encoders, old, parts, rows.hashes)
-    carried = check_spaces(rows, old, encoders, settings.drop_spaces, ledger)
-    require_complete(encoders, ledger)
+    carried = check_spaces(rows, made, settings.drop_spaces)
+    ledger = Ledger(IdIndex(rows.id_blocks()), made.encoded, rows.hashes)
+    if rows.old is not None:
+        ledger.add_store(rows.old)
+    ledger.add_parts(parts)
+    require_complete(made, ledger)
     with StoreWriter(settings.output, settings.command, versions()) as writer:
         title_column = settings.columns.title_column
-        write_store(writer, rows, old, encoders, carried, ledger, parts, title_column)
-        writer.write_failures(list(outcome.failures.values()))
+        write_store(writer, rows, made, carried, ledger, parts, title_column)
+        writer.write_failures(failures)
     parts.remove(kept=ledger.other_parts)
     return set().union(*ledger.other_parts.values())
 
 
-def _num_encoded(outcome: Outcome, encoders: Encoders, old: Store | None, path: Path) -> int:
+def _num_encoded(
+    outcome: Outcome, made: MadeSpaces, spaces: Mapping[str, SpaceInfo], rows: Rows
+) -> int:
     """Items that this run encoded; with fitted encoders alone, all of them or none."""
-    if encoders.per_item:
+    if made.encoded:
         return outcome.num_encoded
-    with Store(path) as store:
-        names = [encoder.name for encoder in encoders.fitted]
-        known = old is not None and all(
-            name in old.spaces and old.spaces[name].fingerprint == store.spaces[name].fingerprint
-            for name in names
-        )
-        return 0 if known else len(store)
-
-
-def _allowed_failures(text: str, num_items: int) -> int:
-    """A number of items from "12" or "2%"."""
-    number = text.removesuffix("%")
-    if not number.replace(".", "", 1).isdigit() or (number == text and "." in text):
-        raise SettingsError(
-            f"--max-failures is a number of items or a share such as 2%: found '{text}'"
-        )
-    return int(num_items * float(number) / 100) if text.endswith("%") else int(number)
-
-
-def _check_failures(outcome: Outcome, num_items: int, allowed: int, parts: PartsFolder) -> None:
-    failures = list(outcome.failures.values())
-    if len(failures) <= allowed and len(failures) < num_items:
-        return
-    listing = parts.path / "failures.csv"
-    with listing.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, ["id", "stage", "reason"])
-        rows.writeheader()
-        rows.writerows(asdict(failure) for failure in failures)
-    first = "; ".join(f"{failure.id}: {failure.reason}" for failure in failures[:3])
-    advice = (
-        f"mend them, or leave them out with --max-failures {len(failures)}"
-        if len(failures) < num_items
-        else "is --image-root right?"
+    before = rows.old.spaces if rows.old is not None else {}
+    known = all(
+        encoder.name in before
+        and before[encoder.name].fingerprint == spaces[encoder.name].fingerprint
+        for encoder in made.fitted
     )
-    raise TooManyFailuresError(
-        f"{len(failures)} of {num_items} items can't be read, {allowed} are allowed: {first}"
-        f"{'; …' if len(failures) > 3 else ''} (all in {listing}). What was encoded is kept, "
-        f"and no store was written: {advice}, and run the same command again"
-    )
+    return 0 if known else len(rows)
 
 
-def _warnings(
-    catalogue: Catalogue, encoders: Encoders, rows: Rows, kept: Collection[str]
-) -> tuple[str, ...]:
+def _warnings(rows: Rows, specs: list[EncoderSpec], kept: Collection[str]) -> tuple[str, ...]:
+    catalogue = rows.catalogue
     warnings = list(catalogue.warnings)
-    num_empty = (catalogue.titles or []).count("")
-    if num_empty and (encoders.text or encoders.fitted):
-        warnings.append(f"{num_empty} items have an empty title: it was encoded as an empty text")
-    num_gone = len(rows.ids) - rows.num_from_source
-    if num_gone:
+    if catalogue.num_empty_titles and any(spec.modality == "text" for spec in specs):
         warnings.append(
-            f"{num_gone} items that the source no longer has stay in the store: "
+            f"{catalogue.num_empty_titles} items have an empty title: it was encoded as an empty "
+            f"text"
+        )
+    if len(rows.stays):
+        warnings.append(
+            f"{len(rows.stays)} items that the source no longer has stay in the store: "
             f"--prune leaves them out"
         )
     if kept:

@@ -5,7 +5,7 @@ file beside it and renames it over, so a `Store` that is open keeps showing what
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,6 +25,8 @@ from embed.files import replacing
 FORMAT = "embedding-store"
 FORMAT_VERSION = 1
 HASH_BYTES = 16
+ROWS_PER_BLOCK = 65_536
+ALL_ROWS = slice(None)
 
 SpaceKind = Literal["dense", "sparse", "binary"]
 Modality = Literal["image", "text", "fused"]
@@ -109,27 +111,36 @@ class Store:
         """A 128-bit hash of the bytes that were encoded for each item."""
         return np.asarray(self._file["items/content_hash"])
 
-    def modality_hash(self, modality: str) -> UInt8[np.ndarray, "n 16"]:
+    def id_blocks(self) -> Iterator[list[str]]:
+        """The ids in the store's order, in blocks: few of them are in memory at a time."""
+        ids = self._file["items/id"].asstr()
+        for start in range(0, len(self), ROWS_PER_BLOCK):
+            yield list(ids[start : start + ROWS_PER_BLOCK])
+
+    def modality_hash(self, modality: str, rows: slice = ALL_ROWS) -> UInt8[np.ndarray, "m 16"]:
         """The hash of the image bytes or of the title alone; zeros where none was encoded."""
         if f"hashes/{modality}" not in self._file:
-            return np.zeros((len(self), HASH_BYTES), np.uint8)
-        return np.asarray(self._file[f"hashes/{modality}"])
+            return np.zeros((len(range(len(self))[rows]), HASH_BYTES), np.uint8)
+        return np.asarray(self._file[f"hashes/{modality}"][rows])
 
-    def column(self, name: str) -> Shaped[np.ndarray, " n"]:
-        """A column of the catalogue: Python strings, int64 or float64.
+    def column_dtype(self, name: str) -> np.dtype[Any]:
+        """What a column holds: int64, float64 or, for Python strings, object."""
+        dtype = self._file[f"items/{name}"].dtype
+        return np.dtype(object) if h5py.check_string_dtype(dtype) else dtype
+
+    def column(self, name: str, rows: slice = ALL_ROWS) -> Shaped[np.ndarray, " m"]:
+        """A column of the catalogue, or a slice of it: Python strings, int64 or float64.
 
         Raises:
             StoreError: there is no such column; the message names those that there are.
         """
         if name == "id":
-            return self.ids
+            return self.ids[rows]
         if name not in self.columns:
             raise StoreError(
                 f"{self.path} has no column '{name}': it has {', '.join(self.columns) or 'none'}"
             )
-        if h5py.check_string_dtype(self._file[f"items/{name}"].dtype):
-            return self._strings(f"items/{name}")
-        return np.asarray(self._file[f"items/{name}"])
+        return _decoded(self._file[f"items/{name}"], rows)
 
     def space(self, name: str) -> SpaceInfo:
         """What the space says of itself.
@@ -237,10 +248,25 @@ class StoreWriter:
         hashes: Mapping[str, UInt8[np.ndarray, "n 16"]],
     ) -> None:
         """Write ids, the catalogue's columns and, by modality, the hashes of what was encoded."""
-        self._write_array("items/id", ids)
-        self._write_array("items/content_hash", combined_hash(list(hashes.values()), len(ids)))
+        self.create_items(len(ids), {name: values.dtype for name, values in columns.items()})
+        self.fill_items(0, {"id": ids, **columns})
+        self.write_hashes(len(ids), hashes)
+
+    def create_items(self, num_items: int, columns: Mapping[str, np.dtype[Any]]) -> None:
+        """Ids and columns of the catalogue, to be filled by slices."""
+        for name, dtype in {"id": np.dtype(object), **columns}.items():
+            stored = h5py.string_dtype() if dtype.kind in "OU" else dtype
+            self._file.create_dataset(f"items/{name}", (num_items,), stored)
+
+    def fill_items(self, start: int, columns: Mapping[str, Shaped[np.ndarray, " m"]]) -> None:
+        """Fill rows from `start` on: `id` and any columns."""
         for name, values in columns.items():
-            self._write_array(f"items/{name}", values)
+            data = values.astype(object) if values.dtype.kind == "U" else values
+            self._file[f"items/{name}"][start : start + len(values)] = data
+
+    def write_hashes(self, num_items: int, hashes: Mapping[str, UInt8[np.ndarray, "n 16"]]) -> None:
+        """The hashes of what was encoded, by modality, and one of all for each item."""
+        self._write_array("items/content_hash", combined_hash(list(hashes.values()), num_items))
         for modality, values in hashes.items():
             self._write_array(f"hashes/{modality}", values)
 
@@ -371,6 +397,6 @@ def _read_info(node: Any) -> SpaceInfo:
     )
 
 
-def _decoded(dataset: Any) -> Shaped[np.ndarray, " m"]:
+def _decoded(dataset: Any, rows: slice = ALL_ROWS) -> Shaped[np.ndarray, " m"]:
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
-    return np.asarray(dataset.asstr()[...] if is_text else dataset[...])
+    return np.asarray(dataset.asstr()[rows] if is_text else dataset[rows])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @output_option("The store to write, or to bring up to date.")
 @click.option(
     "--image-encoder",
@@ -31,23 +31,43 @@ if TYPE_CHECKING:
 @click.option("--title-column", default="title", help="Manifest column with titles.")
 @click.option(
     "--image-root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder that image paths start from.  [default: the manifest's own]",
+    metavar="FOLDER|ADDRESS",
+    help="What image paths start from.  [default: the manifest's own folder]",
 )
-@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--allow-outside-root", is_flag=True, help="Read images that lie outside the image root too."
+)
+@click.option("--retries", type=click.IntRange(0), default=3, help="Attempts after the first.")
+@click.option(
+    "--timeout-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    help="Longest that one remote image may take, retries included.",
+)
+@click.option(
+    "--max-pixels", type=int, default=100_000_000, help="Largest image, as pixels in all."
+)
+@click.option(
+    "--device",
+    default="auto",
+    help="auto, cpu, cuda or cuda:N; several, as in cuda:0,cuda:1, work side by side.",
+)
 @click.option("--precision", default="auto", help="auto, fp32, bf16 or fp16.")
 @click.option("--batch-size", default="auto", help="Items encoded at once.")
-@click.option("--workers", default="auto", help="Threads that read and decode.")
+@click.option("--workers", default="auto", help="Threads that read and decode, for each device.")
 @click.option(
     "--max-failures", default="0", metavar="N|P%", help="Unreadable items to leave out, at most."
+)
+@click.option(
+    "--retry-failed", is_flag=True, help="Take only items that the store lists as failed again."
 )
 @click.option("--prune", is_flag=True, help="Leave out items that the source no longer has.")
 @click.option(
     "--drop-space", multiple=True, metavar="NAME", help="A space to leave out; repeatable."
 )
 @json_option
-def run(source: Path, output: Path, as_json: bool, **options: Any) -> None:
-    """Embed SOURCE: a folder of images, or a CSV, TSV or Parquet manifest.
+def run(source: str, output: Path, as_json: bool, **options: Any) -> None:
+    """Embed SOURCE: a folder of images, a manifest (CSV, TSV, JSON lines, Parquet), or tar shards.
 
     \b
     Encoders of images              of titles
@@ -63,20 +83,26 @@ def run(source: Path, output: Path, as_json: bool, **options: Any) -> None:
     """
     from embed.run import RunSettings
     from embed.run import run as run_embedding
-    from embed.sources import SourceSettings
+    from embed.sources import FetchSettings, SourceSettings
 
-    columns = {key: options[key] for key in ("id_column", "image_column", "title_column")}
+    columns = {
+        key: options[key] for key in ("id_column", "image_column", "title_column", "image_root")
+    }
+    fetch = {key: options[key] for key in ("allow_outside_root", "retries", "timeout_seconds")}
     settings = RunSettings(
         source,
         output,
         image_encoders=options["image_encoder"],
         text_encoders=options["text_encoder"],
-        columns=SourceSettings(**columns, image_root=options["image_root"]),
+        columns=SourceSettings(**columns),
+        fetch=FetchSettings(**fetch),
+        max_pixels=options["max_pixels"],
         device=options["device"],
         precision=options["precision"],
         batch_size=_number_or_auto("--batch-size", options["batch_size"]),
         num_workers=_number_or_auto("--workers", options["workers"]),
         max_failures=options["max_failures"],
+        retry_failed=options["retry_failed"],
         prune=options["prune"],
         drop_spaces=options["drop_space"],
         quiet=False,

@@ -1,7 +1,7 @@
 """What every encoder offers, whatever library it comes from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,19 @@ class ImageEncoder(ABC):
     name: str
     info: SpaceInfo
     transform: ImageTransform
+    is_parallel = False
+    """Whether it spreads one batch over all cores of a CPU."""
 
     @abstractmethod
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Shaped[np.ndarray, "b d"]:
         """One vector an image: of unit length in the space's precision, or packed bits (uint8)."""
+
+    def start(
+        self, pixels: UInt8[np.ndarray, "b h w c"]
+    ) -> Callable[[], Shaped[np.ndarray, "b d"]]:
+        """Begin to encode; the call that it returns waits for the vectors."""
+        vectors = self.encode(pixels)
+        return lambda: vectors
 
 
 class TextEncoder(ABC):
@@ -29,10 +38,17 @@ class TextEncoder(ABC):
 
     name: str
     info: SpaceInfo
+    is_parallel = False
+    """Whether it spreads one batch over all cores of a CPU."""
 
     @abstractmethod
     def encode(self, titles: Sequence[str]) -> Float[np.ndarray, "b d"]:
         """One vector of unit length a title."""
+
+    def start(self, titles: Sequence[str]) -> Callable[[], Float[np.ndarray, "b d"]]:
+        """Begin to encode; the call that it returns waits for the vectors."""
+        vectors = self.encode(titles)
+        return lambda: vectors
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ FAMILIES: Mapping[Modality, tuple[str, ...]] = {
     "text": ("open_clip", "transformers", "tfidf"),
 }
 WITH_WEIGHTS = ("open_clip", "timm")
+FITTED = ("tfidf",)
 DEFAULT_IMAGE_SPECS = (
     "open_clip:ViT-H-14/laion2b_s32b_b79k",
     "open_clip:ViT-L-14-336/openai",
@@ -31,6 +32,11 @@ class EncoderSpec:
     model: str = ""
     weights: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the encoder learns from the whole catalogue, at the sealing of a store."""
+        return self.family in FITTED
 
     @property
     def folder(self) -> Path | None:

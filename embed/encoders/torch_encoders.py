@@ -94,6 +94,8 @@ class Preprocessing:
 class TorchImageEncoder(ImageEncoder):
     """An image model of any library: pixels are normalised on the device, then comes `forward`."""
 
+    is_parallel = True
+
     def __init__(
         self,
         spec: EncoderSpec,
@@ -128,6 +130,8 @@ class TorchImageEncoder(ImageEncoder):
 
 class TorchTextEncoder(TextEncoder):
     """A text model of any library: `tokenize` pads a batch of titles, `forward` takes it."""
+
+    is_parallel = True
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ def test_every_image_is_decoded_once(
         decoded.append(1)
         return decode_image(data)
 
-    monkeypatch.setattr("embed.pipeline.decode_image", counting)
+    monkeypatch.setattr("embed.decoding.decode_image", counting)
     embed(catalogue, tmp_path / "s.h5")
     assert len(decoded) == 12
 
@@ -238,7 +238,7 @@ def interrupt_after(num_parts: int) -> Callable[[PartsFolder, object], None]:
 def test_a_full_disk_loses_nothing(
     catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embed.pipeline.PART_SECONDS", 0)
+    monkeypatch.setattr("embed.part_writer.PART_SECONDS", 0)
     with monkeypatch.context() as patch:
         patch.setattr(PartsFolder, "write", interrupt_after(2))
         with pytest.raises(OSError, match="No space left"):
@@ -252,7 +252,7 @@ def test_a_full_disk_loses_nothing(
 def test_a_damaged_part_is_encoded_again(
     catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    monkeypatch.setattr("embed.pipeline.PART_SECONDS", 0)
+    monkeypatch.setattr("embed.part_writer.PART_SECONDS", 0)
     break_images(catalogue)
     with pytest.raises(TooManyFailuresError):
         embed(catalogue, tmp_path / "s.h5", batch_size=3)
@@ -281,7 +281,7 @@ def test_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
     """SIGKILL at random moments: the sealed store is that of a run which was never killed."""
     catalogue = write_catalogue(tmp_path / "catalogue", num_products=60, num_photos=4)
     code = (
-        "import embed.pipeline; embed.pipeline.PART_SECONDS = 0.05; "
+        "import embed.part_writer; embed.part_writer.PART_SECONDS = 0.05; "
         "from embed.cli import main; main(prog_name='embed')"
     )
     arguments = ["run", str(catalogue), "--image-encoder", HOG, "--image-encoder", PHASH]
@@ -355,14 +355,14 @@ def test_configuration_file(catalogue: Path, tmp_path: Path, embed_cli: Invoke) 
     assert list(other["spaces"]) == ["phash"]  # the command line wins
     config.write_text("image_encoders: x\n")
     failed = embed_cli("run", catalogue, "--config", config, "-o", "x.h5", exit_code=2)
-    assert "no option is named 'image_encoders': they are batch-size" in failed.stderr
+    assert "no option is named 'image_encoders': they are allow-outside-root" in failed.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [
         (["--image-encoder", "clip"], "'clip' is not a family of image encoders", 2),
-        (["--image-encoder", HOG, "--batch-size", "0"], "--batch-size is auto or at least 1", 2),
+        (["--image-encoder", HOG, "--batch-size", "0"], "--batch-size is at least 1: found 0", 2),
         (["--image-encoder", HOG, "--batch-size", "many"], "--batch-size is auto or a number", 2),
         (["--image-encoder", HOG, "--max-failures", "few"], "--max-failures is a number", 2),
         (["--image-encoder", HOG, "--image-column", "photo"], "no column 'photo'", 1),
@@ -410,7 +410,7 @@ def test_parts_that_vanish_before_sealing_are_not_sealed_as_nothing(
             path.write_bytes(path.read_bytes()[:-1])
 
     with monkeypatch.context() as patch:
-        patch.setattr("embed.run._check_failures", lose_everything)
+        patch.setattr("embed.run.check_failures", lose_everything)
         with pytest.raises(StoreError, match="space 'hog' lacks 12 items: parts were damaged"):
             embed(catalogue, tmp_path / "s.h5")
     assert embed(catalogue, tmp_path / "s.h5").num_encoded == 12

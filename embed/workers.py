@@ -1,0 +1,373 @@
+"""Who encodes the units of a run: this process, or one process for each device.
+
+A worker asks for its next unit when it has room for it, writes its own parts, and reports each unit
+whose vectors are safe. One that dies is started once more, and what it had not reported is handed
+out again.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from embed.devices import choose_device
+from embed.encoders.registry import load_encoders
+from embed.encoders.specs import EncoderSpec
+from embed.errors import SettingsError, WorkbenchError, WorkerError
+from embed.ids import IdIndex
+from embed.ledger import Ledger
+from embed.parts import PartsFolder
+from embed.pipeline import Flow, Job, Report, encode_units
+from embed.progress import Advance
+from embed.sources import Catalogue, Fetcher, FetchSettings
+from embed.store import ROWS_PER_BLOCK, SpaceInfo, Store
+from embed.units import UnitResult, rows_per_unit
+
+NUM_LIVES = 2
+SECONDS_TO_END = 30.0
+READERS_OF_REMOTE_IMAGES = 32
+TITLES_PER_BATCH = 1024
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every worker of a run is told. It crosses to other processes."""
+
+    spool: Path
+    store: Path
+    specs: tuple[EncoderSpec, ...]
+    modalities: list[str]
+    precision: str
+    batch_size: int | None
+    num_readers: int | None
+    max_pixels: int
+    fetch: FetchSettings
+    wanted: Bool[np.ndarray, " n"] | None = None
+
+
+class Crew(ABC):
+    """Those who encode: what they make is known from the start, what they did is reported."""
+
+    infos: dict[str, SpaceInfo]
+    batch_size: int
+
+    @abstractmethod
+    def encode(
+        self, starts: Sequence[int], batch_size: int, report: Report, advance: Advance
+    ) -> None:
+        """Encode the units that begin at `starts`; `report` may be called from another thread."""
+
+    @abstractmethod
+    def dismiss(self) -> None:
+        """End what is still at work."""
+
+
+def gather_crew(order: Order, devices: Sequence[str]) -> Crew:
+    """Load the encoders, here for one device, otherwise in a process for each.
+
+    Raises:
+        EncoderError: an encoder can't be loaded.
+        SettingsError: a device that this machine lacks, or devices that would give different
+            vectors.
+    """
+    if len(devices) == 1:
+        return OwnProcess(order, devices[0], num_cores())
+    return Processes(order, devices)
+
+
+def num_cores() -> int:
+    """The CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class OwnProcess(Crew):
+    """Encodes here."""
+
+    def __init__(self, order: Order, device: str, cores: int) -> None:
+        self._order, self._cores = order, cores
+        self._encoders = load_encoders(order.specs, device, order.precision)
+        # Torch is asked only where an encoder has imported it already.
+        uses_torch = any(encoder.is_parallel for encoder in self._encoders.per_item)
+        self._is_cuda = uses_torch and choose_device(device).type == "cuda"
+        self.infos = {encoder.name: encoder.info for encoder in self._encoders.per_item}
+        self.batch_size = order.batch_size or self._find_batch_size()
+
+    def encode(
+        self,
+        starts: Iterator[int] | Sequence[int],
+        batch_size: int,
+        report: Report,
+        advance: Advance,
+    ) -> None:
+        """Encode the units, as `Crew.encode` does."""
+        encode_units(self._job(batch_size), starts, report, advance)
+
+    def dismiss(self) -> None:
+        """Nothing is left at work."""
+
+    def _find_batch_size(self) -> int:
+        if not self._encoders.image:
+            return TITLES_PER_BATCH
+        return 256 if self._is_cuda else 32
+
+    def _job(self, batch_size: int) -> Job:
+        order = self._order
+        catalogue = Catalogue.open(order.spool)
+        parts = PartsFolder(order.store)
+        ledger = Ledger(index_of(catalogue), self.infos)
+        if order.store.exists():
+            with Store(order.store) as old:
+                ledger.add_store(old)
+        ledger.add_parts(parts)
+        return Job(
+            catalogue,
+            Fetcher(catalogue.roots, order.fetch),
+            self._encoders,
+            order.modalities,
+            ledger,
+            parts,
+            self._flow(catalogue, batch_size),
+            order.wanted,
+        )
+
+    def _flow(self, catalogue: Catalogue, batch_size: int) -> Flow:
+        readers = READERS_OF_REMOTE_IMAGES if catalogue.is_remote else self._cores
+        shares_cores = not self._is_cuda and all(e.is_parallel for e in self._encoders.image)
+        return Flow(
+            batch_size,
+            rows_per_unit(batch_size),
+            self._order.num_readers or readers,
+            takes_turns=shares_cores and not catalogue.is_remote,
+            in_flight=2 if self._is_cuda else 0,
+            max_pixels=self._order.max_pixels,
+        )
+
+
+def index_of(catalogue: Catalogue) -> IdIndex:
+    """Which row of the catalogue each id stands in."""
+    starts = range(0, len(catalogue), ROWS_PER_BLOCK)
+    return IdIndex(
+        catalogue.ids(start, min(start + ROWS_PER_BLOCK, len(catalogue))) for start in starts
+    )
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A worker has loaded its encoders."""
+
+    infos: dict[str, SpaceInfo]
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A worker wants the start of its next unit, or None where there is none."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A worker has reported all its units."""
+
+
+@dataclass
+class _Worker:
+    """A process as its parent sees it."""
+
+    device: str
+    process: BaseProcess
+    connection: Connection
+    assigned: set[int] = field(default_factory=set)
+
+
+class Processes(Crew):
+    """Encodes in one process for each device; units go to whoever asks first."""
+
+    def __init__(self, order: Order, devices: Sequence[str]) -> None:
+        self._order, self._devices = order, devices
+        self._context = multiprocessing.get_context("spawn")
+        self._lives_left = dict.fromkeys(range(len(devices)), NUM_LIVES)
+        self._workers: dict[int, _Worker] = {}
+        try:
+            for number in range(len(devices)):
+                self._start(number)
+            ready = [self._wait_until_ready(number) for number in range(len(devices))]
+        except BaseException:
+            self.dismiss()
+            raise
+        self.infos = ready[0].infos
+        self.batch_size = min(message.batch_size for message in ready)
+        self._require_equal([message.infos for message in ready])
+
+    def encode(
+        self, starts: Sequence[int], batch_size: int, report: Report, advance: Advance
+    ) -> None:
+        """Hand out the units until every one has been reported.
+
+        Raises:
+            WorkerError: a worker has died for the second time.
+        """
+        queue = deque(starts)
+        for worker in self._workers.values():
+            worker.connection.send(batch_size)
+        while self._workers:
+            numbers: dict[Any, int] = {w.connection: n for n, w in self._workers.items()}
+            for connection in wait(list(numbers)):
+                number = numbers[connection]
+                try:
+                    message = self._workers[number].connection.recv()
+                except (EOFError, ConnectionResetError):
+                    self._start_again(number, queue, batch_size)
+                    continue
+                self._answer(number, message, queue, report, advance)
+
+    def dismiss(self) -> None:
+        """Let the workers write what they have, and end them."""
+        for worker in self._workers.values():
+            worker.connection.close()
+        for worker in self._workers.values():
+            worker.process.join(SECONDS_TO_END)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._workers = {}
+
+    def _start(self, number: int) -> None:
+        self._lives_left[number] -= 1
+        connection, theirs = self._context.Pipe()
+        device, cores = self._devices[number], max(1, num_cores() // len(self._devices))
+        process = self._context.Process(
+            target=_work, args=(self._order, device, cores, theirs, os.getpid()), daemon=True
+        )
+        process.start()
+        theirs.close()  # so that its death is seen as the end of the connection
+        self._workers[number] = _Worker(device, process, connection)
+
+    def _wait_until_ready(self, number: int) -> _Ready:
+        worker = self._workers[number]
+        try:
+            message = worker.connection.recv()
+        except (EOFError, ConnectionResetError) as error:
+            raise WorkerError(_obituary(worker, "while it loaded its encoders")) from error
+        if isinstance(message, BaseException):
+            raise message
+        assert isinstance(message, _Ready)
+        return message
+
+    def _start_again(self, number: int, queue: deque[int], batch_size: int) -> None:
+        worker = self._workers.pop(number)
+        worker.process.join()
+        queue.extendleft(sorted(worker.assigned, reverse=True))
+        if not self._lives_left[number]:
+            raise WorkerError(_obituary(worker, "for the second time"))
+        print(f"warning: {_obituary(worker, 'and is started again')}", file=sys.stderr)
+        self._start(number)
+        self._wait_until_ready(number)
+        self._workers[number].connection.send(batch_size)
+
+    def _answer(
+        self, number: int, message: Any, queue: deque[int], report: Report, advance: Advance
+    ) -> None:
+        worker = self._workers[number]
+        if isinstance(message, _Wanted):
+            start = queue.popleft() if queue else None
+            if start is not None:
+                worker.assigned.add(start)
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # its end is seen at the next wait
+                worker.connection.send(start)
+        elif isinstance(message, UnitResult):
+            worker.assigned.remove(message.start)
+            report(message)
+            advance(message.num_read)
+        elif isinstance(message, BaseException):
+            raise message
+        else:
+            assert isinstance(message, _Ended)
+            worker.process.join()
+            del self._workers[number]
+
+    def _require_equal(self, infos: Sequence[dict[str, SpaceInfo]]) -> None:
+        """Vectors of one space must not depend on which worker made them."""
+        for device, found in zip(self._devices, infos, strict=True):
+            if found != self.infos:
+                self.dismiss()
+                raise SettingsError(
+                    f"--device: {device} would make other vectors than {self._devices[0]}: name "
+                    f"devices of one kind, or the same --precision for all"
+                )
+
+
+def _obituary(worker: _Worker, when: str) -> str:
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return (
+        f"the worker on {worker.device} died ({how}) {when}; finished rows are kept, and the same "
+        f"command goes on from them"
+    )
+
+
+def _work(order: Order, device: str, cores: int, connection: Connection, parent: int) -> None:
+    """The whole life of a worker process."""
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and closes the line
+    channel = _Channel(connection)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent wants no more
+        try:
+            os.environ["OMP_NUM_THREADS"] = str(cores)  # read when torch is imported, from here on
+            crew = OwnProcess(order, device, cores)
+            channel.send(_Ready(crew.infos, crew.batch_size))
+            batch_size = connection.recv()
+            crew.encode(channel.starts(), batch_size, channel.send, lambda count: None)
+            channel.send(_Ended())
+        except (WorkbenchError, OSError) as error:
+            if isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise
+            channel.send(error)
+
+
+class _Channel:
+    """A worker's line to its parent; several threads may send, one receives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Any) -> None:
+        """Send one message whole."""
+        with self._lock:
+            self._connection.send(message)
+
+    def starts(self) -> Iterator[int]:
+        """The units that the parent hands out, asked for one at a time."""
+        while True:
+            self.send(_Wanted())
+            start = self._connection.recv()
+            if start is None:
+                return
+            yield start
+
+
+def _die_with(parent: int) -> None:
+    """Have Linux kill this process when its parent dies, so that no orphan goes on working."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # it had died before
+            os._exit(1)

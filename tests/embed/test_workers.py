@@ -1,0 +1,108 @@
+"""Several worker processes: the same store as one makes, whoever dies on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from embed.run import RunSettings, run
+from tests.conftest import write_catalogue
+from tests.embed.test_run import HOG, PHASH, contents
+
+CODE = (
+    "import embed.part_writer; embed.part_writer.PART_SECONDS = 0.02; "
+    "from embed.cli import main; main(prog_name='embed')"
+)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Enough rows that a worker can be killed before the last of them."""
+    return write_catalogue(tmp_path / "catalogue", num_products=100, num_photos=8)
+
+
+def start(catalogue: Path, output: Path) -> subprocess.Popen[str]:
+    command: list[str | Path] = [sys.executable, "-c", CODE, "run", catalogue, "-o", output]
+    command += ["--device", "cpu,cpu", "--batch-size", "8"]
+    command += ["--image-encoder", HOG, "--image-encoder", PHASH]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The child processes that run workers (and not multiprocessing's own tracker)."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [pid for pid in map(int, children) if is_worker(pid)]
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def wait_for_part(output: Path, process: subprocess.Popen[str]) -> None:
+    parts = output.with_name(f"{output.name}.parts")
+    while process.poll() is None and not list(parts.glob("*.part")):
+        time.sleep(0.01)
+
+
+def test_two_workers_make_the_store_of_one(tmp_path: Path) -> None:
+    catalogue = write_catalogue(tmp_path / "catalogue", num_products=40, num_photos=8)
+    settings = RunSettings(
+        catalogue, tmp_path / "one.h5", (HOG, PHASH), ("tfidf",), batch_size=8, device="cpu"
+    )
+    run(settings)
+    two = RunSettings(
+        catalogue, tmp_path / "two.h5", (HOG, PHASH), ("tfidf",), batch_size=8, device="cpu,cpu"
+    )
+    summary = run(two)
+    assert summary.num_encoded == 320
+    assert contents(tmp_path / "two.h5") == contents(tmp_path / "one.h5")
+    assert not (tmp_path / "two.h5.parts").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_a_worker_that_dies_is_started_again(large: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    process = start(large, output)
+    wait_for_part(output, process)
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "died (SIGKILL) and is started again" in errors
+    run(RunSettings(large, tmp_path / "whole.h5", (HOG, PHASH), batch_size=8, device="cpu"))
+    assert contents(output) == contents(tmp_path / "whole.h5")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_a_worker_that_dies_twice_ends_the_run(large: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    process = start(large, output)
+    wait_for_part(output, process)
+    while process.poll() is None:  # each worker again and again
+        for pid in workers_of(process):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "finished rows are kept, and the same command goes on from them" in errors
+    assert list(tmp_path.glob("s.h5.parts/*.part"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="relies on prctl")
+def test_workers_die_with_their_parent(large: Path, tmp_path: Path) -> None:
+    process = start(large, tmp_path / "s.h5")
+    wait_for_part(tmp_path / "s.h5", process)
+    workers = workers_of(process)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while any(is_worker(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers
+    assert not any(is_worker(pid) for pid in workers)
