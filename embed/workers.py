@@ -101,11 +101,12 @@ class OwnProcess(Crew):
 
     def __init__(self, order: Order, device: str, cores: int) -> None:
         self._order, self._cores = order, cores
-        self._encoders = load_encoders(order.specs, device, order.precision)
+        self.encoders = load_encoders(order.specs, device, order.precision)
         # Torch is asked only where an encoder has imported it already.
-        uses_torch = any(encoder.is_parallel for encoder in self._encoders.per_item)
-        self._is_cuda = uses_torch and choose_device(device).type == "cuda"
-        self.infos = {encoder.name: encoder.info for encoder in self._encoders.per_item}
+        uses_torch = any(encoder.is_parallel for encoder in self.encoders.per_item)
+        self.device = str(choose_device(device)) if uses_torch else "cpu"
+        self._is_cuda = self.device.startswith("cuda")
+        self.infos = {encoder.name: encoder.info for encoder in self.encoders.per_item}
         self.batch_size = order.batch_size or self._find_batch_size()
 
     def encode(
@@ -122,7 +123,7 @@ class OwnProcess(Crew):
         """Nothing is left at work."""
 
     def _find_batch_size(self) -> int:
-        if not self._encoders.image:
+        if not self.encoders.image:
             return TITLES_PER_BATCH
         return 256 if self._is_cuda else 32
 
@@ -138,17 +139,18 @@ class OwnProcess(Crew):
         return Job(
             catalogue,
             Fetcher(catalogue.roots, order.fetch),
-            self._encoders,
+            self.encoders,
             order.modalities,
             ledger,
             parts,
-            self._flow(catalogue, batch_size),
+            self.flow(catalogue, batch_size),
             order.wanted,
         )
 
-    def _flow(self, catalogue: Catalogue, batch_size: int) -> Flow:
+    def flow(self, catalogue: Catalogue, batch_size: int) -> Flow:
+        """How wide the stream is: by the device, the cores, and where the images are."""
         readers = READERS_OF_REMOTE_IMAGES if catalogue.is_remote else self._cores
-        shares_cores = not self._is_cuda and all(e.is_parallel for e in self._encoders.image)
+        shares_cores = not self._is_cuda and all(e.is_parallel for e in self.encoders.image)
         return Flow(
             batch_size,
             rows_per_unit(batch_size),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embed.cli.group import main
+from embed.cli.source_options import encoder_options, source_options, source_settings
 from embed.cli.tables import print_spaces
 from embed.options import command_line, json_option, output_option, print_json, warn
 
@@ -16,34 +17,8 @@ if TYPE_CHECKING:
 @main.command()
 @click.argument("source")
 @output_option("The store to write, or to bring up to date.")
-@click.option(
-    "--image-encoder",
-    multiple=True,
-    metavar="[NAME=]SPEC",
-    help="An encoder of images; repeatable. With none at all: OpenCLIP ViT-H-14 "
-    "(laion2b_s32b_b79k) and OpenAI CLIP ViT-L-14-336.",
-)
-@click.option(
-    "--text-encoder", multiple=True, metavar="[NAME=]SPEC", help="An encoder of titles; repeatable."
-)
-@click.option("--id-column", default="id", help="Manifest column with the ids.")
-@click.option("--image-column", default="image", help="Manifest column with image paths.")
-@click.option("--title-column", default="title", help="Manifest column with titles.")
-@click.option(
-    "--image-root",
-    metavar="FOLDER|ADDRESS",
-    help="What image paths start from.  [default: the manifest's own folder]",
-)
-@click.option(
-    "--allow-outside-root", is_flag=True, help="Read images that lie outside the image root too."
-)
-@click.option("--retries", type=click.IntRange(0), default=3, help="Attempts after the first.")
-@click.option(
-    "--timeout-seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    help="Longest that one remote image may take, retries included.",
-)
+@encoder_options
+@source_options
 @click.option(
     "--max-pixels", type=int, default=100_000_000, help="Largest image, as pixels in all."
 )
@@ -78,24 +53,22 @@ def run(source: str, output: Path, as_json: bool, **options: Any) -> None:
       classic:color-hog
       classic:phash
 
+    With no encoder named, OpenCLIP ViT-H-14 (laion2b_s32b_b79k) and OpenAI CLIP ViT-L-14-336 run.
+
     A run that was stopped goes on where it was: give the same command again. Run on a store that is
     complete, it encodes only what is new or changed.
     """
     from embed.run import RunSettings
     from embed.run import run as run_embedding
-    from embed.sources import FetchSettings, SourceSettings
 
-    columns = {
-        key: options[key] for key in ("id_column", "image_column", "title_column", "image_root")
-    }
-    fetch = {key: options[key] for key in ("allow_outside_root", "retries", "timeout_seconds")}
+    columns, fetch = source_settings(options)
     settings = RunSettings(
         source,
         output,
         image_encoders=options["image_encoder"],
         text_encoders=options["text_encoder"],
-        columns=SourceSettings(**columns),
-        fetch=FetchSettings(**fetch),
+        columns=columns,
+        fetch=fetch,
         max_pixels=options["max_pixels"],
         device=options["device"],
         precision=options["precision"],
