@@ -1,7 +1,7 @@
 """What every encoder offers, whatever library it comes from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,16 @@ class ImageEncoder(ABC):
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Shaped[np.ndarray, "b d"]:
         """One vector an image: of unit length in the space's precision, or packed bits (uint8)."""
 
+    def start(
+        self, pixels: UInt8[np.ndarray, "b h w c"]
+    ) -> Callable[[], Shaped[np.ndarray, "b d"]]:
+        """Begin to encode; the call that is returned waits for what `encode` returns.
+
+        An encoder on a GPU returns at once, so that the next batch can be prepared meanwhile.
+        """
+        vectors = self.encode(pixels)
+        return lambda: vectors
+
 
 class TextEncoder(ABC):
     """Turns titles into vectors, one by one: a title's vector does not depend on the others."""
@@ -33,6 +43,11 @@ class TextEncoder(ABC):
     @abstractmethod
     def encode(self, titles: Sequence[str]) -> Float[np.ndarray, "b d"]:
         """One vector of unit length a title."""
+
+    def start(self, titles: Sequence[str]) -> Callable[[], Float[np.ndarray, "b d"]]:
+        """Begin to encode; the call that is returned waits for what `encode` returns."""
+        vectors = self.encode(titles)
+        return lambda: vectors
 
 
 @dataclass(frozen=True)
