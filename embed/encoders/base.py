@@ -28,7 +28,10 @@ class ImageEncoder(ABC):
     def start(
         self, pixels: UInt8[np.ndarray, "b h w c"]
     ) -> Callable[[], Shaped[np.ndarray, "b d"]]:
-        """Begin to encode; the call that it returns waits for the vectors."""
+        """Begin to encode; the call that is returned waits for what `encode` returns.
+
+        An encoder on a GPU returns at once, so that the next batch can be prepared meanwhile.
+        """
         vectors = self.encode(pixels)
         return lambda: vectors
 
@@ -46,7 +49,7 @@ class TextEncoder(ABC):
         """One vector of unit length a title."""
 
     def start(self, titles: Sequence[str]) -> Callable[[], Float[np.ndarray, "b d"]]:
-        """Begin to encode; the call that it returns waits for the vectors."""
+        """Begin to encode; the call that is returned waits for what `encode` returns."""
         vectors = self.encode(titles)
         return lambda: vectors
 

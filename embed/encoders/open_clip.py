@@ -1,6 +1,7 @@
 """Either tower of any OpenCLIP model, with the preprocessing that its configuration names."""
 
 import difflib
+import functools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,16 +13,12 @@ from open_clip.transform import PreprocessCfg
 
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.hub import require_repository, weights_not_found
+from embed.encoders.open_clip_text import encode_text, num_needed
+from embed.encoders.runtime import Runtime
 from embed.encoders.specs import EncoderSpec
-from embed.encoders.torch_encoders import (
-    UNREADABLE,
-    Preprocessing,
-    Runtime,
-    TorchImageEncoder,
-    TorchTextEncoder,
-    fingerprint_of,
-    require_file,
-)
+from embed.encoders.tokens import Tokens
+from embed.encoders.torch_encoders import Preprocessing, TorchImageEncoder, TorchTextEncoder
+from embed.encoders.towers import UNREADABLE, Tower, require_file
 from embed.errors import EncoderError, SpecError
 from embed.images import ImageTransform
 
@@ -51,16 +48,15 @@ def load_image(spec: EncoderSpec, runtime: Runtime) -> ImageEncoder:
     source = _read_source(spec)
     model = _load_model(source, spec)
     preprocessing = _preprocessing(open_clip.get_model_preprocess_cfg(model))
-    weights = _tower_weights(model, "image")
     settings = {
         "library": "open_clip",
         "tower": "image",
         "model": _model_settings(source, "text_cfg"),
         "preprocessing": asdict(preprocessing),
     }
-    fingerprint = fingerprint_of(settings, weights, runtime.precision)
-    placed: Any = runtime.place(model)
-    return TorchImageEncoder(spec, preprocessing, placed.encode_image, fingerprint, runtime)
+    keep_tower(model, "image")
+    tower = Tower(model, model.encode_image, settings, tower_weights(model, "image"))
+    return TorchImageEncoder(spec, preprocessing, tower, runtime)
 
 
 def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
@@ -72,14 +68,32 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
         "tower": "text",
         "model": _model_settings(source, "vision_cfg"),
     }
-    fingerprint = fingerprint_of(settings, _tower_weights(model, "text"), runtime.precision)
-    placed: Any = runtime.place(model)
+    keep_tower(model, "text")
+    tower = Tower(
+        model, functools.partial(encode_text, model), settings, tower_weights(model, "text")
+    )
     tokenizer = open_clip.get_tokenizer(source.model_name)
 
-    def tokenize(titles: list[str]) -> dict[str, torch.Tensor]:
-        return {"text": tokenizer(titles)}
+    def tokenize(titles: list[str]) -> Tokens:
+        text = tokenizer(titles)  # (b, context)
+        lengths = num_needed(model, text)
+        return Tokens(lengths, lambda rows: {"text": text[rows, : lengths[rows].max()]})
 
-    return TorchTextEncoder(spec, tokenize, placed.encode_text, fingerprint, runtime)
+    return TorchTextEncoder(spec, tokenize, tower, runtime)
+
+
+def keep_tower(model: torch.nn.Module, tower: str) -> None:
+    """Take the other tower off the model: half of the memory, and never used."""
+    parts = (*model.named_children(), *model.named_parameters(recurse=False))
+    for name, _ in (*parts, *model.named_buffers(recurse=False)):
+        if (name == "visual") != (tower == "image") and not name.startswith("logit_"):
+            delattr(model, name)
+
+
+def tower_weights(model: torch.nn.Module, tower: str) -> list[tuple[str, torch.Tensor]]:
+    """The tower's weights; the temperature belongs to neither."""
+    state = [item for item in model.state_dict().items() if not item[0].startswith("logit_")]
+    return [item for item in state if item[0].startswith("visual.") == (tower == "image")]
 
 
 def _read_source(spec: EncoderSpec) -> _Source:
@@ -111,13 +125,13 @@ def _read_source(spec: EncoderSpec) -> _Source:
     return _Source(arch, tag, spec.weights and require_file(spec.weights, spec))
 
 
-def _load_model(source: _Source, spec: EncoderSpec) -> torch.nn.Module:
+def _load_model(source: _Source, spec: EncoderSpec) -> Any:
     settings = source.tag_settings
     if source.weights is None and settings.get("hf_hub"):
         repository = "/".join(settings["hf_hub"].split("/")[:2])
         require_repository(repository, f"'{spec.text}'", _advice(source))
     try:
-        return open_clip.create_model(  # type: ignore[no-any-return]
+        return open_clip.create_model(
             source.model_name,
             pretrained=str(source.weights or source.tag) or None,
             # Weights trained with QuickGELU give other vectors under GELU: the tag decides.
@@ -166,9 +180,3 @@ def _model_settings(source: _Source, other_tower: str) -> dict[str, Any]:
     quick_gelu = config.get("quick_gelu", False) or source.tag_settings.get("quick_gelu", False)
     settings = {key: value for key, value in config.items() if key != other_tower}
     return settings | {"quick_gelu": bool(quick_gelu)}
-
-
-def _tower_weights(model: torch.nn.Module, tower: str) -> list[tuple[str, torch.Tensor]]:
-    """The tower's weights; the temperature belongs to neither."""
-    state = [item for item in model.state_dict().items() if not item[0].startswith("logit_")]
-    return [item for item in state if item[0].startswith("visual.") == (tower == "image")]

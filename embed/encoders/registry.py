@@ -8,7 +8,7 @@ from embed.encoders.base import FittedTextEncoder, ImageEncoder, TextEncoder
 from embed.encoders.specs import EncoderSpec
 
 if TYPE_CHECKING:
-    from embed.encoders.torch_encoders import Runtime
+    from embed.encoders.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _load(
         from embed.encoders.tfidf import TfIdf
 
         return TfIdf(spec)
-    from embed.encoders.torch_encoders import Runtime
+    from embed.encoders.runtime import Runtime
 
     return _load_torch(spec, Runtime.choose(device, precision))
 

@@ -12,15 +12,10 @@ from timm.models import load_state_dict
 
 from embed.encoders.base import ImageEncoder
 from embed.encoders.hub import require_repository, weights_not_found
+from embed.encoders.runtime import Runtime
 from embed.encoders.specs import EncoderSpec
-from embed.encoders.torch_encoders import (
-    UNREADABLE,
-    Preprocessing,
-    Runtime,
-    TorchImageEncoder,
-    fingerprint_of,
-    require_file,
-)
+from embed.encoders.torch_encoders import Preprocessing, TorchImageEncoder
+from embed.encoders.towers import UNREADABLE, Tower, require_file
 from embed.errors import EncoderError, SpecError
 from embed.images import ImageTransform, ResizeMode
 
@@ -51,8 +46,8 @@ def load(spec: EncoderSpec, runtime: Runtime) -> ImageEncoder:
         "model": spec.model,
         "preprocessing": asdict(preprocessing),
     }
-    fingerprint = fingerprint_of(settings, model.state_dict().items(), runtime.precision)
-    return TorchImageEncoder(spec, preprocessing, runtime.place(model), fingerprint, runtime)
+    tower = Tower(model, model, settings, list(model.state_dict().items()))
+    return TorchImageEncoder(spec, preprocessing, tower, runtime)
 
 
 def _published(spec: EncoderSpec) -> torch.nn.Module:

@@ -1,85 +1,26 @@
-"""What the encoders that run on torch share: device, precision, batches, and the fingerprint."""
+"""The encoders that run on torch, whatever library their tower comes from."""
 
-import hashlib
-import json
-import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import safetensors
 import torch
 from jaxtyping import Float, UInt8
 
-from embed.devices import choose_device
-from embed.encoders.base import ImageEncoder, TextEncoder, unit_length
+from embed.encoders import probes
+from embed.encoders.base import ImageEncoder, TextEncoder
+from embed.encoders.lanes import lane_to
+from embed.encoders.memory import Pieces
+from embed.encoders.precision import settle
+from embed.encoders.runtime import DTYPES, Runtime
 from embed.encoders.specs import EncoderSpec
-from embed.errors import EncoderError, SettingsError
+from embed.encoders.tokens import Tokens, batches_by_length
+from embed.encoders.towers import Tower
 from embed.images import ImageTransform
 from embed.store import SpaceInfo
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES: Mapping[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
-TITLES_PER_BATCH = 64
-UNREADABLE = (
-    *(RuntimeError, ValueError, KeyError, OSError, EOFError),
-    *(pickle.UnpicklingError, safetensors.SafetensorError),
-)
-"""What the libraries raise for a weights file that is damaged, or of another model."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where models run, and in which precision."""
-
-    device: torch.device
-    precision: Precision
-
-    @classmethod
-    def choose(cls, device: str = "auto", precision: str = "auto") -> "Runtime":
-        """Resolve `auto`: a GPU where there is one, in fp16; otherwise the CPU, in fp32.
-
-        Not bf16, whose 8 significant bits cost more: the least cosine with fp32 of mobilenetv2_100
-        was .99856 in bf16 and .99987 in fp16. What fp16's range can't hold, `stored` refuses.
-
-        Raises:
-            SettingsError: a device that this machine lacks, or an unknown precision.
-        """
-        found = choose_device(device)
-        if precision == "auto":
-            precision = "fp16" if found.type == "cuda" else "fp32"
-        if precision not in DTYPES:
-            raise SettingsError(f"--precision is auto, {', '.join(DTYPES)}: found '{precision}'")
-        return cls(found, precision)  # type: ignore[arg-type]  # checked above
-
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model on the device, in the precision, for inference only.
-
-        Convolutions keep their weights channels last, as the pixels come: the faster order.
-        """
-        placed = model.to(self.device, DTYPES[self.precision])
-        return placed.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-
-    def stored(self, vectors: torch.Tensor) -> Float[np.ndarray, "b d"]:
-        """Vectors as they are stored: of unit length, float32 or, from half precision, float16.
-
-        Raises:
-            EncoderError: a vector is not finite, as where numbers outgrow fp16 (65504).
-        """
-        features = vectors.float().cpu().numpy()
-        if not np.isfinite(features).all():
-            raise EncoderError(
-                f"an encoder's vectors should be finite, found inf or nan in {self.precision}: "
-                f"choose --precision bf16 or fp32"
-            )
-        scaled = unit_length(features)
-        return scaled if self.precision == "fp32" else scaled.astype(np.float16)
+TOKENS_PER_BATCH = 2048
+TOKENS_PER_GPU_BATCH = 32768
 
 
 @dataclass(frozen=True)
@@ -92,105 +33,118 @@ class Preprocessing:
 
 
 class TorchImageEncoder(ImageEncoder):
-    """An image model of any library: pixels are normalised on the device, then comes `forward`."""
+    """An image tower of any library: pixels are normalised on the device, then come to the tower.
+
+    `pieces.size` tells in which pieces it takes a batch, where whole ones did not fit in memory.
+    """
 
     is_parallel = True
 
     def __init__(
-        self,
-        spec: EncoderSpec,
-        preprocessing: Preprocessing,
-        forward: Callable[[torch.Tensor], torch.Tensor],
-        fingerprint: str,
-        runtime: Runtime,
+        self, spec: EncoderSpec, preprocessing: Preprocessing, tower: Tower, runtime: Runtime
     ) -> None:
-        self.name = spec.name
-        self.transform = preprocessing.transform
-        self._forward, self._runtime = forward, runtime
-        shape, dtype = (1, 3, 1, 1), DTYPES[runtime.precision]
-        mean = torch.tensor(preprocessing.mean).reshape(shape) * 255
-        std = torch.tensor(preprocessing.std).reshape(shape) * 255
-        self._mean, self._std = mean.to(runtime.device), std.to(runtime.device)
-        self._dtype = dtype
-        probe = np.zeros((1, *preprocessing.transform.crop_to, 3), np.uint8)
-        dim = self._features(probe).shape[1]
-        self.info = _dense_info(spec, fingerprint, runtime, dim)
+        self.name, self.transform = spec.name, preprocessing.transform
+        self.pieces = Pieces(f"encoder '{spec.text}'", runtime.device)
+        self._lane, self._forward = lane_to(runtime.device), tower.forward
+        self._mean, self._std = (
+            torch.tensor(values).reshape(1, 3, 1, 1).to(runtime.device) * 255
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+        crop = preprocessing.transform.crop_to
+        drawn = torch.from_numpy(probes.draw_photographs(*crop))
+        self._runtime = settle(runtime, tower.module, lambda other: self._features(drawn, other))
+        fingerprint = tower.fingerprint(self._runtime.precision)
+        self._runtime.place(tower.module)
+        dim = self._features(drawn[:1], self._runtime).shape[1]
+        self.info = _dense_info(spec, fingerprint, self._runtime, dim)
 
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
         """One vector of unit length an image."""
-        return self._runtime.stored(self._features(pixels))
+        return self.start(pixels)()
+
+    def start(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Callable[[], Float[np.ndarray, "b d"]]:
+        """Queue the batch on the device; the call that is returned waits for its vectors."""
+        with self._lane.scope():
+            # uint8 crosses to the device: a quarter of the bytes of float32.
+            sent = self._lane.send(torch.from_numpy(pixels))
+            wait = self._lane.fetch(self._features(sent, self._runtime))
+        return lambda: self._runtime.stored(wait())
 
     @torch.inference_mode()
-    def _features(self, pixels: UInt8[np.ndarray, "b h w c"]) -> torch.Tensor:
-        # uint8 crosses to the device: a quarter of the bytes of float32.
-        images = torch.from_numpy(pixels).to(self._runtime.device, non_blocking=True)
-        images = images.permute(0, 3, 1, 2)  # (b, 3, h, w), channels last in memory
-        return self._forward(((images.float() - self._mean) / self._std).to(self._dtype))
+    def _features(
+        self, images: UInt8[torch.Tensor, "b h w c"], runtime: Runtime
+    ) -> Float[torch.Tensor, "b d"]:
+        """float32, of any length."""
+        channels_last = images.permute(0, 3, 1, 2)  # (b, 3, h, w): only the strides change
+
+        def forward(piece: slice) -> torch.Tensor:
+            scaled = torch.sub(channels_last[piece], self._mean).div_(self._std)
+            return self._forward(scaled.to(DTYPES[runtime.precision])).float()
+
+        return self.pieces.encode(forward, len(images))
 
 
 class TorchTextEncoder(TextEncoder):
-    """A text model of any library: `tokenize` pads a batch of titles, `forward` takes it."""
+    """A text tower of any library: titles of like length are padded and encoded together.
+
+    `pieces.size` tells in which pieces it takes a batch, where whole ones did not fit in memory.
+    """
 
     is_parallel = True
 
     def __init__(
         self,
         spec: EncoderSpec,
-        tokenize: Callable[[list[str]], Mapping[str, torch.Tensor]],
-        forward: Callable[..., torch.Tensor],
-        fingerprint: str,
+        tokenize: Callable[[list[str]], Tokens],
+        tower: Tower,
         runtime: Runtime,
     ) -> None:
         self.name = spec.name
-        self._tokenize, self._forward, self._runtime = tokenize, forward, runtime
-        self.info = _dense_info(spec, fingerprint, runtime, self._features([""]).shape[1])
+        self.pieces = Pieces(f"encoder '{spec.text}'", runtime.device)
+        self._lane, self._forward = lane_to(runtime.device), tower.forward
+        self._tokenize = tokenize
+        is_cuda = runtime.device.type == "cuda"
+        self._most_tokens = TOKENS_PER_GPU_BATCH if is_cuda else TOKENS_PER_BATCH
+        written = list(probes.TITLES)
+        self._runtime = settle(runtime, tower.module, lambda _: self._features(written)[1])
+        fingerprint = tower.fingerprint(self._runtime.precision)
+        self._runtime.place(tower.module)
+        dim = self._features(written[:1])[1].shape[1]
+        self.info = _dense_info(spec, fingerprint, self._runtime, dim)
 
     def encode(self, titles: Sequence[str]) -> Float[np.ndarray, "b d"]:
-        """One vector of unit length a title; titles of like length are padded together."""
-        order = sorted(range(len(titles)), key=lambda row: len(titles[row]))
-        batches = [order[i : i + TITLES_PER_BATCH] for i in range(0, len(order), TITLES_PER_BATCH)]
-        vectors = [
-            self._runtime.stored(self._features([titles[row] for row in batch]))
-            for batch in batches
-        ]
-        joined = np.concatenate(vectors)
-        result = np.empty_like(joined)
-        result[order] = joined
-        return result
+        """One vector of unit length a title."""
+        return self.start(titles)()
+
+    def start(self, titles: Sequence[str]) -> Callable[[], Float[np.ndarray, "b d"]]:
+        """Queue the titles on the device; the call that is returned waits for their vectors."""
+        with self._lane.scope():
+            order, features = self._features(list(titles))
+            wait = self._lane.fetch(features)
+
+        def finish() -> Float[np.ndarray, "b d"]:
+            sorted_vectors = self._runtime.stored(wait())
+            vectors = np.empty_like(sorted_vectors)
+            vectors[order] = sorted_vectors
+            return vectors
+
+        return finish
 
     @torch.inference_mode()
-    def _features(self, titles: list[str]) -> torch.Tensor:
+    def _features(self, titles: list[str]) -> tuple[list[int], Float[torch.Tensor, "b d"]]:
+        """The titles' rows in the order of the vectors, and the vectors: float32, any length."""
         tokens = self._tokenize(titles)
-        return self._forward(
-            **{key: value.to(self._runtime.device) for key, value in tokens.items()}
-        )
+        batches = batches_by_length(tokens.lengths, self._most_tokens)
+        features = [self._features_of(tokens, rows) for rows in batches]
+        return [row for rows in batches for row in rows], torch.cat(features)
 
+    def _features_of(self, tokens: Tokens, rows: list[int]) -> Float[torch.Tensor, "b d"]:
+        def forward(piece: slice) -> torch.Tensor:
+            batch = tokens.take(rows[piece])
+            sent = {name: self._lane.send(values) for name, values in batch.items()}
+            return self._forward(**sent).float()
 
-def fingerprint_of(
-    settings: Mapping[str, Any], weights: Iterable[tuple[str, torch.Tensor]], precision: str
-) -> str:
-    """A 128-bit hash (hex) of everything that changes the numbers: settings, weights, precision."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([settings, precision], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(weights, key=lambda item: item[0]):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(_bytes_of(tensor))
-    return digest.hexdigest()
-
-
-def require_file(path: Path, spec: EncoderSpec) -> Path:
-    """The path of a weights file.
-
-    Raises:
-        EncoderError: there is no such file.
-    """
-    if not path.is_file():
-        raise EncoderError(f"encoder '{spec.text}': no weights file at {path}")
-    return path
-
-
-def _bytes_of(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return self.pieces.encode(forward, len(rows))
 
 
 def _dense_info(spec: EncoderSpec, fingerprint: str, runtime: Runtime, dim: int) -> SpaceInfo:

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -14,14 +15,11 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.hub import require_repository, weights_not_found
 from embed.encoders.image_processors import read_preprocessing
+from embed.encoders.runtime import Runtime
 from embed.encoders.specs import EncoderSpec
-from embed.encoders.torch_encoders import (
-    UNREADABLE,
-    Runtime,
-    TorchImageEncoder,
-    TorchTextEncoder,
-    fingerprint_of,
-)
+from embed.encoders.tokens import Tokens
+from embed.encoders.torch_encoders import TorchImageEncoder, TorchTextEncoder
+from embed.encoders.towers import UNREADABLE, Tower
 from embed.errors import EncoderError, SpecError
 
 POOLINGS = ("mean", "cls")
@@ -48,15 +46,15 @@ def load_image(spec: EncoderSpec, runtime: Runtime) -> ImageEncoder:
     spec.check_options(())
     model = _load_model(spec, "image")
     preprocessing = read_preprocessing(_load(spec, AutoImageProcessor), spec)
-    forward = _image_forward(runtime.place(model), spec)
+    forward = _image_forward(model, spec)
     settings = {
         "library": "transformers",
         "tower": "image",
         "model": _model_settings(model),
         "preprocessing": asdict(preprocessing),
     }
-    fingerprint = fingerprint_of(settings, _weights_of(model, "image"), runtime.precision)
-    return TorchImageEncoder(spec, preprocessing, forward, fingerprint, runtime)
+    tower = Tower(model, forward, settings, _weights_of(model, "image"))
+    return TorchImageEncoder(spec, preprocessing, tower, runtime)
 
 
 def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
@@ -81,11 +79,8 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
     # SigLIP was trained on titles padded to the full length, without a mask.
     padding = "max_length" if model.config.model_type.startswith("siglip") else True
 
-    def tokenize(titles: list[str]) -> Mapping[str, torch.Tensor]:
-        tokens: Mapping[str, torch.Tensor] = tokenizer(
-            titles, padding=padding, truncation=True, max_length=max_tokens, return_tensors="pt"
-        )
-        return tokens
+    def tokenize(titles: list[str]) -> Tokens:
+        return _tokenize(tokenizer, titles, padding, max_tokens)
 
     settings = {
         "library": "transformers",
@@ -95,13 +90,13 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
         "max_tokens": max_tokens,
         "tokenizer": _tokenizer_settings(tokenizer),
     }
-    fingerprint = fingerprint_of(settings, _weights_of(model, "text"), runtime.precision)
-    forward = _text_forward(runtime.place(model), pooling)
-    return TorchTextEncoder(spec, tokenize, forward, fingerprint, runtime)
+    forward = _text_forward(model, pooling)
+    tower = Tower(model, forward, settings, _weights_of(model, "text"))
+    return TorchTextEncoder(spec, tokenize, tower, runtime)
 
 
 def _load_model(spec: EncoderSpec, tower: str) -> Any:
-    """The model, complete: transformers fills what a checkpoint lacks with random numbers."""
+    """The model less its other tower, complete: transformers makes up what a checkpoint lacks."""
     model, report = _load(spec, AutoModel, output_loading_info=True)
     unused = (*UNUSED[tower], "pooler.")
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused))
@@ -115,6 +110,8 @@ def _load_model(spec: EncoderSpec, tower: str) -> Any:
         model.pooler = torch.nn.Identity()
     elif any(key.startswith("pooler.") for key in report["missing_keys"]):
         model.pooler = None  # the class token's state instead
+    for name in [name for name, _ in model.named_children() if f"{name}." in UNUSED[tower]]:
+        delattr(model, name)
     return model
 
 
@@ -134,6 +131,21 @@ def _load(spec: EncoderSpec, loader: Any, **options: Any) -> Any:
         return loader.from_pretrained(str(spec.folder or spec.model), **options)
     except UNREADABLE as error:
         raise weights_not_found(f"'{spec.text}'", spec.model, advice, error) from error
+
+
+def _tokenize(tokenizer: Any, titles: list[str], padding: bool | str, max_tokens: int) -> Tokens:
+    encoded = tokenizer(titles, truncation=True, max_length=max_tokens)
+    pad_to = max_tokens if padding == "max_length" else None
+    counts = [pad_to or len(ids) for ids in encoded["input_ids"]]
+
+    def take(rows: Sequence[int]) -> Mapping[str, torch.Tensor]:
+        chosen = {key: [values[row] for row in rows] for key, values in encoded.items()}
+        padded: Mapping[str, torch.Tensor] = tokenizer.pad(
+            chosen, padding=padding, max_length=pad_to, return_tensors="pt"
+        )
+        return padded
+
+    return Tokens(np.array(counts), take)
 
 
 def _image_forward(model: Any, spec: EncoderSpec) -> Callable[[torch.Tensor], torch.Tensor]:

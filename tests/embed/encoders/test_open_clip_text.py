@@ -1,0 +1,100 @@
+"""OpenCLIP's text towers, cut to the tokens that matter where that is exact, else left whole."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Int
+from open_clip.coca_model import CoCa
+from open_clip.model import CLIP, CustomTextCLIP
+
+from embed.encoders.open_clip_text import encode_text, num_needed
+from tests.embed.encoders.tiny_models import TITLES, open_clip_folder, text_encoder
+
+VISION = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8}
+TEXT = {"context_length": 20, "vocab_size": 60, "width": 32, "heads": 2, "layers": 2}
+START, END = 58, 59
+
+
+def model_of(kind: Any, **text: Any) -> Any:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"vision_cfg": VISION, "text_cfg": TEXT | text}
+    if kind is CoCa:
+        options["multimodal_cfg"] = TEXT | {"mlp_ratio": 4}
+        options["vision_cfg"] = VISION | {"attentional_pool": True, "output_tokens": True}
+        options["text_cfg"] |= {"embed_cls": True, "output_tokens": True}
+    model = kind(16, **options).eval()
+    for parameter in model.parameters():
+        parameter.data.mul_(3 if parameter.ndim > 1 else 1)
+    return model
+
+
+def titles_of_lengths(*lengths: int) -> Int[torch.Tensor, "n 20"]:
+    generator = torch.Generator().manual_seed(1)
+    text = torch.zeros(len(lengths), 20, dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        words = torch.randint(1, START, (length - 2,), generator=generator)
+        text[row, :length] = torch.tensor([START, *words.tolist(), END])
+    return text
+
+
+@pytest.mark.parametrize("kind", [CLIP, CustomTextCLIP])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"pool_type": "eos", "eos_id": END},
+        {"proj_bias": True, "norm_kwargs": {"eps": 1e-6}},
+        {"ls_init_value": 0.1, "proj_type": "none"},
+        {"qk_norm": True, "scale_attn": True},
+    ],
+)
+@torch.inference_mode()
+def test_cut_titles_give_the_same_vectors(kind: Any, settings: Any) -> None:
+    model, text = model_of(kind, **settings), titles_of_lengths(2, 5, 9)
+    needed = num_needed(model, text)
+    assert needed.tolist() == [2, 5, 9]
+    full = torch.nn.functional.normalize(model.encode_text(text), dim=1)
+    cut = torch.nn.functional.normalize(encode_text(model, text[:, :9]), dim=1)
+    torch.testing.assert_close(cut, full, atol=1e-6, rtol=0)
+    # The library's tensors are as they were.
+    torch.testing.assert_close(encode_text(model, text), model.encode_text(text))
+
+
+@torch.inference_mode()
+def test_titles_without_an_end_are_pooled_where_the_library_pools() -> None:
+    model = model_of(CustomTextCLIP, pool_type="eos", eos_id=END)
+    text = titles_of_lengths(4, 8)
+    text[1, 7] = 1
+    assert num_needed(model, text).tolist() == [4, 1]
+    torch.testing.assert_close(encode_text(model, text[:, :4]), model.encode_text(text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (CLIP, {"no_causal_mask": True}),
+        (CustomTextCLIP, {"no_causal_mask": True, "pool_type": "last"}),
+        (CustomTextCLIP, {"pool_type": "last"}),
+        (CustomTextCLIP, {"pool_type": "first"}),
+        (CustomTextCLIP, {"no_causal_mask": True, "pool_type": "eos", "eos_id": END}),
+        (CoCa, {}),
+    ],
+)
+@torch.inference_mode()
+def test_other_towers_are_not_cut(kind: Any, settings: Any) -> None:
+    model, text = model_of(kind, **settings), titles_of_lengths(2, 5, 9)
+    assert num_needed(model, text).tolist() == [20, 20, 20]
+    torch.testing.assert_close(encode_text(model, text), model.encode_text(text))
+
+
+def test_the_encoder_runs_on_fewer_positions(tmp_path: Path) -> None:
+    encoder = text_encoder(f"open_clip:{open_clip_folder(tmp_path / 'model')}")
+    tokens = encoder._tokenize(TITLES)  # type: ignore[attr-defined]
+    assert tokens.lengths.max() < 20
+    shapes = [tuple(tokens.take([row])["text"].shape) for row in range(len(TITLES))]
+    assert shapes == [(1, length) for length in tokens.lengths]
+    alone = np.concatenate([encoder.encode([title]) for title in TITLES])
+    np.testing.assert_allclose(encoder.encode(TITLES), alone, atol=1e-5)
