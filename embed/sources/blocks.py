@@ -5,8 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
+from embed.errors import SourceError
 from embed.sources.spool import scan_rows
-from embed.sources.survey import ROWS_PER_BLOCK
+from embed.sources.survey import ROWS_PER_BLOCK, bad_text
+from embed.sources.table import ID
 
 Row = Mapping[str, str | int | None]
 
@@ -15,16 +17,24 @@ class Blocks:
     """Takes rows of texts, and of integers in the columns named so; a row may lack some."""
 
     def __init__(
-        self, folder: Path, columns: Sequence[str], integers: Collection[str] = frozenset()
+        self,
+        folder: Path,
+        source: str,
+        columns: Sequence[str],
+        integers: Collection[str] = frozenset(),
     ) -> None:
-        self._folder = folder
+        self._folder, self._source = folder, source
         self._folder.mkdir()
         self._schema = {name: pl.Int64() if name in integers else pl.String() for name in columns}
         self._rows: list[Row] = []
         self._frames: list[pl.LazyFrame] = []
 
     def add(self, row: Row) -> None:
-        """Append a row; columns that were not there before are text."""
+        """Append a row; columns that were not there before are text.
+
+        Raises:
+            SourceError: a name or a text is not to be had as UTF-8.
+        """
         for name in row:
             if name not in self._schema:
                 self._schema[name] = pl.String()
@@ -34,14 +44,35 @@ class Blocks:
 
     def scan(self) -> pl.LazyFrame:
         """All rows in order, with the columns of all in the order of their first appearance."""
-        self._write()
-        names = list(self._schema)
-        return pl.concat(self._frames, how="diagonal").select(names)
+        if self._rows or not self._frames:
+            self._write()
+        return pl.concat(self._frames, how="diagonal").select(list(self._schema))
 
     def _write(self) -> None:
-        if not self._rows and self._frames:
-            return
         path = self._folder / f"{len(self._frames):06d}.parquet"
-        pl.DataFrame(self._rows, schema=self._schema).write_parquet(path, compression="lz4")
+        try:
+            frame = pl.DataFrame(self._rows, schema=self._schema)
+        except UnicodeEncodeError as error:
+            raise SourceError(self._bad_text()) from error
+        frame.write_parquet(path, compression="lz4")
         self._frames.append(scan_rows(path))
         self._rows = []
+
+    def _bad_text(self) -> str:
+        """Which text it was; rare enough to be looked for only then."""
+        first_row = len(self._frames) * ROWS_PER_BLOCK + 1
+        return next(
+            bad_text(self._source, name.replace(ID, "id"), row, text)
+            for row, fields in enumerate(self._rows, start=first_row)
+            for name, value in fields.items()
+            for text in (name, value)
+            if isinstance(text, str) and not _is_unicode(text)
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file's name in another encoding, half a character in JSON
+        return False
+    return True

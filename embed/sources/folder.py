@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from embed.errors import SourceError
 from embed.images import SUFFIXES
 from embed.sources.blocks import Blocks
-from embed.sources.survey import bad_text
 from embed.sources.table import ID, Table
 
 OTHER_IMAGES = frozenset((".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw"))
@@ -20,11 +19,10 @@ def read_folder(folder: Path, scratch: Path) -> Table:
     Raises:
         SourceError: there is none; a folder can't be read; a name is not UTF-8.
     """
-    blocks = Blocks(scratch / "blocks", (ID, "image", "label"))
+    blocks = Blocks(scratch / "blocks", str(folder), (ID, "image", "label"))
     passed_over, num_images = _PassedOver(), 0
     for path in _images(folder, "", passed_over):
         num_images += 1
-        _check_name(folder, path, num_images)
         label = path.rpartition("/")[0].rpartition("/")[2]
         blocks.add({ID: path, "image": path, "label": label})
     if not num_images:
@@ -33,6 +31,11 @@ def read_folder(folder: Path, scratch: Path) -> Table:
     return Table(
         str(folder), blocks.scan(), "image", None, root, (root,), tuple(passed_over.warnings())
     )
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image somewhere below the folder."""
+    return any(True for _ in _images(folder, "", _PassedOver()))
 
 
 @dataclass
@@ -74,13 +77,6 @@ def _images(folder: Path, prefix: str, passed_over: _PassedOver) -> Iterator[str
                 yield path
             elif suffix in OTHER_IMAGES:
                 passed_over.images.append(path)
-
-
-def _check_name(folder: Path, path: str, row: int) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:  # a file's name in another encoding
-        raise SourceError(bad_text(str(folder), "id", row, path)) from error
 
 
 def _advice(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Manifests: CSV and TSV, also compressed by gzip, and Parquet."""
+"""Manifests: CSV, TSV and JSON lines, also compressed by gzip, and Parquet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from embed.errors import SourceError
+from embed.sources.json_lines import SUFFIXES as JSON_SUFFIXES
+from embed.sources.json_lines import scan_json_lines
 from embed.sources.settings import SourceSettings
 from embed.sources.spool import unreadable
 from embed.sources.table import ID, Table
@@ -14,12 +16,46 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 RESERVED = frozenset(("id", "content_hash"))
 
 
-def scan_text(path: Path, suffix: str) -> pl.LazyFrame:
-    """A CSV or TSV file, every cell as text, so that no id or label is altered."""
-    return pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+def scan_parquet(paths: Sequence[Path]) -> pl.LazyFrame:
+    """Parquet files of the same columns, one after the other."""
+    return pl.scan_parquet(list(paths), glob=False, hive_partitioning=False)
 
 
-def as_table(frame: pl.LazyFrame, name: str, root: str, settings: SourceSettings) -> Table:
+def read_manifest(
+    path: Path, source: str, root: str, settings: SourceSettings, scratch: Path
+) -> Table:
+    """A manifest of text: CSV, TSV or JSON lines.
+
+    Every cell of CSV and TSV is read as text, so that no id or label is altered.
+
+    Raises:
+        SourceError: it is of another kind, or can't be read.
+    """
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix in JSON_SUFFIXES:
+        frame, numbers = scan_json_lines(path, source, scratch)
+        return as_table(frame, source, root, settings, numbers)
+    if suffix in SEPARATORS:
+        separator = SEPARATORS[suffix]
+        frame = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
+        return as_table(frame, source, root, settings)
+    raise SourceError(f"{source}: {_expected(path)}")
+
+
+def _expected(path: Path) -> str:
+    if path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+        return "images are read from their places in a shard: unpack it to a plain .tar"
+    suffixes = ", ".join((*SEPARATORS, *JSON_SUFFIXES))
+    return f"a manifest ends in {suffixes} (also with .gz) or .parquet, a shard in .tar"
+
+
+def as_table(
+    frame: pl.LazyFrame,
+    name: str,
+    root: str,
+    settings: SourceSettings,
+    numbers: frozenset[str] = frozenset(),
+) -> Table:
     """The table of a manifest's rows, whose image paths start from `root`.
 
     Raises:
@@ -42,6 +78,7 @@ def as_table(frame: pl.LazyFrame, name: str, root: str, settings: SourceSettings
         places.get(settings.title_column),
         root,
         (root,),
+        numbers=numbers,
     )
 
 

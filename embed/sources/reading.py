@@ -1,27 +1,28 @@
 """Which reader a source goes to."""
 
+import glob
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import polars as pl
 
 from embed.errors import SourceError
 from embed.files import make_folder
 from embed.sources.addresses import is_address, is_fetched, refusal
 from embed.sources.catalogue import Catalogue
-from embed.sources.folder import read_folder
-from embed.sources.manifests import SEPARATORS, as_table, scan_text
+from embed.sources.folder import holds_images, read_folder
+from embed.sources.manifests import as_table, read_manifest, scan_parquet
+from embed.sources.patterns import is_pattern, matching_files
 from embed.sources.settings import SourceSettings
+from embed.sources.shards import read_shards
 from embed.sources.spool import write_spool
 from embed.sources.table import Table
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+SOURCES = "a folder of images, a manifest file, or tar shards"
 
 
 def read_source(source: str | Path, settings: SourceSettings, spool: Path) -> Catalogue:
-    """Read a folder or a manifest to its end, check it, and write its rows to `spool`.
+    """Read a folder, a manifest or tar shards to the end, check it, and write it to `spool`.
 
     A spool that stands there is replaced. What is needed meanwhile lies in a folder beside it.
 
@@ -47,21 +48,38 @@ def _scratch(spool: Path) -> Iterator[Path]:
 
 
 def _read(source: str, settings: SourceSettings, scratch: Path) -> Table:
+    if is_pattern(source):
+        return _read_files(matching_files(source), source, settings, scratch)
     path = Path(source)
     if not path.exists():
-        raise SourceError(f"no source at {source}: give a folder of images or a manifest file")
+        raise SourceError(f"no source at {source}: give {SOURCES}")
     if path.is_dir():
+        if any(path.glob("*.parquet")) and not holds_images(path):
+            return _read(f"{glob.escape(source)}/*.parquet", settings, scratch)
         return read_folder(path, scratch)
-    return as_table(_scan(path), source, _root(path.absolute().parent, settings), settings)
+    return _read_files([path], source, settings, scratch)
 
 
-def _scan(path: Path) -> pl.LazyFrame:
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if path.suffix.lower() == ".parquet":
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    if suffix in SEPARATORS:
-        return scan_text(path, suffix)
-    raise SourceError(f"{path}: a manifest ends in {', '.join(SUFFIXES)}")
+def _read_files(
+    paths: Sequence[Path], source: str, settings: SourceSettings, scratch: Path
+) -> Table:
+    """One file, or several that are tar shards or Parquet files."""
+    suffix = _common_suffix(paths, source)
+    if suffix == ".tar":
+        return read_shards(paths, source, settings, scratch)
+    root = _root(paths[0].absolute().parent, settings)
+    if suffix == ".parquet":
+        return as_table(scan_parquet(paths), source, root, settings)
+    if len(paths) > 1:
+        raise SourceError(f"{source}: several files are tar shards or Parquet, found {suffix}")
+    return read_manifest(paths[0], source, root, settings, scratch)
+
+
+def _common_suffix(paths: Sequence[Path], source: str) -> str:
+    suffixes = sorted({path.suffix.lower() for path in paths})
+    if len(suffixes) > 1:
+        raise SourceError(f"{source}: files of one kind were expected, found {suffixes}")
+    return suffixes[0]
 
 
 def _root(own: Path, settings: SourceSettings) -> str:

@@ -271,3 +271,20 @@ def test_what_is_no_spool_is_refused(tmp_path: Path) -> None:
     for name in ("x.parquet", "nothing"):
         with pytest.raises(SourceError, match="is no spool"):
             Catalogue.open(tmp_path / name)
+
+
+def test_parquet_files_are_read_as_one(tmp_path: Path, read: ReadSource) -> None:
+    for number in (10, 2):
+        pl.DataFrame({"id": [f"{number}"], "n": [number]}).write_parquet(
+            tmp_path / f"{number}.parquet"
+        )
+    for source in (tmp_path, tmp_path / "*.parquet", tmp_path / "{2,10}.parquet"):
+        catalogue = read(source)
+        assert catalogue.ids(0, 9) == ["2", "10"]
+        assert whole(catalogue, "n").tolist() == [2, 10]
+    pl.DataFrame({"id": ["x"], "m": [1]}).write_parquet(tmp_path / "x.parquet")
+    with pytest.raises(SourceError, match="can't be read"):
+        read(tmp_path)
+    manifest(tmp_path, "id\na\n", "m.csv")
+    with pytest.raises(SourceError, match="files of one kind"):
+        read(tmp_path / "*[0-9m].*")
