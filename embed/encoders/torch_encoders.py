@@ -70,6 +70,10 @@ class TorchImageEncoder(ImageEncoder):
             wait = self._lane.fetch(self._features(sent, self._runtime))
         return lambda: self._runtime.stored(wait())
 
+    def features(self, images: UInt8[torch.Tensor, "b h w c"]) -> Float[torch.Tensor, "b d"]:
+        """Vectors of pixels that lie on the device already: float32, of any length, left there."""
+        return self._features(images, self._runtime)
+
     @torch.inference_mode()
     def _features(
         self, images: UInt8[torch.Tensor, "b h w c"], runtime: Runtime

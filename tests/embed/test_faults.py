@@ -58,7 +58,7 @@ def test_a_full_disk_keeps_the_store_that_is_there(tmp_path: Path, small_disk: P
 
 def test_a_folder_that_is_read_only(catalogue: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(OutputError, match="can't make the folder .*s.h5.parts: Read-only"):
+    with pytest.raises(OutputError, match=r"can't make the folder .*s\.h5\.parts: Read-only"):
         embed(catalogue, small_disk / "s.h5")
 
 
@@ -75,7 +75,7 @@ def test_a_store_of_another_format_version(catalogue: Path, tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("ignore:.*QuickGELU.*")
 def test_weights_that_changed_between_two_runs(catalogue: Path, tmp_path: Path) -> None:
-    """A run dies, the weights are replaced, and the run goes on: no row of the old weights stays."""
+    """A run stops, its weights are replaced, and it goes on: no row of the old ones stays."""
     import timm
 
     weights, output = tmp_path / "weights.safetensors", tmp_path / "s.h5"
