@@ -65,7 +65,7 @@ class Setup:
 def main() -> None:
     arguments = _arguments()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cases = GPU_CASES if device.type == "cuda" else CPU_CASES
+    cases: tuple[tuple[str, ...], ...] = GPU_CASES if device.type == "cuda" else CPU_CASES
     if arguments.quick:
         cases = cases[:1]
     precision = arguments.precision or ("bf16" if device.type == "cuda" else "auto")
@@ -291,7 +291,7 @@ def _flops(encoder: TorchImageEncoder, setup: Setup) -> float:
     shape = (2, *encoder.transform.crop_to, 3)
     with FlopCounterMode(display=False) as counter:
         encoder.features(torch.zeros(shape, dtype=torch.uint8, device=setup.device))
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2
 
 
 def _wait(device: torch.device) -> None:
