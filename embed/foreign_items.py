@@ -128,7 +128,7 @@ def _exported_space(folder: Path, name: str, record: SpaceRecord, num_items: int
 
 def _rows_of(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n ..."]:
     values = map_npy(path)
-    if (values.dtype, values.shape) != (np.uint8, shape):
+    if values.dtype != np.uint8 or values.shape != shape:
         raise SourceError(f"{path} should hold uint8 of shape {shape}: export the store again")
     return np.array(values)
 

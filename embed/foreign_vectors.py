@@ -24,7 +24,7 @@ UNREADABLE = (
     *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, OverflowError),
     *(MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
-"""What numpy and scipy raise for files that are damaged, or that claim to be larger than they are."""
+"""What numpy and scipy raise for files that are damaged, or claim to be larger than they are."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ import json
 import pickle
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from embed.errors import IdError, OutputExistsError, SettingsError, SourceError, StoreError
 from embed.exporting import export_store
@@ -33,7 +34,7 @@ def write_items(path: Path, ids: list[str]) -> Path:
     return path
 
 
-def save(path: Path, vectors: np.ndarray) -> str:
+def save(path: Path, vectors: Shaped[np.ndarray, "..."]) -> str:
     np.save(path, vectors)
     return f"{path.stem}={path}"
 
@@ -44,8 +45,8 @@ def take(items: Path, output: Path, *vectors: str, **options: object) -> Importe
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_unit_vectors_are_kept_to_the_last_bit(tmp_path: Path, items: Path, dtype: type) -> None:
-    vectors = unit_vectors(4, 7).astype(dtype)
+def test_unit_vectors_are_kept_to_the_last_bit(tmp_path: Path, items: Path, dtype: Any) -> None:
+    vectors = np.asarray(unit_vectors(4, 7), dtype)
     given = save(tmp_path / "clip.npy", vectors)
     imported = take(items, tmp_path / "s.h5", given, modalities={"clip": "text"})
     assert imported.warnings == ()
@@ -69,7 +70,7 @@ def test_other_lengths_are_scaled_with_a_warning(
     tmp_path: Path, items: Path, dtype: object
 ) -> None:
     scale = np.array([[3.0], [1e-4], [0], [200]])
-    vectors = (unit_vectors(4, 7) * scale).astype(dtype)  # type: ignore[call-overload]
+    vectors = (unit_vectors(4, 7) * scale).astype(dtype)
     imported = take(items, tmp_path / "s.h5", save(tmp_path / "v.npy", np.asfortranarray(vectors)))
     assert "vectors of space 'v' were scaled to length 1" in imported.warnings
     assert any("1 vectors of space 'v' are zero, that of 'ü'" in w for w in imported.warnings)
@@ -92,7 +93,7 @@ def test_lengths_beyond_the_squares_of_float64(tmp_path: Path, items: Path) -> N
     with Store(tmp_path / "s.h5") as store:
         half = np.sqrt(0.5)
         expected = [[0.6, 0.8], [1, 0], [0, -1], [half, half]]
-        np.testing.assert_allclose(store.array("v"), expected, rtol=1e-6)
+        np.testing.assert_allclose(store.array("v"), np.array(expected), rtol=1e-6)
 
 
 def test_bits_and_sparse_rows(tmp_path: Path, items: Path) -> None:
@@ -107,7 +108,7 @@ def test_bits_and_sparse_rows(tmp_path: Path, items: Path) -> None:
         assert (store.space("bits").kind, store.space("bits").dim) == ("binary", 16)
         assert not store.space("bits").normalized
         expected = [[0, 0.6, 0.8], [0, 0, 0], [1, 0, 0], [0, 0, 1]]
-        np.testing.assert_allclose(store.sparse("w").toarray(), expected, rtol=1e-6)
+        np.testing.assert_allclose(store.sparse("w").toarray(), np.array(expected), rtol=1e-6)
         assert store.sparse("w").dtype == np.float32
 
 
@@ -154,8 +155,8 @@ def hostile(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["objects", "pickle", "truncated", "empty", "header", "huge", "line", "cube", "integers", "narrow",
-     "complex"],
+    ["objects", "pickle", "truncated", "empty", "header", "huge", "line", "cube", "integers",
+     "narrow", "complex"],
 )  # fmt: skip
 def test_hostile_arrays(
     tmp_path: Path, items: Path, kind: str, monkeypatch: pytest.MonkeyPatch
