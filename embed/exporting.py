@@ -5,7 +5,7 @@ Nothing is held in memory but blocks, and the folder is there whole or not at al
 
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,8 +95,8 @@ def _write_folder(store: Store, folder: Path, spaces: Mapping[str, SpaceInfo]) -
         row_column = f"_{row_column}"
     names = {name: name for name in ("id", *store.columns)}
     _sink(_items(store, names, row_column), folder / ITEMS)
-    failures = {key: [getattr(f, key) for f in store.failures] for key in ("id", "stage", "reason")}
-    schema = dict.fromkeys(failures, pl.String)
+    failures = [asdict(failure) for failure in store.failures]
+    schema = dict.fromkeys(("id", "stage", "reason"), pl.String)
     pl.DataFrame(failures, schema=schema).write_parquet(folder / FAILURES)
     for modality in store.modalities:
         _save(folder / "hashes" / f"{modality}.npy", store.modality_hash(modality))

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Shaped, UInt8
 
 from embed.errors import IdError, SourceError
 from embed.exchange import FAILURES, ITEMS, RECORD, Record, SpaceRecord, read_record
-from embed.foreign_vectors import ArrayVectors, ForeignVectors, map_npy, open_vectors
+from embed.foreign_files import map_npy
+from embed.foreign_vectors import ArrayVectors, Fitted, ForeignVectors, open_vectors
 from embed.sources import SourceSettings, read_source
 from embed.store import HASH_BYTES, Failure, Modality
 
@@ -38,7 +39,7 @@ class ForeignSpace:
     vectors: ForeignVectors
     modality: Modality
     record: SpaceRecord | None = None
-    fitted: Mapping[str, Shaped[np.ndarray, " m"]] = field(default_factory=dict)
+    fitted: Fitted = field(default_factory=dict)
     seen: Bool[np.ndarray, " n"] | None = None
 
 

@@ -1,10 +1,7 @@
 """Vectors that somebody else made, in .npy and .npz files: opened without trust, read in blocks."""
 
-import tokenize
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +12,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from embed.errors import SourceError
 from embed.exchange import UNIT_TOLERANCE, array_hash, block_starts, row_lengths, sparse_hash
+from embed.foreign_files import open_array, open_sparse
 from embed.store import SpaceInfo, SpaceKind, SparseParts, StoreWriter
 
 STORED_DTYPES = {"float16": np.float16, "float32": np.float32, "float64": np.float32}
-
-
-UNREADABLE = (
-    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, OverflowError),
-    *(MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
-)
-"""What numpy and scipy raise for files that are damaged, or claim to be larger than they are."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +26,20 @@ class Survey:
     is_unit: bool
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How vectors go into a store: for each row of it the row of the file, and whether scaled."""
+
+    order: Int[np.ndarray, " n"]
+    scaled: bool = False
+
+
+Fitted = Mapping[str, Shaped[np.ndarray, " _"]]
+"""What the encoder of a sparse space learnt from the catalogue, by name."""
+
+
 class ForeignVectors(ABC):
-    """The vectors of one space. `order` is, for each row of the store, the row of the file."""
+    """The vectors of one space, as files hold them."""
 
     path: Path
     kind: SpaceKind
@@ -59,20 +62,14 @@ class ForeignVectors(ABC):
         """
 
     @abstractmethod
-    def hash(self, order: Int[np.ndarray, " n"], *, scaled: bool) -> str:
+    def hash(self, layout: Layout) -> str:
         """A hash of the vectors as they are stored."""
 
     @abstractmethod
     def write(
-        self,
-        writer: StoreWriter,
-        name: str,
-        info: SpaceInfo,
-        order: Int[np.ndarray, " n"],
-        *,
-        scaled: bool,
+        self, writer: StoreWriter, name: str, info: SpaceInfo, layout: Layout, fitted: Fitted
     ) -> None:
-        """Write the space, each vector scaled to length 1 where `scaled`."""
+        """Write the space; only a sparse one has something fitted."""
 
 
 class ArrayVectors(ForeignVectors):
@@ -80,7 +77,7 @@ class ArrayVectors(ForeignVectors):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.path = paths[0]
-        self._shards = [_open_array(path) for path in paths]
+        self._shards = [open_array(path) for path in paths]
         self.shard_lengths = [len(shard) for shard in self._shards]
         self._starts = np.cumsum([0, *self.shard_lengths])
         first = self._shards[0]
@@ -118,31 +115,24 @@ class ArrayVectors(ForeignVectors):
             is_unit &= has_unit_length(block[~is_zero])
         return Survey(np.concatenate(zero_rows), is_unit)
 
-    def hash(self, order: Int[np.ndarray, " n"], *, scaled: bool) -> str:
+    def hash(self, layout: Layout) -> str:
         """A hash of dtype, shape and rows."""
-        shape = (len(order), self._shards[0].shape[1])
-        return array_hash(self._dtype, shape, (block for _, block in self._stored(order, scaled)))
+        shape = (len(layout.order), self._shards[0].shape[1])
+        return array_hash(self._dtype, shape, (block for _, block in self._stored(layout)))
 
     def write(
-        self,
-        writer: StoreWriter,
-        name: str,
-        info: SpaceInfo,
-        order: Int[np.ndarray, " n"],
-        *,
-        scaled: bool,
+        self, writer: StoreWriter, name: str, info: SpaceInfo, layout: Layout, fitted: Fitted
     ) -> None:
         """Write the space block by block."""
-        shape = (len(order), self._shards[0].shape[1])
+        shape = (len(layout.order), self._shards[0].shape[1])
         dataset = writer.create_array(name, info, shape, self._dtype)
-        for rows, block in self._stored(order, scaled):
+        for rows, block in self._stored(layout):
             dataset[rows] = block
 
-    def _stored(
-        self, order: Int[np.ndarray, " n"], scaled: bool
-    ) -> Iterator[tuple[slice, Shaped[np.ndarray, "b d"]]]:
-        for rows, block in self._blocks(order):
-            yield rows, (_unit_rows(block) if scaled else block).astype(self._dtype, copy=False)
+    def _stored(self, layout: Layout) -> Iterator[tuple[slice, Shaped[np.ndarray, "b d"]]]:
+        for rows, block in self._blocks(layout.order):
+            stored = _unit_rows(block) if layout.scaled else block
+            yield rows, stored.astype(self._dtype, copy=False)
 
     def _blocks(
         self, order: Int[np.ndarray, " n"]
@@ -169,7 +159,7 @@ class SparseVectors(ForeignVectors):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._matrix = _open_sparse(path)
+        self._matrix = open_sparse(path)
         self.dim = self._matrix.shape[1]
 
     def __len__(self) -> int:
@@ -187,44 +177,29 @@ class SparseVectors(ForeignVectors):
         is_unit = bool((np.abs(others - 1) <= UNIT_TOLERANCE["float32"]).all())
         return Survey(np.flatnonzero(lengths == 0), is_unit)
 
-    def hash(self, order: Int[np.ndarray, " n"], *, scaled: bool) -> str:
+    def hash(self, layout: Layout) -> str:
         """A hash of shape and components."""
-        matrix = self._stored(order, scaled)
+        matrix = self._stored(layout)
         return sparse_hash(SparseParts(matrix.data, matrix.indices, matrix.indptr, matrix.shape))
 
     def write(
-        self,
-        writer: StoreWriter,
-        name: str,
-        info: SpaceInfo,
-        order: Int[np.ndarray, " n"],
-        *,
-        scaled: bool,
+        self, writer: StoreWriter, name: str, info: SpaceInfo, layout: Layout, fitted: Fitted
     ) -> None:
-        """Write the space; what an encoder learnt is added by `write_recorded`."""
-        writer.write_sparse(name, info, self._stored(order, scaled), {})
+        """Write the space, and what its encoder learnt from the catalogue."""
+        writer.write_sparse(name, info, self._stored(layout), fitted)
 
-    def write_recorded(
-        self,
-        writer: StoreWriter,
-        name: str,
-        info: SpaceInfo,
-        order: Int[np.ndarray, " n"],
-        fitted: dict[str, Shaped[np.ndarray, " m"]],
-    ) -> None:
-        """Write the space with what its encoder learnt from the catalogue."""
-        writer.write_sparse(name, info, self._stored(order, scaled=False), fitted)
-
-    def _stored(self, order: Int[np.ndarray, " n"], scaled: bool) -> scipy.sparse.csr_array:
+    def _stored(self, layout: Layout) -> scipy.sparse.csr_array:
         matrix = self._matrix
-        if scaled:
+        if layout.scaled:
             lengths = _sparse_lengths(matrix)
             factors = np.repeat(1 / np.where(lengths > 0, lengths, 1), np.diff(matrix.indptr))
             parts = (matrix.data * factors, matrix.indices, matrix.indptr)
             matrix = scipy.sparse.csr_array(parts, shape=matrix.shape)
         if matrix.dtype != np.float32:
             matrix = matrix.astype(np.float32)
-        return matrix if np.array_equal(order, np.arange(len(self))) else matrix[order]
+        if np.array_equal(layout.order, np.arange(len(self))):
+            return matrix
+        return matrix[layout.order]
 
 
 def open_vectors(path: Path) -> ForeignVectors:
@@ -244,55 +219,6 @@ def has_unit_length(vectors: Float[np.ndarray, "b d"]) -> bool:
     """Whether every row has length 1, as exactly as its dtype keeps a vector that was scaled."""
     tolerance = UNIT_TOLERANCE.get(vectors.dtype.name, UNIT_TOLERANCE["float32"])
     return bool((np.abs(row_lengths(vectors) - 1) <= tolerance).all())
-
-
-def map_npy(path: Path) -> Shaped[np.ndarray, "..."]:
-    """The array of an .npy file, mapped; pickled objects are never read.
-
-    Raises:
-        SourceError: it is no such file, is cut short, or holds Python objects.
-    """
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except UNREADABLE as error:
-        raise SourceError(
-            f"{path} can't be read as an .npy file of numbers: {_reason(error)}; it is damaged, "
-            f"cut short or holds Python objects: save it again with numpy.save(FILE, array)"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _open_array(path: Path) -> Shaped[np.ndarray, "n d"]:
-    values = map_npy(path)
-    if values.dtype.name not in (*STORED_DTYPES, "uint8") or values.ndim != 2 or 0 in values.shape:
-        raise SourceError(
-            f"{path} should hold one row of float16, float32, float64 or, as packed bits, uint8 "
-            f"for each item: found {values.dtype} of shape {values.shape}"
-        )
-    return values
-
-
-def _open_sparse(path: Path) -> scipy.sparse.csr_array:
-    try:
-        matrix = scipy.sparse.load_npz(path)  # which never reads pickled objects
-        if matrix.format != "csr" or matrix.dtype.kind not in "fiu":
-            raise SourceError(
-                f"{path} should hold a CSR matrix of numbers: found {matrix.format} of "
-                f"{matrix.dtype}; save it with scipy.sparse.save_npz(FILE, matrix.tocsr())"
-            )
-        matrix.check_format(full_check=True)
-        matrix = scipy.sparse.csr_array(matrix)
-    except UNREADABLE as error:
-        raise SourceError(
-            f"{path} can't be read as a sparse matrix: {_reason(error)}; save it again with "
-            f"scipy.sparse.save_npz(FILE, matrix)"
-        ) from error
-    if 0 in matrix.shape:
-        raise SourceError(f"{path} should hold a row for each item: its shape is {matrix.shape}")
-    return matrix
 
 
 def _refuse_non_finite(

@@ -8,11 +8,8 @@ a store as long as the items stay as they were; where they changed, or where an 
 compared, it refuses to hand the space on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +19,10 @@ from embed.errors import IdError, OutputExistsError, SettingsError, SourceError
 from embed.exchange import SpaceRecord
 from embed.files import refuse_existing
 from embed.foreign_items import ForeignItems, ForeignSpace, read_folder, read_table
-from embed.foreign_vectors import ForeignVectors, SparseVectors, open_vectors
+from embed.foreign_vectors import ForeignVectors, Layout, open_vectors
+from embed.item_hashes import file_hashes, text_hashes, unknown_hashes
 from embed.parts import PartsFolder
-from embed.store import HASH_BYTES, Modality, SpaceInfo, Store, StoreWriter, check_space_name
+from embed.store import Modality, SpaceInfo, Store, StoreWriter, check_space_name
 
 
 @dataclass(frozen=True)
@@ -193,18 +191,14 @@ class _Plan:
     name: str
     space: ForeignSpace
     info: SpaceInfo
-    order: Int[np.ndarray, " n"]
-    scaled: bool
-    warnings: tuple[str, ...]
+    layout: Layout
+    warnings: tuple[str, ...] = ()
 
     def write(self, writer: StoreWriter) -> None:
-        vectors, fitted = self.space.vectors, dict(self.space.fitted)
-        if isinstance(vectors, SparseVectors) and not self.scaled:
-            vectors.write_recorded(writer, self.name, self.info, self.order, fitted)
-        else:
-            vectors.write(writer, self.name, self.info, self.order, scaled=self.scaled)
+        fitted = self.space.fitted
+        self.space.vectors.write(writer, self.name, self.info, self.layout, fitted)
         if self.space.seen is not None:
-            writer.write_seen(self.name, self.space.seen[self.order])
+            writer.write_seen(self.name, self.space.seen[self.layout.order])
 
 
 def _plan(
@@ -214,7 +208,7 @@ def _plan(
     vectors, recorded = space.vectors, space.record
     if recorded is not None and _is_as_recorded(vectors, recorded):
         vectors.survey(items.ids)
-        return _Plan(name, space, recorded.info, order, False, ())
+        return _Plan(name, space, recorded.info, Layout(order))
     vectors.tidy()
     survey = vectors.survey(items.ids)
     warnings = []
@@ -228,18 +222,18 @@ def _plan(
             f"{len(survey.zero_rows)} vectors of space '{name}' are zero, that of '{first}' the "
             f"first: their score to anything is 0"
         )
-    scaled = not survey.is_unit
+    layout = Layout(order, scaled=not survey.is_unit)
     info = SpaceInfo(
         kind=vectors.kind,
         modality=space.modality,
         spec=f"imported:{vectors.path.name}",
-        fingerprint=vectors.hash(order, scaled=scaled),
+        fingerprint=vectors.hash(layout),
         precision=vectors.precision,
         normalized=vectors.kind != "binary",
         dim=vectors.dim,
         training=recorded.info.training if recorded is not None else "[]",
     )
-    return _Plan(name, replace(space, fitted={}), info, order, scaled, tuple(warnings))
+    return _Plan(name, replace(space, fitted={}), info, layout, tuple(warnings))
 
 
 def _is_as_recorded(vectors: ForeignVectors, record: SpaceRecord) -> bool:
@@ -247,7 +241,7 @@ def _is_as_recorded(vectors: ForeignVectors, record: SpaceRecord) -> bool:
     bits = -(-record.info.dim // 8) * 8 if record.info.kind == "binary" else record.info.dim
     if (vectors.kind, vectors.dim) != (record.info.kind, bits):
         return False
-    return vectors.hash(np.arange(len(vectors)), scaled=False) == record.vectors
+    return vectors.hash(Layout(np.arange(len(vectors)))) == record.vectors
 
 
 def _hashes(
@@ -257,56 +251,27 @@ def _hashes(
     used = {space.modality for space in spaces.values()}
     hashes = {}
     if used & {"image", "fused"}:
-        hashes["image"] = _image_hashes(settings, items)
+        hashes["image"] = unknown_hashes(len(items.ids))
+        if settings.image_root is not None:
+            paths = _image_paths(settings, items, settings.image_root)
+            hashes["image"] = file_hashes(items.ids, paths)
     if used & {"text", "fused"}:
         titles = items.columns.get(settings.title_column)
-        texts = [] if titles is None else [str(title).encode() for title in titles]
-        hashes["text"] = _stacked((_digest(text) for text in texts), len(items.ids))
+        if titles is None:
+            hashes["text"] = unknown_hashes(len(items.ids))
+        else:
+            hashes["text"] = text_hashes(titles.tolist())
     return hashes
 
 
-def _image_hashes(settings: ImportSettings, items: ForeignItems) -> UInt8[np.ndarray, "n 16"]:
-    root, column = settings.image_root, settings.image_column
-    if root is None:
-        return _stacked(iter(()), len(items.ids))
+def _image_paths(settings: ImportSettings, items: ForeignItems, root: Path) -> list[Path]:
+    column = settings.image_column
     if column not in items.columns:
         raise SourceError(
             f"{settings.items} has no column '{column}' with the images below {root}: its columns "
             f"are {', '.join(items.columns) or 'none'}; name the right one with --image-column"
         )
-    paths = [root / str(name) for name in items.columns[column]]
-    with _pool() as pool:
-        return _stacked(pool.map(_file_digest, items.ids, paths), len(items.ids))
-
-
-@contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(thread_name_prefix="reader") as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _file_digest(item_id: str, path: Path) -> bytes:
-    try:
-        return _digest(path.read_bytes())
-    except OSError as error:
-        raise SourceError(
-            f"the image of '{item_id}' can't be read: {path}: {error.strerror}; is --image-root "
-            f"right?"
-        ) from error
-
-
-def _stacked(digests: Iterator[bytes], num_rows: int) -> UInt8[np.ndarray, "n 16"]:
-    stacked = np.zeros((num_rows, HASH_BYTES), np.uint8)
-    for row, digest in enumerate(digests):
-        stacked[row] = np.frombuffer(digest, np.uint8)
-    return stacked
-
-
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=HASH_BYTES).digest()
+    return [root / str(name) for name in items.columns[column]]
 
 
 def _summary(

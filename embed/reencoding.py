@@ -1,9 +1,6 @@
 """A sample of a store's vectors, made again from its source by the encoders that it names."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +9,17 @@ from jaxtyping import Float64, Int, Shaped
 from embed.encoders.base import FittedTextEncoder, ImageEncoder, TextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
-from embed.errors import EncoderError, ImageError
+from embed.errors import EncoderError
 from embed.images import decode_image
-from embed.store import HASH_BYTES, SpaceInfo, Store
+from embed.sampling import (
+    Sample,
+    Source,
+    read_images,
+    read_titles,
+    why_no_images,
+    why_no_titles,
+)
+from embed.store import SpaceInfo, Store
 
 LEAST_COSINE = {"fp32": 0.99999}
 LEAST_COSINE_HALF = 0.9995
@@ -24,36 +29,6 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 Finding = tuple[str, Any, str]
 """Name, result and detail of a check."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the items of a store can be read again.
-
-    Titles are those of the store itself. Image paths start from `image_root` or, without one, from
-    `path`: a folder of images, or the folder of a manifest.
-    """
-
-    path: Path | None = None
-    image_root: Path | None = None
-    image_column: str = "image"
-    title_column: str = "title"
-
-    @property
-    def root(self) -> Path | None:
-        """The folder that image paths start from, where it is known."""
-        if self.image_root is not None or self.path is None:
-            return self.image_root
-        return self.path if self.path.is_dir() else self.path.parent
-
-
-@dataclass
-class Sample:
-    """Rows as they are now; `changed` says of each that is not what was encoded in what way."""
-
-    rows: list[int] = field(default_factory=list)
-    content: list[Any] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
 
 
 def check_encoders(
@@ -75,67 +50,15 @@ def check_encoders(
             origin = "a head" if infos[name].spec.startswith("head:") else "an import"
             yield f"{name}: encoder", "skipped", f"the space comes from {origin}"
     if any(info.modality == "image" for info in encoded.values()):
-        reason = _without_images(store, source)
-        sample = Sample() if reason else _images(store, rows, source)
+        reason = why_no_images(store, source)
+        sample = Sample() if reason else read_images(store, rows, source)
         yield ("images", "skipped", reason) if reason else _told("images", sample, len(rows))
         yield from _check_spaces(store, encoded, "image", sample, source, device)
     if any(info.modality == "text" for info in encoded.values()):
-        reason = _without_titles(store, source)
-        sample = Sample() if reason else _titles(store, rows, source)
+        reason = why_no_titles(store, source)
+        sample = Sample() if reason else read_titles(store, rows, source)
         yield ("titles", "skipped", reason) if reason else _told("titles", sample, len(rows))
         yield from _check_spaces(store, encoded, "text", sample, source, device)
-
-
-def _without_images(store: Store, source: Source) -> str:
-    """Why images can't be read; nothing where they can."""
-    if source.root is None:
-        return "where the images are is not known: say it with --source or --image-root"
-    if source.image_column not in store.columns:
-        return f"the store has no column '{source.image_column}': name it with --image-column"
-    return ""
-
-
-def _without_titles(store: Store, source: Source) -> str:
-    if source.title_column in store.columns:
-        return ""
-    return f"the store has no column '{source.title_column}': name it with --title-column"
-
-
-def image_path(store: Store, row: int, source: Source) -> Path:
-    """Where the image of a row is: the only place that knows how a store names its images."""
-    assert source.root is not None
-    return source.root / str(store.values(source.image_column, row, row + 1)[0])
-
-
-def _images(store: Store, rows: Int[np.ndarray, " m"], source: Source) -> Sample:
-    """The image files of the rows whose bytes are those that were encoded, kept packed."""
-    sample, recorded = Sample(), store.modality_hash("image")
-    for row in rows.tolist():
-        item_id = store.values("id", row, row + 1)[0]
-        try:
-            data = image_path(store, row, source).read_bytes()
-            if _digest(data) != recorded[row].tobytes():
-                sample.changed.append(f"'{item_id}' has other bytes")
-                continue
-            decode_image(data)
-            sample.content.append(data)
-            sample.rows.append(row)
-        except (OSError, ImageError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            sample.changed.append(f"'{item_id}' can't be read: {reason}")
-    return sample
-
-
-def _titles(store: Store, rows: Int[np.ndarray, " m"], source: Source) -> Sample:
-    sample, recorded = Sample(), store.modality_hash("text")
-    for row in rows.tolist():
-        title = str(store.values(source.title_column, row, row + 1)[0])
-        if _digest(title.encode()) == recorded[row].tobytes():
-            sample.rows.append(row)
-            sample.content.append(title)
-        else:
-            sample.changed.append(f"'{store.values('id', row, row + 1)[0]}' has another title")
-    return sample
 
 
 def _told(name: str, sample: Sample, num_rows: int) -> Finding:
@@ -260,7 +183,7 @@ def _check_fitted(
 ) -> Iterator[Finding]:
     """Fitting is global: all titles of the store are fitted once more, the sample is compared."""
     if source.title_column not in store.columns:
-        yield f"{name}: encoder", "skipped", _without_titles(store, source)
+        yield f"{name}: encoder", "skipped", why_no_titles(store, source)
         return
     info = store.space(name)
     space = encoder.fit_encode([str(title) for title in store.column(source.title_column)])
@@ -269,7 +192,7 @@ def _check_fitted(
     different = [key for key, values in space.fitted.items() if not _is_kept(kept, key, values)]
     if different and space.info.fingerprint == info.fingerprint:
         learnt = " and ".join(different)
-        yield f"{name}: fitted", "failed", f"{learnt} not what the titles give"
+        yield f"{name}: fitted", "failed", f"{learnt} differ from what the titles give"
     if sample.rows and info.kind == "sparse" and space.vectors.shape[1] == info.dim:
         stored = store.sparse(name)[sample.rows].toarray()
         yield _judged(name, info, stored, space.vectors[sample.rows].toarray())
@@ -279,7 +202,3 @@ def _is_kept(
     kept: Mapping[str, Shaped[np.ndarray, " _"]], key: str, values: Shaped[np.ndarray, " _"]
 ) -> bool:
     return key in kept and np.array_equal(kept[key], values)
-
-
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=HASH_BYTES).digest()

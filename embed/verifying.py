@@ -15,7 +15,8 @@ from jaxtyping import Float64, Int, UInt8
 
 from embed.errors import SettingsError, StoreError, WorkbenchError
 from embed.exchange import UNIT_TOLERANCE, block_starts, row_lengths
-from embed.reencoding import Source, check_encoders
+from embed.reencoding import check_encoders
+from embed.sampling import Source
 from embed.store import HASH_BYTES, SpaceInfo, Store, combined_hash
 
 ROWS_PER_BLOCK = 65_536

@@ -83,7 +83,7 @@ def verify(
     hashed, encoded and compared: `changed` are files that are no longer what was encoded, `skipped`
     is what can't be checked here. Ends with 1 if anything failed.
     """
-    from embed.reencoding import Source
+    from embed.sampling import Source
     from embed.verifying import VerifySettings
     from embed.verifying import verify as verify_store
 

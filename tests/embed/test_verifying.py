@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from embed.errors import SettingsError
 from embed.importing import ImportSettings, import_vectors
-from embed.reencoding import Source
 from embed.run import RunSettings, run
+from embed.sampling import Source
 from embed.store import Store, StoreWriter
 from embed.verifying import Check, VerifySettings, verify
 from tests.conftest import Invoke, json_of, write_catalogue
@@ -121,7 +121,7 @@ def test_what_was_fitted_is_compared_with_the_titles(light: Path) -> None:
         file["spaces/tfidf/idf"][0] += np.float32(1e-6)
     found = verified(light)
     assert not_ok(found) == {"tfidf: fitted": "failed"}
-    assert found["tfidf: fitted"].detail == "idf not what the titles give"
+    assert found["tfidf: fitted"].detail == "idf differ from what the titles give"
 
 
 Damage = Callable[[h5py.File], None]
