@@ -5,7 +5,7 @@ an encoder, its fingerprint is a hash of the vectors as they are stored, and its
 what the items are now: of the title, where there is one; of the image's bytes, where --image-root
 says where the images are; otherwise zeros, for 'not known'. So `embed run` can add encoders to such
 a store as long as the items stay as they were; where they changed, or where an image can't be
-compared, it refuses to hand the space on.
+compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -93,7 +93,8 @@ def import_(items: Path, output: Path | None, into: Path | None, **options: Any)
       a folder that clip-retrieval wrote (img_emb/, text_emb/, metadata/).
 
     Vectors are scaled to length 1 where they are not. With --into, only the ids of ITEMS are used,
-    and every item of the store must be among them.
+    and every item of the store must be among them. clip-retrieval's columns are named image_path
+    and caption (--image-column, --title-column).
     """
     from embed.importing import ImportSettings, import_vectors
 

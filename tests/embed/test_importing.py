@@ -315,12 +315,18 @@ def test_a_table_that_was_sorted_since_still_fits(tmp_path: Path) -> None:
     pl.read_parquet(path).head(5).write_parquet(path)
     with pytest.raises(SourceError, match="should hold each of 0 to 5 once"):
         take(tmp_path / "out", tmp_path / "u.h5")
-    pl.read_parquet(tmp_path / "out/items.parquet").rename({"id": "sku"}).write_parquet(path)
-    with pytest.raises(SourceError):
-        take(tmp_path / "out", tmp_path / "u.h5")
     pl.read_parquet(path).drop("__row").write_parquet(path)
     with pytest.raises(SourceError, match="no column '__row'"):
         take(tmp_path / "out", tmp_path / "u.h5")
+
+
+def test_an_export_without_ids(tmp_path: Path) -> None:
+    write_store(tmp_path / "s.h5")
+    export_store(tmp_path / "s.h5", tmp_path / "out")
+    path = tmp_path / "out/items.parquet"
+    pl.read_parquet(path).rename({"id": "sku"}).write_parquet(path)
+    with pytest.raises(SourceError, match=r"items\.parquet has no column 'id'"):
+        take(tmp_path / "out", tmp_path / "t.h5")
 
 
 def test_vectors_that_were_altered_since_lose_their_encoder(tmp_path: Path) -> None:
