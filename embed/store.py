@@ -12,7 +12,7 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -57,6 +57,18 @@ class Failure:
     id: str
     stage: str
     reason: str
+
+
+class SparseParts(NamedTuple):
+    """The arrays of a sparse space: `indices` and `data` of row i lie at indptr[i] to indptr[i+1].
+
+    `shape` is (n, d).
+    """
+
+    data: Float[np.ndarray, " e"]
+    indices: Int[np.ndarray, " e"]
+    indptr: Int[np.ndarray, " m"]
+    shape: tuple[int, int]
 
 
 class Store:
@@ -158,11 +170,7 @@ class Store:
         """The vectors of a dense or binary space, mapped from the file, read-only."""
         if self.space(name).kind == "sparse":
             raise StoreError(f"space '{name}' is sparse: read it with Store.sparse")
-        dataset = self._file[f"spaces/{name}"]
-        offset = dataset.id.get_offset()
-        if offset is None:  # nothing was allocated: a store without rows
-            return np.zeros(dataset.shape, dataset.dtype)
-        return np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape)
+        return self._mapped(f"spaces/{name}")
 
     def sparse(self, name: str) -> scipy.sparse.csr_array:
         """The vectors of a sparse space, in memory, (n, d)."""
@@ -171,6 +179,16 @@ class Store:
         group = self._file[f"spaces/{name}"]
         parts = tuple(np.asarray(group[key]) for key in ("data", "indices", "indptr"))
         return scipy.sparse.csr_array(parts, shape=tuple(group.attrs["shape"]))
+
+    def sparse_parts(self, name: str) -> SparseParts:
+        """What a sparse space is made of, as it stands in the file, mapped and unchecked."""
+        if self.space(name).kind != "sparse":
+            raise StoreError(f"space '{name}' is {self.space(name).kind}: read it with Store.array")
+        data, indices, indptr = (
+            self._mapped(f"spaces/{name}/{key}") for key in ("data", "indices", "indptr")
+        )
+        num_rows, dim = self._file[f"spaces/{name}"].attrs["shape"]
+        return SparseParts(data, indices, indptr, (int(num_rows), int(dim)))
 
     def seen(self, name: str) -> Bool[np.ndarray, " n"]:
         """True at the rows that a head of this space has seen in training; an encoder saw none."""
@@ -189,6 +207,34 @@ class Store:
         """Every item that was left out, and why."""
         columns = (self._strings(f"failures/{key}") for key in ("id", "stage", "reason"))
         return [Failure(*row) for row in zip(*columns, strict=True)]
+
+    @property
+    def modalities(self) -> list[str]:
+        """Those of which the store keeps a hash for each item: image, text."""
+        return list(self._file["hashes"])
+
+    def lengths(self) -> dict[str, int]:
+        """How many rows each dataset has that should have one for each item, by its path."""
+        groups = [name for name in ("items", "hashes", "seen") if name in self._file]
+        datasets = {
+            f"{group}/{name}": self._file[group][name]
+            for group in groups
+            for name in self._file[group]
+        }
+        lengths = {path: int(dataset.shape[0]) for path, dataset in datasets.items()}
+        for name, info in self.spaces.items():
+            node = self._file[f"spaces/{name}"]
+            shape = node.attrs["shape"] if info.kind == "sparse" else node.shape
+            lengths[f"spaces/{name}"] = int(shape[0])
+        return lengths
+
+    def values(self, name: str, start: int, stop: int) -> Shaped[np.ndarray, " m"]:
+        """Rows `start` to `stop` of a column, or of the ids, without reading the others."""
+        if name != "id" and name not in self.columns:
+            return self.column(name)  # says which columns there are
+        dataset = self._file[f"items/{name}"]
+        is_text = h5py.check_string_dtype(dataset.dtype) is not None
+        return np.asarray((dataset.asstr() if is_text else dataset)[start:stop])
 
     def rows_of(self, ids: Sequence[str]) -> Int[np.ndarray, " m"]:
         """The row of each id.
@@ -209,6 +255,13 @@ class Store:
 
     def _strings(self, path: str) -> Shaped[np.ndarray, " n"]:
         return _decoded(self._file[path])
+
+    def _mapped(self, path: str) -> Shaped[np.ndarray, "..."]:
+        dataset = self._file[path]
+        offset = dataset.id.get_offset()
+        if offset is None:  # nothing was allocated: there are no values
+            return np.zeros(dataset.shape, dataset.dtype)
+        return np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape)
 
 
 class StoreWriter:

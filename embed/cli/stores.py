@@ -1,4 +1,4 @@
-"""Commands about stores that are there: `python -m embed info`."""
+"""Commands about stores that are there: `python -m embed info` and `verify`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,10 @@ from embed.cli.tables import print_spaces
 from embed.options import json_option, print_json, store_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from embed.store import Store
+    from embed.verifying import Check
 
 
 @main.command()
@@ -43,3 +46,64 @@ def _info(store: "Store") -> dict[str, Any]:
         "created_utc": store.attributes["created_utc"],
         "command": store.attributes["command"],
     }
+
+
+@main.command()
+@store_argument
+@click.option(
+    "--source",
+    type=click.Path(exists=True, path_type=Path),
+    help="The folder or manifest that the store was made of, to find its images again.",
+)
+@click.option(
+    "--image-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that image paths start from.  [default: the source's own]",
+)
+@click.option("--image-column", default="image", help="Column with image paths.")
+@click.option("--title-column", default="title", help="Column with titles.")
+@click.option("--sample", default=64, help="Rows to encode again; 0 for none.")
+@click.option("--seed", default=0, help="Another seed takes another sample.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option("--strict", is_flag=True, help="What is changed or skipped counts as failed.")
+@json_option
+def verify(
+    store: Path,
+    sample: int,
+    seed: int,
+    device: str,
+    strict: bool,
+    as_json: bool,
+    source: Path | None,
+    **columns: Any,
+) -> None:
+    """Check that STORE is whole, and that its encoders still make the vectors it holds.
+
+    The structure is read from end to end. Then a sample of rows is read from where the images are,
+    hashed, encoded and compared: `changed` are files that are no longer what was encoded, `skipped`
+    is what can't be checked here. Ends with 1 if anything failed.
+    """
+    from embed.sampling import Source
+    from embed.verifying import VerifySettings
+    from embed.verifying import verify as verify_store
+
+    settings = VerifySettings(store, Source(source, **columns), sample, seed, device)
+    checks = verify_store(settings)
+    bad = ("failed", "changed", "skipped") if strict else ("failed",)
+    num_failed = sum(check.result in bad for check in checks)
+    _report(store, checks, num_failed, as_json)
+    if num_failed:
+        raise click.exceptions.Exit(1)
+
+
+def _report(store: Path, checks: "Sequence[Check]", num_failed: int, as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        found = [asdict(check) for check in checks]
+        print_json({"store": str(store), "num_failed": num_failed, "checks": found})
+        return
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        click.echo(f"{check.name:<{width}}  {check.result:<7}  {check.detail}")
+    click.echo(f"{store}: {num_failed} of {len(checks)} checks failed")
