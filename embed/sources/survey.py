@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import UInt64
 
 from embed.errors import SourceError
-from embed.sources.addresses import ADDRESS
+from embed.sources.addresses import PROTOCOL
 from embed.sources.columns import ColumnSurvey, Kind, texts
 from embed.sources.table import ID, Table
 
@@ -22,7 +22,7 @@ class Survey:
     num_rows: int = 0
     kinds: dict[str, Kind] = field(default_factory=dict)
     num_empty_titles: int = 0
-    has_addresses: bool = False
+    protocols: set[str] = field(default_factory=set)
 
 
 def survey_rows(rows: pl.LazyFrame, table: Table) -> Survey:
@@ -66,9 +66,9 @@ def _kind(name: str, column: ColumnSurvey, table: Table) -> Kind:
 def _survey_texts(block: pl.DataFrame, table: Table, found: Survey) -> None:
     if table.title_column is not None:
         found.num_empty_titles += int((texts(block[table.title_column]) == "").sum())
-    if table.image_column is not None and not found.has_addresses:
-        images = texts(block[table.image_column])
-        found.has_addresses = bool(images.str.contains(ADDRESS).any())
+    if table.image_column is not None:
+        protocols = texts(block[table.image_column]).str.extract(PROTOCOL).drop_nulls().unique()
+        found.protocols |= set(protocols.str.to_lowercase())
 
 
 def _id_hashes(ids: pl.Series, start: int, source: str) -> UInt64[np.ndarray, " m"]:
