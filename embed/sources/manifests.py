@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from embed.errors import SourceError
+from embed.sources.batches import scan_in_blocks, scan_rows
 from embed.sources.json_lines import SUFFIXES as JSON_SUFFIXES
 from embed.sources.json_lines import scan_json_lines
 from embed.sources.settings import SourceSettings
@@ -28,13 +29,31 @@ def read_manifest(
     """
     suffix, numbers = manifest_suffix(paths[0].name).removesuffix(".gz"), frozenset[str]()
     if suffix == ".parquet":
-        frame = pl.scan_parquet(list(paths), glob=False, hive_partitioning=False)
+        frame = _scan_parquet(paths, source)
     elif suffix in JSON_SUFFIXES:
         frame, numbers = scan_json_lines(paths[0], source, scratch)
     else:
         separator = SEPARATORS[suffix]
         frame = pl.scan_csv(paths[0], separator=separator, infer_schema=False, glob=False)
     return _as_table(frame, source, root, settings, numbers)
+
+
+def _scan_parquet(paths: Sequence[Path], source: str) -> pl.LazyFrame:
+    try:
+        examples = [scan_rows(path).head(0).collect() for path in paths]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(source, error) from error
+    for path, example in zip(paths, examples, strict=True):
+        if example.schema != examples[0].schema:
+            raise SourceError(
+                f"{path} has other columns than {paths[0]}: {_shown(example)}, not "
+                f"{_shown(examples[0])}; write them alike, or read them apart"
+            )
+    return scan_in_blocks(paths)
+
+
+def _shown(example: pl.DataFrame) -> str:
+    return ", ".join(f"{series.name} ({series.dtype})" for series in example)
 
 
 def manifest_suffix(name: str) -> str:

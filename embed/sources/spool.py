@@ -13,9 +13,10 @@ import polars as pl
 from embed.errors import SourceError
 from embed.files import replacing
 from embed.sources.addresses import NETWORK_PROTOCOLS, is_address, protocol_of
+from embed.sources.batches import ROWS_PER_BLOCK, scan_in_blocks, scan_rows
 from embed.sources.columns import Kind
 from embed.sources.remote import open_filesystem
-from embed.sources.survey import ROWS_PER_BLOCK, Survey, survey_rows
+from embed.sources.survey import Survey, survey_rows
 from embed.sources.table import Table
 
 FORMAT = "embedding-source"
@@ -68,7 +69,7 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
     # What the rows are is known at their end, and a Parquet file says it with its columns.
     with replacing(spool) as temporary:
         metadata = {FORMAT: FORMAT_VERSION, "header": json.dumps(asdict(header))}
-        _sink(rows, temporary, metadata)
+        _sink(scan_in_blocks([rows_path]), temporary, metadata)
 
 
 def _network_protocols(table: Table, found: Survey) -> frozenset[str]:
@@ -96,11 +97,6 @@ def read_header(spool: Path) -> Header:
     fields = json.loads(metadata["header"])
     lists = {name: tuple(fields[name]) for name in ("roots", "warnings")}
     return Header(**(fields | lists))
-
-
-def scan_rows(path: Path) -> pl.LazyFrame:
-    """The rows of one Parquet file, whatever characters its name has."""
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
 
 
 def unreadable(source: str, error: Exception) -> SourceError:

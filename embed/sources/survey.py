@@ -1,6 +1,6 @@
 """One pass over the rows of a source: what the columns are, and whether a store can hold them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,10 +9,9 @@ from jaxtyping import UInt64
 
 from embed.errors import SourceError
 from embed.sources.addresses import PROTOCOL
+from embed.sources.batches import row_blocks
 from embed.sources.columns import ColumnSurvey, Kind, texts
 from embed.sources.table import ID, Table
-
-ROWS_PER_BLOCK = 32_768
 
 
 @dataclass
@@ -37,7 +36,7 @@ def survey_rows(rows: pl.LazyFrame, table: Table) -> Survey:
         for series in rows.head(0).collect()
         if "/" not in series.name
     }
-    for start, block in _blocks(rows):
+    for start, block in row_blocks(rows):
         hashes.append(_id_hashes(block[ID], start, table.name))
         for name, column in columns.items():
             column.add(block[name])
@@ -49,12 +48,6 @@ def survey_rows(rows: pl.LazyFrame, table: Table) -> Survey:
     _check_unique(np.concatenate(hashes), rows, table.name)
     found.kinds = {name: _kind(name, column, table) for name, column in columns.items()}
     return found
-
-
-def _blocks(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    num_rows = int(rows.select(pl.len()).collect().item())
-    for start in range(0, num_rows, ROWS_PER_BLOCK):
-        yield start, rows.slice(start, ROWS_PER_BLOCK).collect()
 
 
 def _kind(name: str, column: ColumnSurvey, table: Table) -> Kind:
