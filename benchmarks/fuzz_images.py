@@ -10,25 +10,26 @@ if __name__ == "__main__":
     # Not the folder of this file, in which `embed` may be a benchmark.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import argparse  # noqa: E402
-import io  # noqa: E402
-import json  # noqa: E402
-import multiprocessing  # noqa: E402
-import resource  # noqa: E402
-import time  # noqa: E402
-import traceback  # noqa: E402
-import warnings  # noqa: E402
-from collections import Counter  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from functools import cache  # noqa: E402
-from multiprocessing.connection import Connection  # noqa: E402
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import resource
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from multiprocessing.connection import Connection
 
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+from PIL import Image
 
-from embed.decoding import read_pixels  # noqa: E402
-from embed.errors import ImageError  # noqa: E402
-from embed.images import ImageTransform  # noqa: E402
+from embed.decoding import read_pixels
+from embed.errors import ImageError
+from embed.images import SUFFIXES, ImageTransform, register_heif
 
 TRANSFORMS = (
     ImageTransform((40, 40), (32, 32)),
@@ -76,7 +77,14 @@ def originals() -> tuple[bytes, ...]:
         _encoded(picture.convert("RGBA"), "WEBP"),
         _encoded(picture, "WEBP", save_all=True, append_images=frames),
     )
-    return (*jpegs, *pngs, *webps)
+    others = [_encoded(picture.convert("P"), "GIF", save_all=True, append_images=frames)]
+    others += [_encoded(picture, "TIFF", compression=name) for name in ("raw", "tiff_lzw", "jpeg")]
+    others += [_encoded(picture, "BMP")]
+    if ".avif" in SUFFIXES:
+        others += [_encoded(picture, "AVIF")]
+    if ".heic" in SUFFIXES and register_heif():
+        others += [_encoded(picture, "HEIF")]
+    return (*jpegs, *pngs, *webps, *others)
 
 
 def mutated(case: int, seed: int) -> bytes:
@@ -84,7 +92,7 @@ def mutated(case: int, seed: int) -> bytes:
     generator = np.random.default_rng((seed, case))
     files = originals()
     data = bytearray(files[generator.integers(len(files))])
-    for _ in range(generator.integers(1, 4)):
+    for _ in range(max(1, int(generator.integers(-2, 4)))):
         change = generator.choice(["flip", "header", "cut", "swap", "splice", "edge", "repeat"])
         data = _changed(data, str(change), generator) or data
     return bytes(data)
@@ -98,7 +106,9 @@ def _changed(data: bytearray, change: str, generator: np.random.Generator) -> by
             data[place] ^= 1 << int(generator.integers(8))
     elif change == "header":
         for place in generator.integers(0, min(size, 700), generator.integers(1, 5)):
-            data[place] = int(generator.choice([0, 1, 0x7F, 0x80, 0xFF, generator.integers(256)]))
+            data[place] = int(
+                generator.choice([0, 1, 0x7F, 0x80, 0xFF, int(generator.integers(256))])
+            )
     elif change == "cut":
         return data[:first] if generator.random() < 0.5 else data[:first] + data[second:]
     elif change == "splice":
@@ -164,6 +174,7 @@ def outcome_of(data: bytes) -> str:
 def _work(connection: Connection) -> None:
     """Run the cases that come through the connection; every warning counts as an error."""
     warnings.simplefilter("error")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where libtiff writes what it thinks of a file
     outcome_of(originals()[0])
     connection.send(("ready", 0))
     while True:
@@ -187,11 +198,11 @@ class _Worker:
 
     def run(self, case: int, seed: int) -> tuple[str, int]:
         """The outcome and the peak memory so far in KiB."""
-        self._connection.send((case, seed))
-        if not self._connection.poll(TIME_LIMIT_SECONDS):
-            self.stop()
-            return "over the time limit", 0
         try:
+            self._connection.send((case, seed))
+            if not self._connection.poll(TIME_LIMIT_SECONDS):
+                self.stop()
+                return "over the time limit", 0
             outcome, peak = self._connection.recv()
         except (EOFError, ConnectionError):
             self._process.join()

@@ -87,6 +87,13 @@ class _Picture:
         """Resized first and turned then, since the fewer pixels are turned the better."""
         pixels = self.pixels if step.color == "RGB" else _grey(self.pixels)
         extent = (self.size[0] / self.divisor, self.size[1] / self.divisor)
+        if self.orientation >= 5:
+            # What will be rows is resized first, as it is in a picture that was turned before: each
+            # pass cuts off what is below 0 and above 255, so that the order can be seen at edges.
+            width, height = pixels.shape[1], step.size[1]
+            extent, then = (float(width), extent[1]), (extent[0], float(height))
+            pixels = resize(pixels, (width, height), step.interpolation, extent)
+            extent = then
         return _upright(resize(pixels, step.size, step.interpolation, extent), self.orientation)
 
 

@@ -133,9 +133,9 @@ class ImageTransform:
 
     def _overlap(self, length: int, wanted: int) -> tuple[slice, slice]:
         """Which part of an edge is kept, and where in the crop it goes."""
-        offset = self._offset(length, wanted)
-        kept = min(length, wanted)
-        return slice(max(0, offset), max(0, offset) + kept), slice(max(0, -offset), kept - offset)
+        offset, kept = self._offset(length, wanted), min(length, wanted)
+        start, onto = max(0, offset), max(0, -offset)
+        return slice(start, start + kept), slice(onto, onto + kept)
 
     def _crop_alone(
         self, width: int, height: int
@@ -249,7 +249,7 @@ def _formats(data: bytes) -> tuple[str, ...]:
     if data[4:8] != b"ftyp":
         return _FORMATS
     avif = ("AVIF",) if ".avif" in SUFFIXES else ()
-    return (*avif, "HEIF") if _is_heif(data) and _register_heif() else avif or _FORMATS
+    return (*avif, "HEIF") if _is_heif(data) and register_heif() else avif or _FORMATS
 
 
 def _is_heif(data: bytes) -> bool:
@@ -257,7 +257,7 @@ def _is_heif(data: bytes) -> bool:
 
 
 @cache
-def _register_heif() -> bool:
+def register_heif() -> bool:
     """Whether pillow-heif is there and works; teaches Pillow the format the first time."""
     try:
         import pillow_heif
@@ -269,7 +269,7 @@ def _register_heif() -> bool:
 
 
 def _why_unknown(data: bytes) -> str:
-    if _is_heif(data) and not _register_heif():
+    if _is_heif(data) and not register_heif():
         return "a HEIC image, which needs pillow-heif: pip install pillow-heif"
     if data[4:12] in (b"ftypavif", b"ftypavis") and ".avif" not in SUFFIXES:
         return "an AVIF image, which this Pillow can't read: pip install --upgrade pillow"

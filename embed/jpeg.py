@@ -20,9 +20,10 @@ _SCANS_OF_THE_LARGEST = 40
 _SCAN, _START, _END = 0xDA, 0xD8, 0xD9
 # A marker, but none of those inside entropy-coded data: a stuffed 0xFF and the restarts.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-# What libjpeg-turbo says where pixels are lost. Pillow shows grey in their place.
+# What libjpeg-turbo says where pixels are lost, and Pillow shows grey in their place. Of files that
+# just end it says something else: there Pillow knows best whether all pixels had come.
 _LOST_PIXELS = re.compile(
-    "Premature end|premature end|bad Huffman code|bad arithmetic code|instead of RST"
+    "premature end of data|bad Huffman code|bad arithmetic code|instead of RST"
 )
 
 

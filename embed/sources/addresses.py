@@ -4,13 +4,18 @@ import os
 import re
 
 NETWORK_PROTOCOLS = frozenset(("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"))
-ADDRESS = r"^[A-Za-z][A-Za-z0-9+.:-]*://"  # the colon: chained protocols such as zip::https://
+PROTOCOL = r"^([A-Za-z][A-Za-z0-9+.:-]*)://"  # the colon: chains such as zip::https://
 _CHAIN = re.compile(r"::[A-Za-z0-9+.-]*://")
 
 
 def is_address(text: str) -> bool:
     """True for what has a protocol, whether one that is fetched or not; False for a path."""
-    return re.match(ADDRESS, text) is not None
+    return re.match(PROTOCOL, text) is not None
+
+
+def protocol_of(address: str) -> str:
+    """What stands before `://`, in lower case."""
+    return address.partition("://")[0].lower()
 
 
 def is_fetched(address: str) -> bool:
@@ -19,8 +24,7 @@ def is_fetched(address: str) -> bool:
     Local protocols (file, memory, zip, …) and chains of protocols are none: a manifest could read
     any file of this machine through them.
     """
-    protocol = address.partition("://")[0].lower()
-    return protocol in NETWORK_PROTOCOLS and not _CHAIN.search(address)
+    return protocol_of(address) in NETWORK_PROTOCOLS and not _CHAIN.search(address)
 
 
 def refusal(address: str) -> str:

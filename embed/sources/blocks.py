@@ -1,13 +1,13 @@
 """Rows that come one by one, gathered into Parquet files so that few are in memory at once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from embed.errors import SourceError
-from embed.sources.spool import scan_rows
-from embed.sources.survey import ROWS_PER_BLOCK, bad_text
+from embed.sources.batches import ROWS_PER_BLOCK, as_lazy
+from embed.sources.survey import bad_text
 from embed.sources.table import ID
 
 Row = Mapping[str, str | int | None]
@@ -27,7 +27,7 @@ class Blocks:
         self._folder.mkdir()
         self._schema = {name: pl.Int64() if name in integers else pl.String() for name in columns}
         self._rows: list[Row] = []
-        self._frames: list[pl.LazyFrame] = []
+        self._paths: list[Path] = []
 
     def add(self, row: Row) -> None:
         """Append a row; columns that were not there before are text.
@@ -44,23 +44,31 @@ class Blocks:
 
     def scan(self) -> pl.LazyFrame:
         """All rows in order, with the columns of all in the order of their first appearance."""
-        if self._rows or not self._frames:
+        if self._rows:
             self._write()
-        return pl.concat(self._frames, how="diagonal").select(list(self._schema))
+        return as_lazy(self._read, self._empty())
+
+    def _empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self._schema)
+
+    def _read(self) -> Iterator[pl.DataFrame]:
+        """The files, early ones with the columns that came later."""
+        for path in self._paths:
+            yield pl.concat([self._empty(), pl.read_parquet(path, glob=False)], how="diagonal")
 
     def _write(self) -> None:
-        path = self._folder / f"{len(self._frames):06d}.parquet"
+        path = self._folder / f"{len(self._paths):06d}.parquet"
         try:
             frame = pl.DataFrame(self._rows, schema=self._schema)
         except UnicodeEncodeError as error:
             raise SourceError(self._bad_text()) from error
         frame.write_parquet(path, compression="lz4")
-        self._frames.append(scan_rows(path))
+        self._paths.append(path)
         self._rows = []
 
     def _bad_text(self) -> str:
         """Which text it was; rare enough to be looked for only then."""
-        first_row = len(self._frames) * ROWS_PER_BLOCK + 1
+        first_row = len(self._paths) * ROWS_PER_BLOCK + 1
         return next(
             bad_text(self._source, name.replace(ID, "id"), row, text)
             for row, fields in enumerate(self._rows, start=first_row)

@@ -10,9 +10,10 @@ from jaxtyping import Shaped
 
 from embed.errors import SourceError
 from embed.sources.addresses import joined
+from embed.sources.batches import scan_rows
 from embed.sources.columns import as_array, texts
 from embed.sources.settings import SourceSettings
-from embed.sources.spool import read_header, scan_rows
+from embed.sources.spool import read_header
 from embed.sources.table import ID, OFFSET, SHARD, SIZE
 
 

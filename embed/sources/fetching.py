@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from embed.errors import ImageError
+from embed.errors import ImageError, SourceError
 from embed.sources.addresses import is_address, is_fetched, refusal
 from embed.sources.catalogue import Location
+from embed.sources.remote import RemoteFiles
 
 # A pipe without a writer would wait for ever without O_NONBLOCK; files are none the wiser.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -37,6 +38,7 @@ class Fetcher:
         local = [root for root in roots if not is_address(root)]
         self._roots = frozenset(os.path.realpath(root) for root in local)
         self._shown_roots = local[0] + (", …" if len(local) > 1 else "") if local else "(none)"
+        self._remote = RemoteFiles(settings.retries, settings.timeout_seconds)
         # Items of one folder come one after the other; following links takes a while.
         self._real_folder = lru_cache(maxsize=4096)(os.path.realpath)
         self._is_inside = lru_cache(maxsize=4096)(self._has_root_above)
@@ -47,9 +49,9 @@ class Fetcher:
         Raises:
             ImageError: it can't be read, lies elsewhere or is too large; the message says why.
         """
-        if is_address(location.address):
-            return self._fetch(location)
         try:
+            if is_address(location.address):
+                return self._fetch(location)
             return self._read_file(location)
         except OSError as error:
             raise ImageError(_reason(error)) from error
@@ -57,7 +59,10 @@ class Fetcher:
     def _fetch(self, location: Location) -> bytes:
         if not is_fetched(location.address):
             raise ImageError(refusal(location.address))
-        raise ImageError("remote images are not read yet")
+        try:
+            return self._remote.read(location.address, self._settings.max_bytes)
+        except SourceError as error:  # what the protocol needs is not installed
+            raise ImageError(str(error)) from error
 
     def _read_file(self, location: Location) -> bytes:
         descriptor = self._open(location.address)

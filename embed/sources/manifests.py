@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from embed.errors import SourceError
+from embed.sources.batches import scan_in_blocks, scan_rows
 from embed.sources.json_lines import SUFFIXES as JSON_SUFFIXES
 from embed.sources.json_lines import scan_json_lines
 from embed.sources.settings import SourceSettings
@@ -16,51 +17,70 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 RESERVED = frozenset(("id", "content_hash"))
 
 
-def scan_parquet(paths: Sequence[Path]) -> pl.LazyFrame:
-    """Parquet files of the same columns, one after the other."""
-    return pl.scan_parquet(list(paths), glob=False, hive_partitioning=False)
-
-
 def read_manifest(
-    path: Path, source: str, root: str, settings: SourceSettings, scratch: Path
+    paths: Sequence[Path], source: str, root: str, settings: SourceSettings, scratch: Path
 ) -> Table:
-    """A manifest of text: CSV, TSV or JSON lines.
+    """A manifest of any kind; Parquet may be in several files of the same columns.
 
     Every cell of CSV and TSV is read as text, so that no id or label is altered.
 
     Raises:
-        SourceError: it is of another kind, or can't be read.
+        SourceError: it can't be read, has no ids, or a column whose name a store can't have.
     """
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix in JSON_SUFFIXES:
-        frame, numbers = scan_json_lines(path, source, scratch)
-        return as_table(frame, source, root, settings, numbers)
-    if suffix in SEPARATORS:
+    suffix, numbers = manifest_suffix(paths[0].name).removesuffix(".gz"), frozenset[str]()
+    if suffix == ".parquet":
+        frame = _scan_parquet(paths, source)
+    elif suffix in JSON_SUFFIXES:
+        frame, numbers = scan_json_lines(paths[0], source, scratch)
+    else:
         separator = SEPARATORS[suffix]
-        frame = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
-        return as_table(frame, source, root, settings)
-    raise SourceError(f"{source}: {_expected(path)}")
+        frame = pl.scan_csv(paths[0], separator=separator, infer_schema=False, glob=False)
+    return _as_table(frame, source, root, settings, numbers)
 
 
-def _expected(path: Path) -> str:
-    if path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+def _scan_parquet(paths: Sequence[Path], source: str) -> pl.LazyFrame:
+    try:
+        examples = [scan_rows(path).head(0).collect() for path in paths]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(source, error) from error
+    for path, example in zip(paths, examples, strict=True):
+        if example.schema != examples[0].schema:
+            raise SourceError(
+                f"{path} has other columns than {paths[0]}: {_shown(example)}, not "
+                f"{_shown(examples[0])}; write them alike, or read them apart"
+            )
+    return scan_in_blocks(paths)
+
+
+def _shown(example: pl.DataFrame) -> str:
+    return ", ".join(f"{series.name} ({series.dtype})" for series in example)
+
+
+def manifest_suffix(name: str) -> str:
+    """The end of a manifest's name that tells its kind, with .gz where it is compressed.
+
+    Raises:
+        SourceError: it is none of a manifest.
+    """
+    for suffix in (*SEPARATORS, *JSON_SUFFIXES, ".parquet"):
+        for ending in (suffix, f"{suffix}.gz"):
+            if name.lower().endswith(ending) and ending != ".parquet.gz":
+                return ending
+    raise SourceError(f"{name} is no manifest: {_advice(name.lower())}")
+
+
+def _advice(name: str) -> str:
+    if name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
         return "images are read from their places in a shard: unpack it to a plain .tar"
+    if name.endswith(".tar"):
+        return "shards are read from a disk: copy them to one first"
     suffixes = ", ".join((*SEPARATORS, *JSON_SUFFIXES))
     return f"a manifest ends in {suffixes} (also with .gz) or .parquet, a shard in .tar"
 
 
-def as_table(
-    frame: pl.LazyFrame,
-    name: str,
-    root: str,
-    settings: SourceSettings,
-    numbers: frozenset[str] = frozenset(),
+def _as_table(
+    frame: pl.LazyFrame, name: str, root: str, settings: SourceSettings, numbers: frozenset[str]
 ) -> Table:
-    """The table of a manifest's rows, whose image paths start from `root`.
-
-    Raises:
-        SourceError: it can't be read, has no ids, or a column whose name a store can't have.
-    """
     try:
         names = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from embed.errors import SourceError
 from embed.files import make_folder
-from embed.sources.addresses import is_address, is_fetched, refusal
+from embed.sources.addresses import file_name, is_address, is_fetched, parent, refusal
 from embed.sources.catalogue import Catalogue
 from embed.sources.folder import holds_images, read_folder
-from embed.sources.manifests import as_table, read_manifest, scan_parquet
+from embed.sources.manifests import manifest_suffix, read_manifest
 from embed.sources.patterns import is_pattern, matching_files
+from embed.sources.remote import RemoteFiles
 from embed.sources.settings import SourceSettings
 from embed.sources.shards import read_shards
 from embed.sources.spool import write_spool
 from embed.sources.table import Table
 
+RETRIES = 3
+STALL_SECONDS = 60.0
 SOURCES = "a folder of images, a manifest file, or tar shards"
 
 
@@ -48,6 +51,8 @@ def _scratch(spool: Path) -> Iterator[Path]:
 
 
 def _read(source: str, settings: SourceSettings, scratch: Path) -> Table:
+    if is_address(source):
+        return _read_remote(source, settings, scratch)
     if is_pattern(source):
         return _read_files(matching_files(source), source, settings, scratch)
     path = Path(source)
@@ -67,12 +72,22 @@ def _read_files(
     suffix = _common_suffix(paths, source)
     if suffix == ".tar":
         return read_shards(paths, source, settings, scratch)
-    root = _root(paths[0].absolute().parent, settings)
-    if suffix == ".parquet":
-        return as_table(scan_parquet(paths), source, root, settings)
-    if len(paths) > 1:
+    root = _root(str(paths[0].absolute().parent), settings)
+    if suffix != ".parquet" and len(paths) > 1:
         raise SourceError(f"{source}: several files are tar shards or Parquet, found {suffix}")
-    return read_manifest(paths[0], source, root, settings, scratch)
+    return read_manifest(paths, source, root, settings, scratch)
+
+
+def _read_remote(source: str, settings: SourceSettings, scratch: Path) -> Table:
+    """A manifest on a network, copied to this machine first."""
+    if not is_fetched(source):
+        raise SourceError(refusal(source))
+    path = scratch / f"manifest{manifest_suffix(file_name(source))}"
+    try:
+        RemoteFiles(RETRIES, STALL_SECONDS).download(source, path)
+    except OSError as error:
+        raise SourceError(f"{source} can't be read: {error}") from error
+    return read_manifest([path], source, _root(parent(source), settings), settings, scratch)
 
 
 def _common_suffix(paths: Sequence[Path], source: str) -> str:
@@ -82,11 +97,11 @@ def _common_suffix(paths: Sequence[Path], source: str) -> str:
     return suffixes[0]
 
 
-def _root(own: Path, settings: SourceSettings) -> str:
+def _root(own: str, settings: SourceSettings) -> str:
     """What image paths start from; `own` is the manifest's folder."""
     root = settings.image_root
     if root is None:
-        return str(own)
+        return own
     if is_address(root):
         if not is_fetched(root):
             raise SourceError(f"--image-root {refusal(root)}")

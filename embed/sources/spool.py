@@ -12,9 +12,11 @@ import polars as pl
 
 from embed.errors import SourceError
 from embed.files import replacing
-from embed.sources.addresses import is_address
+from embed.sources.addresses import NETWORK_PROTOCOLS, is_address, protocol_of
+from embed.sources.batches import ROWS_PER_BLOCK, scan_in_blocks, scan_rows
 from embed.sources.columns import Kind
-from embed.sources.survey import ROWS_PER_BLOCK, survey_rows
+from embed.sources.remote import open_filesystem
+from embed.sources.survey import Survey, survey_rows
 from embed.sources.table import Table
 
 FORMAT = "embedding-source"
@@ -50,6 +52,9 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
         raise unreadable(table.name, error) from error
     rows = scan_rows(rows_path)
     found = survey_rows(rows, table)
+    protocols = _network_protocols(table, found)
+    for protocol in protocols:
+        open_filesystem(protocol)  # told now, not once for each image
     header = Header(
         found.num_rows,
         found.kinds,
@@ -57,14 +62,22 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
         table.title_column,
         table.root,
         table.roots,
-        table.image_column is not None and (found.has_addresses or is_address(table.root)),
+        bool(protocols),
         found.num_empty_titles,
         table.warnings,
     )
     # What the rows are is known at their end, and a Parquet file says it with its columns.
     with replacing(spool) as temporary:
         metadata = {FORMAT: FORMAT_VERSION, "header": json.dumps(asdict(header))}
-        _sink(rows, temporary, metadata)
+        _sink(scan_in_blocks([rows_path]), temporary, metadata)
+
+
+def _network_protocols(table: Table, found: Survey) -> frozenset[str]:
+    """The protocols that images come by, of those that are fetched."""
+    if table.image_column is None:
+        return frozenset()
+    root = {protocol_of(table.root)} if is_address(table.root) else set()
+    return NETWORK_PROTOCOLS & (found.protocols | root)
 
 
 def read_header(spool: Path) -> Header:
@@ -84,11 +97,6 @@ def read_header(spool: Path) -> Header:
     fields = json.loads(metadata["header"])
     lists = {name: tuple(fields[name]) for name in ("roots", "warnings")}
     return Header(**(fields | lists))
-
-
-def scan_rows(path: Path) -> pl.LazyFrame:
-    """The rows of one Parquet file, whatever characters its name has."""
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
 
 
 def unreadable(source: str, error: Exception) -> SourceError:

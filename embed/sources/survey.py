@@ -1,6 +1,6 @@
 """One pass over the rows of a source: what the columns are, and whether a store can hold them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,11 +8,10 @@ import polars as pl
 from jaxtyping import UInt64
 
 from embed.errors import SourceError
-from embed.sources.addresses import ADDRESS
+from embed.sources.addresses import PROTOCOL
+from embed.sources.batches import row_blocks
 from embed.sources.columns import ColumnSurvey, Kind, texts
 from embed.sources.table import ID, Table
-
-ROWS_PER_BLOCK = 32_768
 
 
 @dataclass
@@ -22,7 +21,7 @@ class Survey:
     num_rows: int = 0
     kinds: dict[str, Kind] = field(default_factory=dict)
     num_empty_titles: int = 0
-    has_addresses: bool = False
+    protocols: set[str] = field(default_factory=set)
 
 
 def survey_rows(rows: pl.LazyFrame, table: Table) -> Survey:
@@ -37,7 +36,7 @@ def survey_rows(rows: pl.LazyFrame, table: Table) -> Survey:
         for series in rows.head(0).collect()
         if "/" not in series.name
     }
-    for start, block in _blocks(rows):
+    for start, block in row_blocks(rows):
         hashes.append(_id_hashes(block[ID], start, table.name))
         for name, column in columns.items():
             column.add(block[name])
@@ -51,12 +50,6 @@ def survey_rows(rows: pl.LazyFrame, table: Table) -> Survey:
     return found
 
 
-def _blocks(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    num_rows = int(rows.select(pl.len()).collect().item())
-    for start in range(0, num_rows, ROWS_PER_BLOCK):
-        yield start, rows.slice(start, ROWS_PER_BLOCK).collect()
-
-
 def _kind(name: str, column: ColumnSurvey, table: Table) -> Kind:
     if name in (table.image_column, table.title_column):
         return "object"
@@ -66,9 +59,9 @@ def _kind(name: str, column: ColumnSurvey, table: Table) -> Kind:
 def _survey_texts(block: pl.DataFrame, table: Table, found: Survey) -> None:
     if table.title_column is not None:
         found.num_empty_titles += int((texts(block[table.title_column]) == "").sum())
-    if table.image_column is not None and not found.has_addresses:
-        images = texts(block[table.image_column])
-        found.has_addresses = bool(images.str.contains(ADDRESS).any())
+    if table.image_column is not None:
+        protocols = texts(block[table.image_column]).str.extract(PROTOCOL).drop_nulls().unique()
+        found.protocols |= set(protocols.str.to_lowercase())
 
 
 def _id_hashes(ids: pl.Series, start: int, source: str) -> UInt64[np.ndarray, " m"]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embed.errors import SourceError
-from embed.sources.survey import ROWS_PER_BLOCK
+from embed.sources.batches import ROWS_PER_BLOCK
 from tests.embed.sources.conftest import ReadSource
 
 
