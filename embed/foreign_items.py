@@ -1,6 +1,7 @@
 """The items that vectors are imported for: a table, an exported folder, clip-retrieval's output."""
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,8 +50,12 @@ def read_table(path: Path, id_column: str) -> ForeignItems:
     Raises:
         SourceError: it can't be read, or an id is missing, empty or repeated.
     """
-    catalogue = read_source(path, SourceSettings(id_column=id_column))
-    return ForeignItems(catalogue.ids, catalogue.columns)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SourceSettings(id_column=id_column)
+        catalogue = read_source(str(path), settings, Path(folder, "catalogue"))
+        num_rows = len(catalogue)
+        columns = {name: catalogue.column(name, 0, num_rows) for name in catalogue.columns}
+        return ForeignItems(catalogue.ids(0, num_rows), columns)
 
 
 def read_folder(

@@ -2,19 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from embed.errors import SourceError
-from embed.store import HASH_BYTES
-
-
-def content_digest(data: bytes) -> bytes:
-    """The hash of the bytes of an image, or of a title in UTF-8."""
-    return blake2b(data, digest_size=HASH_BYTES).digest()
+from embed.store import HASH_BYTES, content_digest
 
 
 def unknown_hashes(num_items: int) -> UInt8[np.ndarray, "n 16"]:

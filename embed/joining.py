@@ -112,7 +112,7 @@ class Rows:
         if self.old is None or not len(rows) or (name != "id" and name not in self.old.columns):
             return None
         first, stop = int(rows[0]), int(rows[-1]) + 1
-        return np.asarray(self.old.column(name, slice(first, stop))[rows - first])
+        return np.asarray(self.old.values(name, first, stop)[rows - first])
 
 
 def gather_rows(catalogue: Catalogue, outcome: Outcome, old: Store | None, *, prune: bool) -> Rows:

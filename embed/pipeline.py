@@ -3,7 +3,6 @@
 Items come in the order of the source, and every queue is bounded.
 """
 
-import hashlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +23,7 @@ from embed.part_writer import PartWriter
 from embed.parts import EncodedRows, Part, PartsFolder
 from embed.progress import Advance
 from embed.sources import Catalogue, Fetcher
-from embed.store import HASH_BYTES, Failure
+from embed.store import Failure, content_digest
 from embed.units import Unit, UnitResult, read_unit
 
 Report = Callable[[UnitResult], None]
@@ -150,9 +149,9 @@ class _Reader:
 
     def _note_digests(self, item: Item, data: bytes) -> None:
         if "image" in self._job.modalities:
-            item.digests["image"] = _digest(data)
+            item.digests["image"] = content_digest(data)
         if item.unit.titles is not None:
-            item.digests["text"] = _digest(item.unit.titles[item.place].encode())
+            item.digests["text"] = content_digest(item.unit.titles[item.place].encode())
         per_item = self._encoders.per_item
         item.is_new = any(
             not self._is_known(self._ledger.holds_in_store, encoder, item) for encoder in per_item
@@ -301,7 +300,3 @@ def _behind(begun: Iterable[_BegunBatch], num_in_flight: int) -> Iterator[_Begun
         if len(pending) > num_in_flight:
             yield pending.popleft()
     yield from pending
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=HASH_BYTES).digest()

@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
 
+from embed.decoding import read_pixels
 from embed.encoders.base import FittedTextEncoder, ImageEncoder, TextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
 from embed.errors import EncoderError
-from embed.images import decode_image
 from embed.sampling import (
     Sample,
     Source,
     read_images,
     read_titles,
-    why_no_images,
     why_no_titles,
 )
 from embed.store import SpaceInfo, Store
@@ -42,6 +41,7 @@ def check_encoders(
 
     Raises:
         SettingsError: a device that this machine lacks.
+        SourceError: the source can't be read.
     """
     infos = {name: store.space(name) for name in names}
     encoded = {n: info for n, info in infos.items() if not info.spec.startswith(WITHOUT_ENCODER)}
@@ -50,7 +50,7 @@ def check_encoders(
             origin = "a head" if infos[name].spec.startswith("head:") else "an import"
             yield f"{name}: encoder", "skipped", f"the space comes from {origin}"
     if any(info.modality == "image" for info in encoded.values()):
-        reason = why_no_images(store, source)
+        reason = "" if source.path else "where the images are is not known: say it with --source"
         sample = Sample() if reason else read_images(store, rows, source)
         yield ("images", "skipped", reason) if reason else _told("images", sample, len(rows))
         yield from _check_spaces(store, encoded, "image", sample, source, device)
@@ -140,7 +140,7 @@ def _compared(
 def _encoded(encoder: ImageEncoder | TextEncoder, content: list[Any]) -> Shaped[np.ndarray, "b d"]:
     if isinstance(encoder, TextEncoder):
         return encoder.encode(content)
-    pixels = [encoder.transform.apply(decode_image(data)) for data in content]
+    pixels = [read_pixels(data, {encoder.transform})[encoder.transform] for data in content]
     return encoder.encode(np.stack(pixels))
 
 
@@ -182,11 +182,11 @@ def _check_fitted(
     store: Store, name: str, encoder: FittedTextEncoder, sample: Sample, source: Source
 ) -> Iterator[Finding]:
     """Fitting is global: all titles of the store are fitted once more, the sample is compared."""
-    if source.title_column not in store.columns:
+    if source.columns.title_column not in store.columns:
         yield f"{name}: encoder", "skipped", why_no_titles(store, source)
         return
     info = store.space(name)
-    space = encoder.fit_encode([str(title) for title in store.column(source.title_column)])
+    space = encoder.fit_encode([str(title) for title in store.column(source.columns.title_column)])
     yield _compare_infos(name, space.info, info)
     kept = store.fitted(name)
     different = [key for key, values in space.fitted.items() if not _is_kept(kept, key, values)]

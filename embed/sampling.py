@@ -1,5 +1,8 @@
 """Rows of a store, read from their source again: are they still what was encoded?"""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,30 +11,25 @@ import numpy as np
 from jaxtyping import Int
 
 from embed.errors import ImageError
-from embed.images import decode_image
-from embed.item_hashes import content_digest
-from embed.store import Store
+from embed.ids import ABSENT, IdIndex
+from embed.sources import (
+    Catalogue,
+    Fetcher,
+    FetchSettings,
+    SourceSettings,
+    read_source,
+    require_column,
+)
+from embed.store import Store, content_digest
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the items of a store can be read again.
+    """Where the images of a store can be read again; titles are those of the store itself."""
 
-    Titles are those of the store itself. Image paths start from `image_root` or, without one, from
-    `path`: a folder of images, or the folder of a manifest.
-    """
-
-    path: Path | None = None
-    image_root: Path | None = None
-    image_column: str = "image"
-    title_column: str = "title"
-
-    @property
-    def root(self) -> Path | None:
-        """The folder that image paths start from, where it is known."""
-        if self.image_root is not None or self.path is None:
-            return self.image_root
-        return self.path if self.path.is_dir() else self.path.parent
+    path: str | None = None
+    columns: SourceSettings = field(default_factory=SourceSettings)
+    fetch: FetchSettings = field(default_factory=FetchSettings)
 
 
 @dataclass
@@ -43,52 +41,64 @@ class Sample:
     changed: list[str] = field(default_factory=list)
 
 
-def why_no_images(store: Store, source: Source) -> str:
-    """Why images can't be read; nothing where they can."""
-    if source.root is None:
-        return "where the images are is not known: say it with --source or --image-root"
-    if source.image_column not in store.columns:
-        return f"the store has no column '{source.image_column}': name it with --image-column"
-    return ""
-
-
 def why_no_titles(store: Store, source: Source) -> str:
     """Why titles can't be read; nothing where they can."""
-    if source.title_column in store.columns:
+    column = source.columns.title_column
+    if column in store.columns:
         return ""
-    return f"the store has no column '{source.title_column}': name it with --title-column"
-
-
-def image_path(store: Store, row: int, source: Source) -> Path:
-    """Where the image of a row is: the only place that knows how a store names its images."""
-    assert source.root is not None
-    return source.root / str(store.values(source.image_column, row, row + 1)[0])
+    return f"the store has no column '{column}': name it with --title-column"
 
 
 def read_images(store: Store, rows: Int[np.ndarray, " m"], source: Source) -> Sample:
-    """The image files of the rows whose bytes are those that were encoded, kept packed."""
+    """The image files of the rows whose bytes are those that were encoded, kept packed.
+
+    Raises:
+        SourceError: the source can't be read, or has no images.
+    """
     sample, recorded = Sample(), store.modality_hash("image")
-    for row in rows.tolist():
-        item_id = store.values("id", row, row + 1)[0]
-        try:
-            data = image_path(store, row, source).read_bytes()
-            if content_digest(data) != recorded[row].tobytes():
-                sample.changed.append(f"'{item_id}' has other bytes")
+    with _opened(source) as catalogue:
+        fetcher = Fetcher(catalogue.roots, source.fetch)
+        ids = [str(store.values("id", row, row + 1)[0]) for row in rows.tolist()]
+        index = IdIndex(catalogue.id_blocks())
+        for row, item_id, place in zip(rows.tolist(), ids, index.find(ids).tolist(), strict=True):
+            try:
+                data = _image(catalogue, fetcher, place)
+                if content_digest(data) != recorded[row].tobytes():
+                    sample.changed.append(f"'{item_id}' has other bytes")
+                    continue
+            except (OSError, ImageError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                sample.changed.append(f"'{item_id}' can't be read: {reason}")
                 continue
-            decode_image(data)
             sample.content.append(data)
             sample.rows.append(row)
-        except (OSError, ImageError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            sample.changed.append(f"'{item_id}' can't be read: {reason}")
     return sample
+
+
+def _image(catalogue: Catalogue, fetcher: Fetcher, place: int) -> bytes:
+    if place == ABSENT:
+        raise ImageError("the source has no such item")
+    (location,) = catalogue.locations(place, place + 1)
+    if location is None:
+        raise ImageError("the manifest names no image")
+    return fetcher.read(location)
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Catalogue]:
+    """The catalogue of the source, for as long as it is needed."""
+    assert source.path is not None
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = read_source(source.path, source.columns, Path(folder, "catalogue"))
+        require_column(catalogue, "image", source.columns)
+        yield catalogue
 
 
 def read_titles(store: Store, rows: Int[np.ndarray, " m"], source: Source) -> Sample:
     """The titles of the rows where they are those that were encoded."""
     sample, recorded = Sample(), store.modality_hash("text")
     for row in rows.tolist():
-        title = str(store.values(source.title_column, row, row + 1)[0])
+        title = str(store.values(source.columns.title_column, row, row + 1)[0])
         if content_digest(title.encode()) == recorded[row].tobytes():
             sample.rows.append(row)
             sample.content.append(title)

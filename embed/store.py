@@ -125,9 +125,8 @@ class Store:
 
     def id_blocks(self) -> Iterator[list[str]]:
         """The ids in the store's order, in blocks: few of them are in memory at a time."""
-        ids = self._file["items/id"].asstr()
         for start in range(0, len(self), ROWS_PER_BLOCK):
-            yield list(ids[start : start + ROWS_PER_BLOCK])
+            yield list(self.values("id", start, start + ROWS_PER_BLOCK))
 
     def modality_hash(self, modality: str, rows: slice = ALL_ROWS) -> UInt8[np.ndarray, "m 16"]:
         """The hash of the image bytes or of the title alone; zeros where none was encoded."""
@@ -140,19 +139,19 @@ class Store:
         dtype = self._file[f"items/{name}"].dtype
         return np.dtype(object) if h5py.check_string_dtype(dtype) else dtype
 
-    def column(self, name: str, rows: slice = ALL_ROWS) -> Shaped[np.ndarray, " m"]:
-        """A column of the catalogue, or a slice of it: Python strings, int64 or float64.
+    def column(self, name: str) -> Shaped[np.ndarray, " n"]:
+        """A column of the catalogue: Python strings, int64 or float64.
 
         Raises:
             StoreError: there is no such column; the message names those that there are.
         """
         if name == "id":
-            return self.ids[rows]
+            return self.ids
         if name not in self.columns:
             raise StoreError(
                 f"{self.path} has no column '{name}': it has {', '.join(self.columns) or 'none'}"
             )
-        return _decoded(self._file[f"items/{name}"], rows)
+        return _decoded(self._file[f"items/{name}"])
 
     def space(self, name: str) -> SpaceInfo:
         """What the space says of itself.
@@ -232,9 +231,7 @@ class Store:
         """Rows `start` to `stop` of a column, or of the ids, without reading the others."""
         if name != "id" and name not in self.columns:
             return self.column(name)  # says which columns there are
-        dataset = self._file[f"items/{name}"]
-        is_text = h5py.check_string_dtype(dataset.dtype) is not None
-        return np.asarray((dataset.asstr() if is_text else dataset)[start:stop])
+        return _decoded(self._file[f"items/{name}"], slice(start, stop))
 
     def rows_of(self, ids: Sequence[str]) -> Int[np.ndarray, " m"]:
         """The row of each id.
@@ -395,6 +392,11 @@ class StoreWriter:
 
     def _describe(self, name: str, info: SpaceInfo) -> None:
         self._file[f"spaces/{name}"].attrs.update(asdict(info))
+
+
+def content_digest(data: bytes) -> bytes:
+    """The 128-bit hash of what was encoded: the bytes of an image file, or of a title in UTF-8."""
+    return blake2b(data, digest_size=HASH_BYTES).digest()
 
 
 def check_space_name(name: str) -> None:

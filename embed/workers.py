@@ -34,7 +34,7 @@ from embed.parts import PartsFolder
 from embed.pipeline import Flow, Job, Report, encode_units
 from embed.progress import Advance
 from embed.sources import Catalogue, Fetcher, FetchSettings
-from embed.store import ROWS_PER_BLOCK, SpaceInfo, Store
+from embed.store import SpaceInfo, Store
 from embed.units import UnitResult, rows_per_unit
 
 NUM_LIVES = 2
@@ -131,7 +131,7 @@ class OwnProcess(Crew):
         order = self._order
         catalogue = Catalogue.open(order.spool)
         parts = PartsFolder(order.store)
-        ledger = Ledger(index_of(catalogue), self.infos)
+        ledger = Ledger(IdIndex(catalogue.id_blocks()), self.infos)
         if order.store.exists():
             with Store(order.store) as old:
                 ledger.add_store(old)
@@ -159,14 +159,6 @@ class OwnProcess(Crew):
             in_flight=2 if self._is_cuda else 0,
             max_pixels=self._order.max_pixels,
         )
-
-
-def index_of(catalogue: Catalogue) -> IdIndex:
-    """Which row of the catalogue each id stands in."""
-    starts = range(0, len(catalogue), ROWS_PER_BLOCK)
-    return IdIndex(
-        catalogue.ids(start, min(start + ROWS_PER_BLOCK, len(catalogue))) for start in starts
-    )
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ def test_errors_and_leaves_come_before_the_command_line(package: str) -> None:
 COMMANDS = [
     ("embed", "run"),
     ("embed", "info"),
+    ("embed", "doctor"),
+    ("embed", "verify"),
+    ("embed", "import"),
+    ("embed", "export"),
     ("embed", "demo-catalog"),
     ("heads", "train"),
     ("heads", "apply"),

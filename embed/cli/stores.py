@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embed.cli.group import main
+from embed.cli.source_options import source_options, source_settings
 from embed.cli.tables import print_spaces
 from embed.options import json_option, print_json, store_argument
 
@@ -52,16 +53,9 @@ def _info(store: "Store") -> dict[str, Any]:
 @store_argument
 @click.option(
     "--source",
-    type=click.Path(exists=True, path_type=Path),
-    help="The folder or manifest that the store was made of, to find its images again.",
+    help="The source that the store was made of, to read its images again.",
 )
-@click.option(
-    "--image-root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder that image paths start from.  [default: the source's own]",
-)
-@click.option("--image-column", default="image", help="Column with image paths.")
-@click.option("--title-column", default="title", help="Column with titles.")
+@source_options
 @click.option("--sample", default=64, help="Rows to encode again; 0 for none.")
 @click.option("--seed", default=0, help="Another seed takes another sample.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
@@ -74,8 +68,8 @@ def verify(
     device: str,
     strict: bool,
     as_json: bool,
-    source: Path | None,
-    **columns: Any,
+    source: str | None,
+    **options: Any,
 ) -> None:
     """Check that STORE is whole, and that its encoders still make the vectors it holds.
 
@@ -87,7 +81,8 @@ def verify(
     from embed.verifying import VerifySettings
     from embed.verifying import verify as verify_store
 
-    settings = VerifySettings(store, Source(source, **columns), sample, seed, device)
+    source_of_store = Source(source, *source_settings(options))
+    settings = VerifySettings(store, source_of_store, sample, seed, device)
     checks = verify_store(settings)
     bad = ("failed", "changed", "skipped") if strict else ("failed",)
     num_failed = sum(check.result in bad for check in checks)

@@ -1,6 +1,6 @@
 """The items of a source, read in slices from its spool."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from embed.errors import SourceError
 from embed.sources.addresses import joined
-from embed.sources.batches import scan_rows
+from embed.sources.batches import ROWS_PER_BLOCK, scan_rows
 from embed.sources.columns import as_array, texts
 from embed.sources.settings import SourceSettings
 from embed.sources.spool import read_header
@@ -90,6 +90,11 @@ class Catalogue:
     def ids(self, start: int, stop: int) -> list[str]:
         """The ids of rows `start` to `stop`."""
         return self._texts(ID, start, stop)
+
+    def id_blocks(self) -> Iterator[list[str]]:
+        """All ids in order, in blocks: few of them are in memory at a time."""
+        for start in range(0, len(self), ROWS_PER_BLOCK):
+            yield self.ids(start, min(start + ROWS_PER_BLOCK, len(self)))
 
     def titles(self, start: int, stop: int) -> list[str]:
         """The titles of rows `start` to `stop`, '' where one is missing."""

@@ -16,11 +16,12 @@ from embed.errors import SettingsError
 from embed.importing import ImportSettings, import_vectors
 from embed.run import RunSettings, run
 from embed.sampling import Source
+from embed.sources import SourceSettings
 from embed.store import Store, StoreWriter
 from embed.verifying import Check, VerifySettings, verify
 from tests.conftest import Invoke, json_of, write_catalogue
+from tests.embed.encoders.tiny_models import open_clip_folder
 from tests.embed.exchange_stores import space_info, unit_vectors
-from tests.embed.test_encoders import open_clip_folder
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def light(original: Path, folder: Path) -> Path:
 
 
 def verified(folder: Path, **settings: Any) -> dict[str, Check]:
-    source = Source(folder / "catalogue/manifest.csv")
+    source = Source(str(folder / "catalogue/manifest.csv"))
     given: dict[str, Any] = {"source": source, "device": "cpu"}
     checks = verify(VerifySettings(folder / "s.h5", **(given | settings)))
     return {check.name: check for check in checks}
@@ -266,21 +267,13 @@ def test_changed_titles(folder: Path) -> None:
 
 
 def test_where_nothing_can_be_read(folder: Path) -> None:
-    found = verified(folder, source=Source(title_column="name"))
+    found = verified(folder, source=Source(columns=SourceSettings(title_column="name")))
     assert {name for name, check in found.items() if check.result == "skipped"} == {
         *("images", "hog: sample", "phash: sample", "clip: sample"),
         *("titles", "words: sample", "tfidf: encoder"),
     }
-    assert "--source or --image-root" in found["images"].detail
+    assert "say it with --source" in found["images"].detail
     assert "--title-column" in found["titles"].detail
-    found = verified(folder, source=Source(folder, image_column="photo"))
-    assert "--image-column" in found["images"].detail
-
-
-def test_the_root_of_the_images(light: Path) -> None:
-    root = light / "catalogue"
-    for source in (Source(root), Source(image_root=root), Source(light, root)):
-        assert not_ok(verified(light, source=source)) == {}
 
 
 def test_samples(light: Path) -> None:
@@ -315,7 +308,14 @@ def test_imported_spaces_and_heads_are_not_encoded(tmp_path: Path) -> None:
 
 
 def test_command_line(light: Path, embed_cli: Invoke) -> None:
-    arguments = ["verify", light / "s.h5", "--image-root", light / "catalogue", "--device", "cpu"]
+    arguments = [
+        "verify",
+        light / "s.h5",
+        "--source",
+        light / "catalogue/manifest.csv",
+        "--device",
+        "cpu",
+    ]
     result = json_of(embed_cli(*arguments, "--json", "--sample", 4))
     assert result["num_failed"] == 0
     assert {check["result"] for check in result["checks"]} == {"ok"}
