@@ -169,6 +169,8 @@ def _stale(name: str, info: SpaceInfo, num_changed: int) -> str:
     """Why a space can't be carried over, and what to do about it."""
     if info.spec.startswith("head:"):
         mend = f"leave it out with --drop-space {name} and apply the head again afterwards"
+    elif info.spec.startswith("imported:"):
+        mend = f"leave it out with --drop-space {name} and import it again afterwards"
     else:
         mend = (
             f"name its encoder in this run as well "

@@ -18,8 +18,8 @@ from embed.options import (
 )
 
 if TYPE_CHECKING:
-    from embed.exporting import Exported
-    from embed.importing import Imported
+    from embed.exchange.exporting import Exported
+    from embed.exchange.importing import Imported
 
 STORE_PATH = click.Path(dir_okay=False, path_type=Path)
 
@@ -51,7 +51,7 @@ def export(
     `embed import` gets everything back from them: items, columns, vectors bit by bit, and what each
     space says of itself.
     """
-    from embed.exporting import export_store
+    from embed.exchange.exporting import export_store
 
     exported = export_store(store, output, spaces=space, layout=layout, force=force)
     _report(exported, "folder", exported.folder, as_json)
@@ -96,7 +96,7 @@ def import_(items: Path, output: Path | None, into: Path | None, **options: Any)
     and every item of the store must be among them. clip-retrieval's columns are named image_path
     and caption (--image-column, --title-column).
     """
-    from embed.importing import ImportSettings, import_vectors
+    from embed.exchange.importing import ImportSettings, import_vectors
 
     if (output is None) == (into is None):
         raise click.UsageError("give either -o, a store to write, or --into, one to add to")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from embed.store import Store
-    from embed.verifying import Check
+    from embed.verification.verifying import Check
 
 
 @main.command()
@@ -77,9 +77,9 @@ def verify(
     hashed, encoded and compared: `changed` are files that are no longer what was encoded, `skipped`
     is what can't be checked here. Ends with 1 if anything failed.
     """
-    from embed.sampling import Source
-    from embed.verifying import VerifySettings
-    from embed.verifying import verify as verify_store
+    from embed.verification.sampling import Source
+    from embed.verification.verifying import VerifySettings
+    from embed.verification.verifying import verify as verify_store
 
     source_of_store = Source(source, *source_settings(options))
     settings = VerifySettings(store, source_of_store, sample, seed, device)

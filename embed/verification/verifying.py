@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
 from embed.errors import SettingsError, StoreError, WorkbenchError
-from embed.exchange import UNIT_TOLERANCE, block_starts, row_lengths
-from embed.reencoding import check_encoders
-from embed.sampling import Source
+from embed.exchange.record import UNIT_TOLERANCE, block_starts, row_lengths
 from embed.store import HASH_BYTES, SpaceInfo, Store, combined_hash
+from embed.verification.reencoding import check_encoders
+from embed.verification.sampling import Source
 
 ROWS_PER_BLOCK = 65_536
 SPARSE_ROWS_PER_BLOCK = 8192

@@ -15,7 +15,8 @@ from jaxtyping import Shaped
 from polars.io.plugins import register_io_source
 
 from embed.errors import OutputExistsError, SettingsError
-from embed.exchange import (
+from embed.exchange.folders import replacing_folder
+from embed.exchange.record import (
     FAILURES,
     ITEMS,
     RECORD,
@@ -27,7 +28,6 @@ from embed.exchange import (
     sparse_hash,
     write_record,
 )
-from embed.folders import replacing_folder
 from embed.store import Modality, SpaceInfo, SparseParts, Store
 
 ROWS_PER_BLOCK = 65_536

@@ -11,8 +11,8 @@ import scipy.sparse
 from jaxtyping import Bool, Float, Int, Shaped
 
 from embed.errors import SourceError
-from embed.exchange import UNIT_TOLERANCE, array_hash, block_starts, row_lengths, sparse_hash
-from embed.foreign_files import open_array, open_sparse
+from embed.exchange.foreign_files import open_array, open_sparse
+from embed.exchange.record import UNIT_TOLERANCE, array_hash, block_starts, row_lengths, sparse_hash
 from embed.store import SpaceInfo, SpaceKind, SparseParts, StoreWriter
 
 STORED_DTYPES = {"float16": np.float16, "float32": np.float32, "float64": np.float32}

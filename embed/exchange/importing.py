@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from embed.errors import IdError, OutputExistsError, SettingsError, SourceError
-from embed.exchange import SpaceRecord
+from embed.exchange.foreign_items import ForeignItems, ForeignSpace, read_folder, read_table
+from embed.exchange.foreign_vectors import ForeignVectors, Layout, open_vectors
+from embed.exchange.item_hashes import file_hashes, text_hashes, unknown_hashes
+from embed.exchange.record import SpaceRecord
 from embed.files import refuse_existing
-from embed.foreign_items import ForeignItems, ForeignSpace, read_folder, read_table
-from embed.foreign_vectors import ForeignVectors, Layout, open_vectors
-from embed.item_hashes import file_hashes, text_hashes, unknown_hashes
 from embed.parts import PartsFolder
 from embed.store import Modality, SpaceInfo, Store, StoreWriter, check_space_name
 
@@ -43,7 +43,7 @@ class ImportSettings:
     image_root: Path | None = None
     modalities: Mapping[str, Modality] = field(default_factory=dict)
     force: bool = False
-    command: str = "embed.importing.import_vectors"
+    command: str = "embed.exchange.importing.import_vectors"
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from embed.encoders.base import FittedTextEncoder, ImageEncoder, TextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
 from embed.errors import EncoderError
-from embed.sampling import (
+from embed.store import SpaceInfo, Store
+from embed.verification.sampling import (
     Sample,
     Source,
     read_images,
     read_titles,
     why_no_titles,
 )
-from embed.store import SpaceInfo, Store
 
 LEAST_COSINE = {"fp32": 0.99999}
 LEAST_COSINE_HALF = 0.9995

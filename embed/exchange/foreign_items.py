@@ -12,9 +12,9 @@ import polars as pl
 from jaxtyping import Bool, Shaped, UInt8
 
 from embed.errors import IdError, SourceError
-from embed.exchange import FAILURES, ITEMS, RECORD, Record, SpaceRecord, read_record
-from embed.foreign_files import map_npy
-from embed.foreign_vectors import ArrayVectors, Fitted, ForeignVectors, open_vectors
+from embed.exchange.foreign_files import map_npy
+from embed.exchange.foreign_vectors import ArrayVectors, Fitted, ForeignVectors, open_vectors
+from embed.exchange.record import FAILURES, ITEMS, RECORD, Record, SpaceRecord, read_record
 from embed.sources import SourceSettings, read_source
 from embed.store import HASH_BYTES, Failure, Modality
 

@@ -7,11 +7,11 @@ import pytest
 import scipy.sparse
 
 from embed.errors import OutputExistsError, SettingsError, StoreError
-from embed.exporting import export_store
-from embed.importing import ImportSettings, import_vectors
+from embed.exchange.exporting import export_store
+from embed.exchange.importing import ImportSettings, import_vectors
 from embed.store import Store, StoreWriter
 from tests.conftest import Invoke, json_of
-from tests.embed.exchange_stores import IDS, datasets, space_info, unit_vectors, write_store
+from tests.embed.exchange.tiny_stores import IDS, datasets, space_info, unit_vectors, write_store
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_blocks_are_joined_in_order(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("embed.exchange.BLOCK_BYTES", 40)
-    monkeypatch.setattr("embed.exporting.ROWS_PER_BLOCK", 2)
+    monkeypatch.setattr("embed.exchange.exporting.ROWS_PER_BLOCK", 2)
     export_store(store, tmp_path / "out")
     import_vectors(ImportSettings(tmp_path / "out", tmp_path / "t.h5"))
     assert datasets(tmp_path / "t.h5") == datasets(store)

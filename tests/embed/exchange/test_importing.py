@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from jaxtyping import Float, Shaped
 
 from embed.errors import IdError, OutputExistsError, SettingsError, SourceError, StoreError
-from embed.exporting import export_store
-from embed.importing import Imported, ImportSettings, import_vectors
+from embed.exchange.exporting import export_store
+from embed.exchange.importing import Imported, ImportSettings, import_vectors
 from embed.run import RunSettings, run
 from embed.store import Store
 from tests.conftest import Invoke, json_of
-from tests.embed.exchange_stores import datasets, unit_vectors, write_store
+from tests.embed.exchange.tiny_stores import datasets, unit_vectors, write_store
 
 IDS = ["c", "a", "ü", "b"]
 

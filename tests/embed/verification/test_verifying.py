@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embed.errors import SettingsError
-from embed.importing import ImportSettings, import_vectors
+from embed.exchange.importing import ImportSettings, import_vectors
 from embed.run import RunSettings, run
-from embed.sampling import Source
 from embed.sources import SourceSettings
 from embed.store import Store, StoreWriter
-from embed.verifying import Check, VerifySettings, verify
+from embed.verification.sampling import Source
+from embed.verification.verifying import Check, VerifySettings, verify
 from tests.conftest import Invoke, json_of, write_catalogue
 from tests.embed.encoders.tiny_models import open_clip_folder
-from tests.embed.exchange_stores import space_info, unit_vectors
+from tests.embed.exchange.tiny_stores import space_info, unit_vectors
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_damage_to_the_structure(light: Path, damage: Damage, check: str, detail
 
 
 def test_an_index_that_stands_twice(light: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embed.verifying.SPARSE_ROWS_PER_BLOCK", 5)
+    monkeypatch.setattr("embed.verification.verifying.SPARSE_ROWS_PER_BLOCK", 5)
     with h5py.File(light / "s.h5", "a") as file:
         first = file["spaces/tfidf/indptr"][7]
         file["spaces/tfidf/indices"][first + 2] = file["spaces/tfidf/indices"][first]
