@@ -59,7 +59,7 @@ def test_a_round_trip_changes_nothing(store: Path, tmp_path: Path) -> None:
 def test_blocks_are_joined_in_order(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embed.exchange.BLOCK_BYTES", 40)
+    monkeypatch.setattr("embed.exchange.record.BLOCK_BYTES", 40)
     monkeypatch.setattr("embed.exchange.exporting.ROWS_PER_BLOCK", 2)
     export_store(store, tmp_path / "out")
     import_vectors(ImportSettings(tmp_path / "out", tmp_path / "t.h5"))
