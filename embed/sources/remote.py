@@ -19,6 +19,7 @@ from embed.sources.addresses import protocol_of
 
 CHUNK_BYTES = 2**20
 FIRST_PAUSE_SECONDS = 0.2
+MAX_PAUSE_SECONDS = 60.0
 MAX_CONNECTIONS = 100
 _TRY_AGAIN = frozenset((408, 425, 429))  # and 500 and above
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -219,7 +220,7 @@ def _pause(error: BaseException, number: int) -> float:
     """Seconds until the next attempt: twice the last, or what the server asks for."""
     asked = (getattr(error, "headers", None) or {}).get("Retry-After", "")
     pause = FIRST_PAUSE_SECONDS * 2.0**number
-    return max(pause, float(asked)) if asked.isdigit() else pause
+    return min(MAX_PAUSE_SECONDS, max(pause, float(asked))) if asked.isdigit() else pause
 
 
 def _status(error: BaseException) -> int | None:
