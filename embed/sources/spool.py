@@ -55,11 +55,18 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
             raise OutputError(f"can't write {spool}: {_reason(error)}") from error
         raise unreadable(table.name, error) from error
     rows = scan_rows(rows_path)
-    found = survey_rows(rows, table)
+    header = _header(table, survey_rows(rows, table))
+    # What the rows are is known at their end, and a Parquet file says it with its columns.
+    with replacing(spool) as temporary:
+        metadata = {FORMAT: FORMAT_VERSION, "header": json.dumps(asdict(header))}
+        _sink(scan_in_blocks([rows_path]), temporary, metadata)
+
+
+def _header(table: Table, found: Survey) -> Header:
     protocols = _network_protocols(table, found)
     for protocol in protocols:
-        open_filesystem(protocol)  # told now, not once for each image
-    header = Header(
+        open_filesystem(protocol)  # what is not installed is told now, not once for each image
+    return Header(
         found.num_rows,
         found.kinds,
         table.image_column,
@@ -70,10 +77,6 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
         found.num_empty_titles,
         table.warnings,
     )
-    # What the rows are is known at their end, and a Parquet file says it with its columns.
-    with replacing(spool) as temporary:
-        metadata = {FORMAT: FORMAT_VERSION, "header": json.dumps(asdict(header))}
-        _sink(scan_in_blocks([rows_path]), temporary, metadata)
 
 
 def _network_protocols(table: Table, found: Survey) -> frozenset[str]:
