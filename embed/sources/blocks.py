@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from embed.errors import SourceError
+from embed.errors import OutputError, SourceError
 from embed.sources.batches import ROWS_PER_BLOCK, as_lazy
 from embed.sources.survey import bad_text
 from embed.sources.table import ID
@@ -62,7 +62,10 @@ class Blocks:
             frame = pl.DataFrame(self._rows, schema=self._schema)
         except UnicodeEncodeError as error:
             raise SourceError(self._bad_text()) from error
-        frame.write_parquet(path, compression="lz4")
+        try:
+            frame.write_parquet(path, compression="lz4")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise OutputError(f"can't write {path}: {error}") from error
         self._paths.append(path)
         self._rows = []
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from embed.errors import SourceError
+from embed.errors import OutputError, SourceError
 from embed.files import make_folder
 from embed.sources.addresses import file_name, is_address, is_fetched, parent, refusal
 from embed.sources.catalogue import Catalogue
@@ -32,9 +32,13 @@ def read_source(source: str | Path, settings: SourceSettings, spool: Path) -> Ca
     Raises:
         SourceError: there is nothing there, no row or no image in it, a column is missing, or an id
             is empty or repeated; the message names it.
+        OutputError: the spool can't be written.
     """
     with _scratch(spool) as scratch:
-        write_spool(_read(str(source), settings, scratch), spool, scratch)
+        try:
+            write_spool(_read(str(source), settings, scratch), spool, scratch)
+        except OSError as error:  # readers tell theirs as a SourceError
+            raise OutputError(f"can't write {spool}: {error.strerror or error}") from error
     return Catalogue.open(spool)
 
 

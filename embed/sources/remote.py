@@ -8,7 +8,7 @@ import asyncio
 import concurrent.futures
 import pkgutil
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from embed.sources.addresses import protocol_of
 
 CHUNK_BYTES = 2**20
 FIRST_PAUSE_SECONDS = 0.2
+MAX_PAUSE_SECONDS = 60.0
+MAX_CONNECTIONS = 100
 _TRY_AGAIN = frozenset((408, 425, 429))  # and 500 and above
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -54,13 +56,20 @@ def open_filesystem(protocol: str) -> Any:
     try:
         import fsspec
 
-        return fsspec.filesystem(protocol, skip_instance_cache=True)
+        options = _s3_options(fsspec.config.conf) if BACKENDS[protocol] is _S3 else {}
+        return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
     except ImportError as error:
         package = BACKENDS[protocol].package
         raise SourceError(
-            f"{protocol}:// addresses need {package}, which is not installed: "
-            f"pip install 'product-embedding-workbench[remote]' {package}"
+            f"{protocol}:// addresses need {package}, which is not installed ({error}): "
+            f"pip install '{package}'"
         ) from error
+
+
+def _s3_options(configured: Mapping[str, Any]) -> dict[str, Any]:
+    """Connections for as many threads as there may be: botocore alone opens ten."""
+    own = configured.get("s3", {}).get("config_kwargs", {})
+    return {"config_kwargs": {"max_pool_connections": MAX_CONNECTIONS, **own}}
 
 
 class RemoteFiles:
@@ -211,7 +220,7 @@ def _pause(error: BaseException, number: int) -> float:
     """Seconds until the next attempt: twice the last, or what the server asks for."""
     asked = (getattr(error, "headers", None) or {}).get("Retry-After", "")
     pause = FIRST_PAUSE_SECONDS * 2.0**number
-    return max(pause, float(asked)) if asked.isdigit() else pause
+    return min(MAX_PAUSE_SECONDS, max(pause, float(asked))) if asked.isdigit() else pause
 
 
 def _status(error: BaseException) -> int | None:

@@ -4,13 +4,14 @@ A source of any format is read once, through polars' streaming engine; what is h
 does not grow with its rows, but for some 24 bytes each while ids are compared.
 """
 
+import errno
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
-from embed.errors import SourceError
+from embed.errors import OutputError, SourceError
 from embed.files import replacing
 from embed.sources.addresses import NETWORK_PROTOCOLS, is_address, protocol_of
 from embed.sources.batches import ROWS_PER_BLOCK, scan_in_blocks, scan_rows
@@ -21,6 +22,7 @@ from embed.sources.table import Table
 
 FORMAT = "embedding-source"
 FORMAT_VERSION = "1"
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,22 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
     try:
         _sink(table.frame, rows_path, {})
     except (pl.exceptions.PolarsError, OSError) as error:
+        if any(f"os error {number}" in str(error) for number in _DISK_IS_FULL):
+            raise OutputError(f"can't write {spool}: {_reason(error)}") from error
         raise unreadable(table.name, error) from error
     rows = scan_rows(rows_path)
-    found = survey_rows(rows, table)
+    header = _header(table, survey_rows(rows, table))
+    # What the rows are is known at their end, and a Parquet file says it with its columns.
+    with replacing(spool) as temporary:
+        metadata = {FORMAT: FORMAT_VERSION, "header": json.dumps(asdict(header))}
+        _sink(scan_in_blocks([rows_path]), temporary, metadata)
+
+
+def _header(table: Table, found: Survey) -> Header:
     protocols = _network_protocols(table, found)
     for protocol in protocols:
-        open_filesystem(protocol)  # told now, not once for each image
-    header = Header(
+        open_filesystem(protocol)  # what is not installed is told now, not once for each image
+    return Header(
         found.num_rows,
         found.kinds,
         table.image_column,
@@ -66,10 +77,6 @@ def write_spool(table: Table, spool: Path, scratch: Path) -> None:
         found.num_empty_titles,
         table.warnings,
     )
-    # What the rows are is known at their end, and a Parquet file says it with its columns.
-    with replacing(spool) as temporary:
-        metadata = {FORMAT: FORMAT_VERSION, "header": json.dumps(asdict(header))}
-        _sink(scan_in_blocks([rows_path]), temporary, metadata)
 
 
 def _network_protocols(table: Table, found: Survey) -> frozenset[str]:

@@ -290,3 +290,29 @@ def test_parquet_files_are_read_as_one(tmp_path: Path, read: ReadSource) -> None
     manifest(tmp_path, "id\na\n", "m.csv")
     with pytest.raises(SourceError, match="files of one kind"):
         read(tmp_path / "*[0-9m].*")
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from embed.errors import OutputError
+from embed.sources import SourceSettings, read_source
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    read_source(sys.argv[1], SourceSettings(), Path(sys.argv[2]))
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
+def test_a_full_disk_is_no_fault_of_the_source(tmp_path: Path, name: str) -> None:
+    noise = [np.random.default_rng(row).bytes(60).hex() for row in range(5000)]
+    frame = pl.DataFrame({"id": noise})
+    (frame.write_csv if name == "m.csv" else frame.write_ndjson)(tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / name), str(tmp_path / "a.spool")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "can't write" in done.stdout and "File too large" in done.stdout, done.stdout
+    assert not (tmp_path / "a.spool").exists()

@@ -1,4 +1,6 @@
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import fsspec
@@ -7,6 +9,7 @@ import pytest
 from embed.errors import ImageError, SourceError
 from embed.sources import Fetcher, FetchSettings, Location
 from tests.embed.sources.conftest import ReadSource
+from tests.embed.sources.web_server import Server, running
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
@@ -56,3 +59,34 @@ def test_what_is_not_there_is_told(bucket: Any, read: ReadSource) -> None:
         fetcher.read(Location("s3://bucket/shop/images/large.jpg"))
     with pytest.raises(SourceError, match=r"s3://bucket/x\.csv can't be read: No such file"):
         read("s3://bucket/x.csv")
+
+
+@pytest.fixture
+def odd_server(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that fails as web servers do, under an address of S3."""
+    with running() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+        yield server
+
+
+def test_what_passes_is_tried_again(odd_server: Server) -> None:
+    fetcher = Fetcher([], FetchSettings())
+    for name in ("flaky/1", "reset/1"):
+        assert fetcher.read(Location(f"s3://{name}")) == b"picture"
+    assert fetcher.read(Location("s3://short/1")) == b"pict"
+
+
+def test_the_time_limit_is_for_all_attempts(odd_server: Server) -> None:
+    started = time.monotonic()
+    with pytest.raises(ImageError, match=r"not there within 0\.5 s"):
+        Fetcher([], FetchSettings(timeout_seconds=0.5)).read(Location("s3://drip/1"))
+    assert time.monotonic() - started < 3
+
+
+def test_threads_wait_at_the_same_time(odd_server: Server) -> None:
+    fetcher = Fetcher([], FetchSettings())
+    names = [f"/delayed/{number}" for number in range(64)]
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(lambda name: fetcher.read(Location(f"s3:/{name}")), names))
+    assert found == [name.encode() for name in names]
+    assert 20 <= odd_server.most_at_once <= 32

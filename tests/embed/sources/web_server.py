@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 
 LARGE = 3 * 2**20
 
 
 class Server(ThreadingHTTPServer):
-    """`requests` counts what was asked for, by path."""
+    """`requests` counts what was asked for, by path; `most_at_once` is for /delayed."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -22,6 +22,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: Counter[str] = Counter()
         self.files: dict[str, bytes] = {}
+        self.num_waiting = self.most_at_once = 0
+        self.lock = Lock()
 
     @property
     def address(self) -> str:
@@ -79,8 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b"", status=403)
 
     def _delayed(self, number: int) -> None:
+        with self.server.lock:
+            self.server.num_waiting += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.num_waiting)
         time.sleep(0.4)
-        self._send(self.path.encode())
+        with self.server.lock:
+            self.server.num_waiting -= 1
+        self._send(self.path.partition("?")[0].encode())
 
     def _drip(self, number: int) -> None:
         self._send(b"", claimed=1000)
