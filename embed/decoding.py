@@ -1,7 +1,8 @@
 """From the bytes of an image file to the pixels of every encoder, in the fewest steps.
 
 One decode, and one resize for each distinct size. The result is that of `decode_image` and
-`ImageTransform.apply`, within a level or two where the photograph was decoded at its full size.
+`ImageTransform.apply` within three levels of 255, and within five where a large photograph was
+decoded at a fraction of its size; damaged JPEG files that Pillow fills up with grey are refused.
 """
 
 from collections.abc import Collection
@@ -24,12 +25,14 @@ from embed.resizing import resize
 
 # How far a large photograph may be reduced while it is decoded: both edges stay at least this many
 # times as long as after the resize, and 512 pixels. Measured against full decoding on photographs
-# of 2400 to 4000 px with fine texture and noise, as the lowest cosine of fp32 embeddings of a
-# trained MobileNetV2 at 224 px (a ViT-B-32 of random weights is above .99999 throughout):
+# enlarged to 1900 to 4100 px, with grain and with fine texture of other pictures laid over them, in
+# all modes, as the lowest cosine of fp32 embeddings of a trained MobileNetV2 at 224 px. (A ViT-B-32
+# of random weights stays above .99999.)
 #   times    2        3        4
-#   lowest   .99941   .99943   .99988
-# Inputs of 64 px fell to .9993, hence the 512 px. That a fraction of a pixel too much comes of
-# rounding up must be counted in: without it, the lowest at 3 times is .9986.
+#   lowest   .99941   .99943   .99977
+# Inputs of 64 px, from photographs of 640 px at half their size, came to .9994: hence the 512 px.
+# The fraction of a pixel that rounding up adds must be counted in; without it, the lowest at 3
+# times is .9986.
 _SURPLUS = 4
 _LEAST_EDGE = 512
 
@@ -48,8 +51,8 @@ def read_pixels(
 ) -> dict[ImageTransform, UInt8[np.ndarray, "h w c"]]:
     """The pixels that each transform makes of an image file: (height, width, channels), contiguous.
 
-    May be called from many threads at once. Pillow refuses all formats but JPEG from 179 million
-    pixels on, whatever `max_pixels`.
+    May be called from many threads at once. Pillow refuses more than 179 million pixels by itself,
+    whatever `max_pixels`.
 
     Raises:
         ImageError: no bytes, not an image of a known format, truncated, corrupt, or too large.

@@ -5,6 +5,7 @@
 
 import importlib.util
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -36,6 +37,7 @@ _DAMAGED = (
     *(OSError, ValueError, SyntaxError, EOFError, TypeError, ArithmeticError, struct.error),
     *(LookupError, AttributeError, AssertionError, RuntimeError, zlib.error, Warning),
 )
+_READERS = re.compile(r"(PIL|pillow_heif)\.")
 _WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -239,9 +241,8 @@ def _ignore_odd_metadata() -> None:
 
     Not by `catch_warnings`: filters belong to all threads, so that one thread would end another's.
     """
-    mine = ("ignore", None, Warning)
-    if not warnings.filters or warnings.filters[0][:3] != mine:
-        warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+    if not warnings.filters or warnings.filters[0][:4] != ("ignore", None, Warning, _READERS):
+        warnings.filterwarnings("ignore", module=_READERS.pattern)
 
 
 def _formats(data: bytes) -> tuple[str, ...]:

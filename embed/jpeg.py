@@ -15,8 +15,8 @@ from embed.errors import ImageError
 
 # Real encoders write at most some tens of scans.
 MOST_SCANS = 500
-# Every scan goes over all pixels again. As much work as 40 scans of the largest image is allowed.
-_SCANS_OF_THE_LARGEST = 40
+# Every scan goes over all pixels again. 20 scans of the largest image, 2.5 s, are the most.
+_SCANS_OF_THE_LARGEST = 20
 _SCAN, _START, _END = 0xDA, 0xD8, 0xD9
 # A marker, but none of those inside entropy-coded data: a stuffed 0xFF and the restarts.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
@@ -31,7 +31,7 @@ def check_scans(data: bytes, image: Image.Image, max_pixels: int) -> None:
     """Refuse a file whose scans are so many that decoding would take minutes.
 
     Raises:
-        ImageError: more than MOST_SCANS, or more work than 40 scans of `max_pixels`.
+        ImageError: more than MOST_SCANS, or more work than 20 scans of `max_pixels`.
     """
     pixels = max(1, image.width * image.height)
     allowed = min(MOST_SCANS, max(1, _SCANS_OF_THE_LARGEST * max_pixels // pixels))

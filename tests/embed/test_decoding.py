@@ -59,6 +59,12 @@ def encoded(image: Image.Image, file_format: str = "JPEG", **options: Any) -> by
     return buffer.getvalue()
 
 
+WAYS: tuple[Callable[[bytes], object], ...] = (
+    decode_image,
+    lambda data: read_pixels(data, [SQUARE]),
+)
+
+
 def turned_by(orientation: int, image: Image.Image, **options: Any) -> bytes:
     exif = image.getexif()
     exif[274] = orientation
@@ -243,7 +249,7 @@ def with_size(file_format: str, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("size", [(16_000, 7_000), (15_900, 15_900)])
 def test_bombs_are_refused_from_the_header(file_format: str, size: tuple[int, int]) -> None:
     data = with_size(file_format, *size)
-    for read in (decode_image, lambda data: read_pixels(data, [SQUARE])):
+    for read in WAYS:
         started = time.perf_counter()
         with pytest.raises(ImageError, match="too many pixels"):
             read(data)
@@ -274,7 +280,7 @@ def with_scans(data: bytes, num_more: int) -> bytes:
 
 def test_scan_bombs_are_refused() -> None:
     data = encoded(photograph(200, 200), progressive=True)
-    for read in (decode_image, lambda data: read_pixels(data, [SQUARE])):
+    for read in WAYS:
         started = time.perf_counter()
         with pytest.raises(ImageError, match=f"more than {MOST_SCANS} scans of 200 × 200"):
             read(with_scans(data, 20_000))
@@ -284,7 +290,7 @@ def test_scan_bombs_are_refused() -> None:
 def test_scans_are_bounded_with_the_pixels() -> None:
     data = encoded(photograph(200, 200), progressive=True)
     assert read_pixels(data, [SQUARE], max_pixels=40_000)
-    with pytest.raises(ImageError, match="more than 40 scans"):
+    with pytest.raises(ImageError, match="more than 20 scans"):
         read_pixels(with_scans(data, 40), [SQUARE], max_pixels=40_000)
 
 
@@ -319,20 +325,16 @@ def test_truncated_jpegs_are_refused(options: dict[str, Any], size: tuple[int, i
 
 def test_only_a_missing_end_marker_is_judged_as_pillow_does() -> None:
     files = [encoded(photograph(150 + n, 120, seed=n))[:-2] for n in range(20)]
-    verdicts = [(_is_refused(decode_image, data), _is_refused(fast, data)) for data in files]
-    assert all(plain == fast for plain, fast in verdicts)
+    for data in files:
+        assert is_refused(WAYS[0], data) == is_refused(WAYS[1], data)
 
 
-def _is_refused(read: Callable[[bytes], object], data: bytes) -> bool:
+def is_refused(read: Callable[[bytes], object], data: bytes) -> bool:
     try:
         read(data)
     except ImageError:
         return True
     return False
-
-
-def fast(data: bytes) -> object:
-    return read_pixels(data, [SQUARE])
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -369,17 +371,18 @@ def test_damaged_exif_does_not_fail_a_good_image() -> None:
         broken = bytearray(data)
         for place in generator.integers(start, start + 26, 4):
             broken[place] = generator.integers(256)
-        pixels = read_pixels(bytes(broken), [SQUARE])[SQUARE]
-        np.testing.assert_array_equal(pixels, read_pixels(bytes(broken), [SQUARE])[SQUARE])
+        assert_near(bytes(broken), (SQUARE,))
 
 
-def test_no_warning_is_an_error() -> None:
-    """Large, and with an EXIF block that is cut short: Pillow warns of both."""
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x09\0"
-    data = encoded(Image.new("L", (9_900, 9_900)), "PNG", exif=exif)
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_no_warning_is_an_error(file_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns of an image that is large, and of an EXIF block that is cut short."""
+    data = encoded(photograph(40, 30), file_format, exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_pixels(data, [SQUARE])[SQUARE].max() == 0
+        warnings.filterwarnings("ignore", module="another")
+        assert read_pixels(data, [SQUARE])
 
 
 def test_damaged_files_are_decoded_or_refused() -> None:
@@ -432,11 +435,10 @@ print(max(num_tasks), len(os.listdir("/proc/self/task")) + 1, torch.get_num_thre
 """
     most, with_a_team, num_threads = (int(word) for word in in_new_process(code).split())
     assert most < with_a_team
-    assert num_threads == (3 if first else torch_threads())
-
-
-def torch_threads() -> int:
-    return int(in_new_process("import torch; print(torch.get_num_threads())"))
+    if first:
+        assert num_threads == 3
+    else:
+        assert num_threads > 1 or os.cpu_count() == 1
 
 
 def test_torch_is_imported_only_for_a_resize() -> None:
@@ -500,14 +502,10 @@ def test_golden_pictures_in_each_format(shared: Path) -> None:
         read_pixels((folder / "mixed_images" / "ukbench09268_corrupt.jpg").read_bytes(), [SQUARE])
 
 
-Read = Callable[[bytes], object]
-
-
 @pytest.mark.parametrize("data", [b"", b"hello" * 100, b"\xff\xd8\xff", b"\0\0\0\x18ftypqt  "])
 def test_what_is_no_image_is_refused_alike(data: bytes) -> None:
     messages = []
-    reads: tuple[Read, ...] = (decode_image, lambda data: read_pixels(data, [SQUARE]))
-    for read in reads:
+    for read in WAYS:
         with pytest.raises(ImageError) as caught:
             read(data)
         messages.append(str(caught.value))
@@ -521,14 +519,40 @@ def test_without_transforms_an_image_is_still_checked() -> None:
         read_pixels(data[:900], [])
 
 
-def test_reading_holds_no_lock_while_it_decodes() -> None:
-    """The interpreter goes on in other threads while one of them decodes."""
-    data, gaps = encoded(photograph(3000, 3000)), [0.0]
+def test_other_threads_go_on_while_one_decodes() -> None:
+    data = encoded(photograph(3000, 3000))
     read_pixels(data, [SQUARE])
     thread = threading.Thread(target=lambda: [read_pixels(data, [SQUARE]) for _ in range(4)])
     thread.start()
-    beats = 0
+    num_beats = 0
     while thread.is_alive():
         time.sleep(0.001)
-        beats += 1
-    assert beats > 20, gaps
+        num_beats += 1
+    assert num_beats > 20
+
+
+def test_embeddings_stay_near_those_of_full_decoding(shared: Path) -> None:
+    """Large photographs, decoded at half their size: cosine .9995 at the least."""
+    import timm
+    import torch
+    from torch.nn import functional
+
+    weights = shared / "models" / "mobilenetv2_100.safetensors"
+    model = timm.create_model("mobilenetv2_100", num_classes=0, checkpoint_path=str(weights)).eval()
+    transform = ImageTransform((224, 224), (224, 224))
+    paths = sorted((shared / "data" / "golden" / "images" / "base_images").glob("*.jpg"))[:2]
+    pairs = []
+    for path in paths:
+        data = encoded(enlarged(decode_image(path.read_bytes()), 2401, 1803))
+        pairs += [read_pixels(data, [transform])[transform], transform.apply(decode_image(data))]
+    batch = torch.from_numpy(np.stack(pairs)).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        vectors = functional.normalize(model((batch - 0.45) / 0.225).double(), dim=1)
+    assert float((vectors[::2] * vectors[1::2]).sum(1).min()) >= 0.9995
+
+
+def enlarged(image: Image.Image, width: int, height: int) -> Image.Image:
+    """With grain, so that the finest detail is as fine as the pixels."""
+    large = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).astype(np.int16)
+    large += np.random.default_rng(0).integers(-12, 13, large.shape, np.int16)
+    return Image.fromarray(np.clip(large, 0, 255).astype(np.uint8))
