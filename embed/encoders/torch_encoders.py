@@ -48,12 +48,12 @@ class TorchImageEncoder(ImageEncoder):
             torch.tensor(values).reshape(1, 3, 1, 1).to(runtime.device) * 255
             for values in (preprocessing.mean, preprocessing.std)
         )
-        crop = preprocessing.transform.crop_to
-        drawn = torch.from_numpy(probes.draw_photographs(*crop))
-        self._runtime = settle(runtime, tower.module, lambda other: self._features(drawn, other))
-        fingerprint = tower.fingerprint(self._runtime.precision)
-        self._runtime.place(tower.module)
-        dim = self._features(drawn[:1], self._runtime).shape[1]
+        with self._lane.scope():
+            probe = self._lane.send(self._drawn(is_open=runtime.or_bf16))
+            self._runtime = settle(runtime, tower.module, lambda r: self._features(probe, r))
+            fingerprint = tower.fingerprint(self._runtime.precision)
+            self._runtime.place(tower.module)
+            dim = self._features(probe[:1], self._runtime).shape[1]
         self.info = _dense_info(spec, fingerprint, self._runtime, dim)
 
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
@@ -67,6 +67,13 @@ class TorchImageEncoder(ImageEncoder):
             sent = self._lane.send(torch.from_numpy(pixels))
             wait = self._lane.fetch(self._features(sent, self._runtime))
         return lambda: self._runtime.stored(wait())
+
+    def _drawn(self, *, is_open: bool) -> UInt8[torch.Tensor, "n h w 3"]:
+        """What to try the tower on; where its precision is settled, one black image will do."""
+        height, width = self.transform.crop_to
+        if not is_open:
+            return torch.zeros((1, height, width, 3), dtype=torch.uint8)
+        return torch.from_numpy(probes.draw_photographs(height, width))
 
     @torch.inference_mode()
     def _features(
@@ -102,10 +109,11 @@ class TorchTextEncoder(TextEncoder):
         is_cuda = runtime.device.type == "cuda"
         self._most_tokens = TOKENS_PER_GPU_BATCH if is_cuda else TOKENS_PER_BATCH
         written = list(probes.TITLES)
-        self._runtime = settle(runtime, tower.module, lambda _: self._features(written)[1])
-        fingerprint = tower.fingerprint(self._runtime.precision)
-        self._runtime.place(tower.module)
-        dim = self._features(written[:1])[1].shape[1]
+        with self._lane.scope():
+            self._runtime = settle(runtime, tower.module, lambda _: self._features(written)[1])
+            fingerprint = tower.fingerprint(self._runtime.precision)
+            self._runtime.place(tower.module)
+            dim = self._features(written[:1])[1].shape[1]
         self.info = _dense_info(spec, fingerprint, self._runtime, dim)
 
     def encode(self, titles: Sequence[str]) -> Float[np.ndarray, "b d"]:
