@@ -122,6 +122,8 @@ def _divisor(
     """
     if any(_needs_all_pixels(transform, size, orientation) for transform in transforms):
         return 1
+    if any(transform.color == "L" for transform in transforms):
+        return 1  # of hashes: a bit of theirs may turn where a vector hardly moves
     upright = _turned(size, orientation)
     needed = [transform.resized_size(*upright) for transform in transforms]
     width = max([_LEAST_EDGE, *(_SURPLUS * resized[0] for resized in needed)])

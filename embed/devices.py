@@ -24,4 +24,8 @@ def choose_device(name: str) -> "torch.device":
         raise SettingsError(f"--device is auto, cpu, cuda or cuda:N: found '{name}'") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingsError(f"--device {name}: torch sees no GPU here; try --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here, from cuda:0"
+        )
     return device

@@ -25,6 +25,8 @@ from embed.jpeg import check_scans
 # Photographs of more than 100 megapixels are rarer than files made to fill a machine's memory.
 # Reading one takes up to 20 bytes a pixel for a moment.
 MAX_PIXELS = 100_000_000
+# Goes up whenever `read_pixels` gives other pixels than before, be it by a level.
+PIXELS_VERSION = 2
 _ALWAYS = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 _AVIF_SUFFIXES = frozenset((".avif",))
 _HEIF_SUFFIXES = frozenset((".heic", ".heif"))

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from embed.devices import choose_device
+from embed.encoders.batches import find_batch_size
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
 from embed.errors import SettingsError, WorkbenchError, WorkerError
@@ -40,7 +41,6 @@ from embed.units import UnitResult, rows_per_unit
 NUM_LIVES = 2
 SECONDS_TO_END = 30.0
 READERS_OF_REMOTE_IMAGES = 32
-TITLES_PER_BATCH = 1024
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
@@ -107,7 +107,7 @@ class OwnProcess(Crew):
         self.device = str(choose_device(device)) if uses_torch else "cpu"
         self._is_cuda = self.device.startswith("cuda")
         self.infos = {encoder.name: encoder.info for encoder in self.encoders.per_item}
-        self.batch_size = order.batch_size or self._find_batch_size()
+        self.batch_size = order.batch_size or find_batch_size(self.encoders, self.device)
 
     def encode(
         self,
@@ -121,11 +121,6 @@ class OwnProcess(Crew):
 
     def dismiss(self) -> None:
         """Nothing is left at work."""
-
-    def _find_batch_size(self) -> int:
-        if not self.encoders.image:
-            return TITLES_PER_BATCH
-        return 256 if self._is_cuda else 32
 
     def _job(self, batch_size: int) -> Job:
         order = self._order

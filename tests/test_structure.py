@@ -61,6 +61,7 @@ COMMANDS = [
     ("embed", "run"),
     ("embed", "info"),
     ("embed", "doctor"),
+    ("embed", "encoders"),
     ("embed", "verify"),
     ("embed", "import"),
     ("embed", "export"),

@@ -12,7 +12,7 @@ from PIL import Image
 from embed.encoders.base import ImageEncoder, unit_length
 from embed.encoders.specs import EncoderSpec
 from embed.errors import SpecError
-from embed.images import ImageTransform
+from embed.images import PIXELS_VERSION, ImageTransform
 from embed.store import SpaceInfo
 
 HUE_BINS, SATURATION_BINS, VALUE_BINS = 16, 4, 4
@@ -38,7 +38,7 @@ class ColorHog(ImageEncoder):
         self.name = spec.name
         blocks = HOG_SIDE_PIXELS // HOG_CELL_PIXELS - 1
         dim = HUE_BINS * SATURATION_BINS * VALUE_BINS + blocks**2 * 4 * HOG_ORIENTATIONS
-        self.info = _info(spec, "dense", dim, "color-hog 1", "fp32")
+        self.info = _info(spec, "dense", dim, f"color-hog 1, pixels {PIXELS_VERSION}", "fp32")
 
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
         """One float32 vector of unit length an image."""
@@ -65,7 +65,7 @@ class PerceptualHash(ImageEncoder):
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.name = spec.name
-        self.info = _info(spec, "binary", 64, "phash 1", "binary")
+        self.info = _info(spec, "binary", 64, f"phash 1, pixels {PIXELS_VERSION}", "binary")
 
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> UInt8[np.ndarray, "b bytes"]:
         """Eight bytes an image: the hash's bits in row order, first bit highest."""
@@ -104,7 +104,7 @@ def _info(spec: EncoderSpec, kind: str, dim: int, version: str, precision: str) 
         kind="binary" if kind == "binary" else "dense",
         modality="image",
         spec=spec.text,
-        # The number goes up whenever the descriptor's arithmetic changes.
+        # Its first number goes up whenever the descriptor's arithmetic changes.
         fingerprint=hashlib.blake2b(version.encode(), digest_size=16).hexdigest(),
         precision=precision,
         normalized=kind == "dense",

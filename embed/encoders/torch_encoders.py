@@ -16,7 +16,7 @@ from embed.encoders.runtime import DTYPES, Runtime
 from embed.encoders.specs import EncoderSpec
 from embed.encoders.tokens import Tokens, batches_by_length
 from embed.encoders.towers import Tower
-from embed.images import ImageTransform
+from embed.images import PIXELS_VERSION, ImageTransform
 from embed.store import SpaceInfo
 
 TOKENS_PER_BATCH = 2048
@@ -25,11 +25,15 @@ TOKENS_PER_GPU_BATCH = 32768
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """All that happens to an image before the model: the transform, then (x − mean) / std."""
+    """All that happens to an image before the model: the transform, then (x − mean) / std.
+
+    It is a part of the fingerprint, and with it the version of the way from bytes to pixels.
+    """
 
     transform: ImageTransform
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    pixels_version: int = PIXELS_VERSION
 
 
 class TorchImageEncoder(ImageEncoder):
@@ -50,12 +54,12 @@ class TorchImageEncoder(ImageEncoder):
             torch.tensor(values).reshape(1, 3, 1, 1).to(runtime.device) * 255
             for values in (preprocessing.mean, preprocessing.std)
         )
-        crop = preprocessing.transform.crop_to
-        drawn = torch.from_numpy(probes.draw_photographs(*crop))
-        self._runtime = settle(runtime, tower.module, lambda other: self._features(drawn, other))
-        fingerprint = tower.fingerprint(self._runtime.precision)
-        self._runtime.place(tower.module)
-        dim = self._features(drawn[:1], self._runtime).shape[1]
+        with self._lane.scope():
+            probe = self._lane.send(self._drawn(is_open=runtime.or_bf16))
+            self._runtime = settle(runtime, tower.module, lambda r: self._features(probe, r))
+            fingerprint = tower.fingerprint(self._runtime.precision)
+            self._runtime.place(tower.module)
+            dim = self._features(probe[:1], self._runtime).shape[1]
         self.info = _dense_info(spec, fingerprint, self._runtime, dim)
 
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
@@ -73,6 +77,13 @@ class TorchImageEncoder(ImageEncoder):
     def features(self, images: UInt8[torch.Tensor, "b h w c"]) -> Float[torch.Tensor, "b d"]:
         """Vectors of pixels that lie on the device already: float32, of any length, left there."""
         return self._features(images, self._runtime)
+
+    def _drawn(self, *, is_open: bool) -> UInt8[torch.Tensor, "n h w 3"]:
+        """What to try the tower on; where its precision is settled, one black image will do."""
+        height, width = self.transform.crop_to
+        if not is_open:
+            return torch.zeros((1, height, width, 3), dtype=torch.uint8)
+        return torch.from_numpy(probes.draw_photographs(height, width))
 
     @torch.inference_mode()
     def _features(
@@ -110,10 +121,11 @@ class TorchTextEncoder(TextEncoder):
         is_cuda = runtime.device.type == "cuda"
         self._most_tokens = TOKENS_PER_GPU_BATCH if is_cuda else TOKENS_PER_BATCH
         written = list(probes.TITLES)
-        self._runtime = settle(runtime, tower.module, lambda _: self._features(written)[1])
-        fingerprint = tower.fingerprint(self._runtime.precision)
-        self._runtime.place(tower.module)
-        dim = self._features(written[:1])[1].shape[1]
+        with self._lane.scope():
+            self._runtime = settle(runtime, tower.module, lambda _: self._features(written)[1])
+            fingerprint = tower.fingerprint(self._runtime.precision)
+            self._runtime.place(tower.module)
+            dim = self._features(written[:1])[1].shape[1]
         self.info = _dense_info(spec, fingerprint, self._runtime, dim)
 
     def encode(self, titles: Sequence[str]) -> Float[np.ndarray, "b d"]:

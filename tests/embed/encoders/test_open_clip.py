@@ -16,6 +16,7 @@ from tests.embed.encoders.tiny_models import (
     encode,
     image_encoder,
     open_clip_folder,
+    photographs,
     text_encoder,
 )
 
@@ -66,18 +67,6 @@ def test_open_clip_text(tmp_path: Path) -> None:
     assert cosines(text_encoder(f"open_clip:{folder}").encode(TITLES), theirs).min() > 0.9999
 
 
-def test_quick_gelu_changes_vectors_and_fingerprint(
-    tmp_path: Path, pictures: list[Image.Image]
-) -> None:
-    encoders = [
-        image_encoder(f"open_clip:{open_clip_folder(tmp_path / str(quick), quick_gelu=quick)}")
-        for quick in (False, True)
-    ]
-    first, second = (encode(encoder, pictures) for encoder in encoders)
-    assert np.abs(first - second).max() > 1e-3
-    assert encoders[0].info.fingerprint != encoders[1].info.fingerprint
-
-
 def test_open_clip_weights_file(tmp_path: Path, pictures: list[Image.Image]) -> None:
     """A built-in architecture with a file of weights, and with the preprocessing of a tag."""
     import open_clip
@@ -111,3 +100,41 @@ def test_towers_of_open_clip_share_no_weights() -> None:
     }
     assert names["image"] == ["visual.weight", "visual.bias"]
     assert names["text"] == ["transformer.weight", "transformer.bias"]
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash", "longest"])
+def test_open_clip_on_real_photographs(tmp_path: Path, shared: Path, resize_mode: str) -> None:
+    import open_clip
+
+    folder = open_clip_folder(tmp_path / "model", resize_mode=resize_mode)
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    images = photographs(shared, 100)
+    with torch.inference_mode():
+        theirs = model.eval().encode_image(torch.stack([transform(image) for image in images]))
+    assert (
+        cosines(encode(image_encoder(f"open_clip:{folder}"), images), theirs.numpy()).min() > 0.9995
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "one", "other"),
+    [
+        ("quick_gelu", False, True),
+        ("resize_mode", "shortest", "squash"),
+        ("resize_mode", "shortest", "longest"),
+        ("interpolation", "bicubic", "bilinear"),
+        ("mean", [0.48, 0.46, 0.41], [0.5, 0.5, 0.5]),
+        ("std", [0.27, 0.26, 0.28], [0.5, 0.5, 0.5]),
+    ],
+)
+def test_every_setting_shows_in_vectors_and_fingerprint(
+    tmp_path: Path, pictures: list[Image.Image], setting: str, one: Any, other: Any
+) -> None:
+    """The test of faithfulness could not tell a setting that changes nothing."""
+    encoders = [
+        image_encoder(f"open_clip:{open_clip_folder(tmp_path / str(index), **{setting: value})}")
+        for index, value in enumerate((one, other))
+    ]
+    first, second = (encode(encoder, pictures) for encoder in encoders)
+    assert np.abs(first - second).max() > 1e-3
+    assert encoders[0].info.fingerprint != encoders[1].info.fingerprint

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.embed.encoders.tiny_models import cosines, encode, image_encoder
+from tests.embed.encoders.tiny_models import cosines, encode, image_encoder, photographs
 
 
 @pytest.mark.parametrize("arch", ["test_vit", "test_byobnet", "mobilenetv3_small_050"])
@@ -41,9 +41,8 @@ def test_mobilenet_on_real_photographs(shared: Path) -> None:
     weights = shared / "models" / "mobilenetv2_100.safetensors"
     model = timm.create_model("mobilenetv2_100", num_classes=0, checkpoint_path=str(weights)).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    paths = sorted((shared / "data" / "grocery").rglob("*.jpg"))[::150]
-    photographs = [Image.open(path).convert("RGB") for path in paths]
+    images = photographs(shared, 100)
     with torch.inference_mode():
-        theirs = model(torch.stack([transform(image) for image in photographs])).numpy()
-    ours = encode(image_encoder(f"timm:mobilenetv2_100@{weights}"), photographs)
+        theirs = model(torch.stack([transform(image) for image in images])).numpy()
+    ours = encode(image_encoder(f"timm:mobilenetv2_100@{weights}"), images)
     assert cosines(ours, theirs).min() > 0.9995

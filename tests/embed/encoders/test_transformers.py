@@ -19,6 +19,7 @@ from tests.embed.encoders.tiny_models import (
     cosines,
     encode,
     image_encoder,
+    photographs,
     text_encoder,
     vit_folder,
 )
@@ -154,3 +155,16 @@ def test_minilm_equals_sentence_transformers() -> None:
     titles = [*TITLES, "word " * 400]  # cut at 256 tokens
     theirs = SentenceTransformer(str(folder), device="cpu").encode(titles)
     assert cosines(text_encoder(f"transformers:{folder}").encode(titles), theirs).min() > 0.9999
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_towers_on_real_photographs(tmp_path: Path, shared: Path, kind: str) -> None:
+    from transformers import AutoImageProcessor, AutoModel
+
+    folder = clip_folder(tmp_path / "model", kind)
+    images = photographs(shared, 100)
+    model = AutoModel.from_pretrained(folder).eval()
+    pixels = AutoImageProcessor.from_pretrained(folder)(images, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = model.get_image_features(**pixels).pooler_output.numpy()
+    assert cosines(encode(image_encoder(f"transformers:{folder}"), images), theirs).min() > 0.9995

@@ -29,6 +29,12 @@ def encode(encoder: ImageEncoder, pictures: list[Image.Image]) -> Float[np.ndarr
     return encoder.encode(np.stack([encoder.transform.apply(image) for image in pictures]))
 
 
+def photographs(shared: Path, count: int) -> list[Image.Image]:
+    """Real photographs, taken evenly from the grocery catalogue."""
+    paths = sorted((shared / "data" / "grocery").rglob("*.jpg"))
+    return [Image.open(path).convert("RGB") for path in paths[:: len(paths) // count]][:count]
+
+
 def cosines(ours: Any, theirs: Any) -> Float[np.ndarray, " n"]:
     theirs = theirs / np.linalg.norm(theirs, axis=1, keepdims=True)
     return np.asarray((np.asarray(ours, np.float32) * theirs).sum(axis=1))
