@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embed.decoding import read_pixels
 from embed.errors import OutputError, StoreError, TooManyFailuresError
 from embed.files import replacing
-from embed.images import decode_image
+from embed.images import ImageTransform, decode_image
 from embed.parts import PartsFolder
 from embed.run import RunSettings, RunSummary, run
 from embed.store import Failure, Store, StoreWriter
@@ -86,15 +87,15 @@ def test_rows_are_not_swapped(catalogue: Path, tmp_path: Path) -> None:
 def test_every_image_is_decoded_once(
     catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded: list[int] = []
+    transforms: list[Collection[ImageTransform]] = []
 
-    def counting(data: bytes) -> Image.Image:
-        decoded.append(1)
-        return decode_image(data)
+    def counting(data: bytes, wanted: Collection[ImageTransform], max_pixels: int) -> object:
+        transforms.append(wanted)
+        return read_pixels(data, wanted, max_pixels)
 
-    monkeypatch.setattr("embed.decoding.decode_image", counting)
+    monkeypatch.setattr("embed.pipeline.read_pixels", counting)
     embed(catalogue, tmp_path / "s.h5")
-    assert len(decoded) == 12
+    assert [len(wanted) for wanted in transforms] == [2] * 12
 
 
 def test_running_again_encodes_only_what_is_new_or_changed(catalogue: Path, tmp_path: Path) -> None:
