@@ -280,12 +280,13 @@ def test_a_second_run_on_the_same_store_is_refused(catalogue: Path, tmp_path: Pa
 
 def test_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
     """SIGKILL at random moments: the sealed store is that of a run which was never killed."""
-    catalogue = write_catalogue(tmp_path / "catalogue", num_products=60, num_photos=4)
+    catalogue = write_catalogue(tmp_path / "catalogue", num_products=200, num_photos=8)
     code = (
         "import embed.part_writer; embed.part_writer.PART_SECONDS = 0.05; "
         "from embed.cli import main; main(prog_name='embed')"
     )
-    arguments = ["run", str(catalogue), "--image-encoder", HOG, "--image-encoder", PHASH]
+    # Neither needs torch, whose import would take most of the time.
+    arguments = ["run", str(catalogue), "--image-encoder", PHASH, "--image-encoder", f"b={PHASH}"]
     arguments += ["--text-encoder", "tfidf", "--batch-size", "8"]
     command = [sys.executable, "-c", code, *arguments]
     subprocess.run([*command, "-o", tmp_path / "whole.h5"], check=True, capture_output=True)
