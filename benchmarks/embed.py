@@ -288,9 +288,11 @@ def _rate(work: Callable[[], int], seconds: float = SECONDS_A_STEP) -> float:
 
 def _flops(encoder: TorchImageEncoder, setup: Setup) -> float:
     """Floating-point operations of one image."""
-    shape = (2, *encoder.transform.crop_to, 3)
+    pixels = torch.zeros((2, *encoder.transform.crop_to, 3), dtype=torch.uint8)
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused layers would not be counted
     with FlopCounterMode(display=False) as counter:
-        encoder.features(torch.zeros(shape, dtype=torch.uint8, device=setup.device))
+        encoder.features(pixels.to(setup.device))
+    torch.backends.mha.set_fastpath_enabled(True)
     return float(counter.get_total_flops()) / 2
 
 
