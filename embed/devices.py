@@ -1,5 +1,6 @@
-"""Which device torch works on."""
+"""What there is to work on: devices of torch, and cores."""
 
+import os
 from typing import TYPE_CHECKING
 
 from embed.errors import SettingsError
@@ -29,3 +30,9 @@ def choose_device(name: str) -> "torch.device":
             f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here, from cuda:0"
         )
     return device
+
+
+def num_cores() -> int:
+    """The CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from embed.decoding import read_pixels
+from embed.devices import num_cores
 from embed.encoders.specs import parse_specs
 from embed.errors import ImageError, SettingsError, SourceError
 from embed.images import MAX_PIXELS, ImageTransform
@@ -28,7 +29,7 @@ from embed.sources import (
 )
 from embed.store import HASH_BYTES
 from embed.units import read_unit
-from embed.workers import Order, OwnProcess, num_cores
+from embed.workers import Order, OwnProcess
 
 BATCH_SIZES = (8, 16, 32, 64)
 GOOD_ENOUGH = 0.97

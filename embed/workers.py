@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from embed.devices import choose_device
+from embed.devices import choose_device, num_cores
 from embed.encoders.batches import find_batch_size
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
@@ -90,21 +90,14 @@ def gather_crew(order: Order, devices: Sequence[str]) -> Crew:
     return Processes(order, devices)
 
 
-def num_cores() -> int:
-    """The CPU cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 class OwnProcess(Crew):
     """Encodes here."""
 
     def __init__(self, order: Order, device: str, cores: int) -> None:
         self._order, self._cores = order, cores
         self.encoders = load_encoders(order.specs, device, order.precision)
-        # Torch is asked only where an encoder has imported it already.
-        uses_torch = any(encoder.is_parallel for encoder in self.encoders.per_item)
-        self.device = str(choose_device(device)) if uses_torch else "cpu"
+        uses_device = any(encoder.uses_device for encoder in self.encoders.per_item)
+        self.device = str(choose_device(device)) if uses_device else "cpu"
         self._is_cuda = self.device.startswith("cuda")
         self.infos = {encoder.name: encoder.info for encoder in self.encoders.per_item}
         self.batch_size = order.batch_size or find_batch_size(self.encoders, self.device)
@@ -145,7 +138,7 @@ class OwnProcess(Crew):
     def flow(self, catalogue: Catalogue, batch_size: int) -> Flow:
         """How wide the stream is: by the device, the cores, and where the images are."""
         readers = READERS_OF_REMOTE_IMAGES if catalogue.is_remote else self._cores
-        shares_cores = not self._is_cuda and all(e.is_parallel for e in self.encoders.image)
+        shares_cores = not self._is_cuda and any(e.is_parallel for e in self.encoders.image)
         return Flow(
             batch_size,
             rows_per_unit(batch_size),

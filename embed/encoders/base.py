@@ -19,7 +19,9 @@ class ImageEncoder(ABC):
     info: SpaceInfo
     transform: ImageTransform
     is_parallel = False
-    """Whether it spreads one batch over all cores of a CPU."""
+    """Whether, on a CPU, it spreads one batch over all cores."""
+    uses_device = False
+    """Whether it runs on the device that was chosen, or always on the CPU."""
 
     @abstractmethod
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Shaped[np.ndarray, "b d"]:
@@ -42,7 +44,9 @@ class TextEncoder(ABC):
     name: str
     info: SpaceInfo
     is_parallel = False
-    """Whether it spreads one batch over all cores of a CPU."""
+    """Whether, on a CPU, it spreads one batch over all cores."""
+    uses_device = False
+    """Whether it runs on the device that was chosen, or always on the CPU."""
 
     @abstractmethod
     def encode(self, titles: Sequence[str]) -> Float[np.ndarray, "b d"]:

@@ -1,6 +1,7 @@
 """Descriptors that need no weights: colour with gradients, and a perceptual hash."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import imagehash
 import numpy as np
@@ -9,6 +10,7 @@ import skimage.feature
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from embed.devices import num_cores
 from embed.encoders.base import ImageEncoder, unit_length
 from embed.encoders.specs import EncoderSpec
 from embed.errors import SpecError
@@ -27,6 +29,7 @@ class ColorHog(ImageEncoder):
     computes it on the grey image: 9 orientations, cells of 16 × 16 pixels, blocks of 2 × 2, L2-Hys.
     """
 
+    is_parallel = True
     transform = ImageTransform(
         (HOG_SIDE_PIXELS, HOG_SIDE_PIXELS),
         (HOG_SIDE_PIXELS, HOG_SIDE_PIXELS),
@@ -38,11 +41,12 @@ class ColorHog(ImageEncoder):
         self.name = spec.name
         blocks = HOG_SIDE_PIXELS // HOG_CELL_PIXELS - 1
         dim = HUE_BINS * SATURATION_BINS * VALUE_BINS + blocks**2 * 4 * HOG_ORIENTATIONS
+        self._pool = ThreadPoolExecutor(num_cores(), "color-hog")
         self.info = _info(spec, "dense", dim, f"color-hog 1, pixels {PIXELS_VERSION}", "fp32")
 
     def encode(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
         """One float32 vector of unit length an image."""
-        return unit_length(np.stack([self._describe(image) for image in pixels]))
+        return unit_length(np.stack(list(self._pool.map(self._describe, pixels))))
 
     def _describe(self, image: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, " d"]:
         gradients = skimage.feature.hog(

@@ -43,6 +43,7 @@ class TorchImageEncoder(ImageEncoder):
     """
 
     is_parallel = True
+    uses_device = True
 
     def __init__(
         self, spec: EncoderSpec, preprocessing: Preprocessing, tower: Tower, runtime: Runtime
@@ -106,6 +107,7 @@ class TorchTextEncoder(TextEncoder):
     """
 
     is_parallel = True
+    uses_device = True
 
     def __init__(
         self,
