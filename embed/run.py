@@ -39,7 +39,7 @@ from embed.workers import Crew, Order, gather_crew
 SPOOL = "catalogue"
 LIBRARIES = (
     *("numpy", "h5py", "pillow", "torch", "torchvision", "open_clip_torch", "timm"),
-    *("transformers", "scikit-learn", "scikit-image", "imagehash"),
+    *("transformers", "scikit-learn", "scikit-image", "scipy"),
 )
 
 
