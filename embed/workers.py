@@ -14,8 +14,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -190,7 +191,7 @@ class Processes(Crew):
                 self._start(number)
             ready = [self._wait_until_ready(number) for number in range(len(devices))]
         except BaseException:
-            self.dismiss()
+            self._end(0.0)  # none has anything to write yet
             raise
         self.infos = ready[0].infos
         self.batch_size = min(message.batch_size for message in ready)
@@ -220,10 +221,13 @@ class Processes(Crew):
 
     def dismiss(self) -> None:
         """Let the workers write what they have, and end them."""
+        self._end(SECONDS_TO_END)
+
+    def _end(self, seconds: float) -> None:
         for worker in self._workers.values():
             worker.connection.close()
         for worker in self._workers.values():
-            worker.process.join(SECONDS_TO_END)
+            worker.process.join(seconds)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
@@ -236,7 +240,8 @@ class Processes(Crew):
         process = self._context.Process(
             target=_work, args=(self._order, device, cores, theirs, os.getpid()), daemon=True
         )
-        process.start()
+        with _interrupts_held():  # by the worker for good: its parent hears them, and ends it
+            process.start()
         theirs.close()  # so that its death is seen as the end of the connection
         self._workers[number] = _Worker(device, process, connection)
 
@@ -309,7 +314,6 @@ def _obituary(worker: _Worker, when: str) -> str:
 def _work(order: Order, device: str, cores: int, connection: Connection, parent: int) -> None:
     """The whole life of a worker process."""
     _die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and closes the line
     channel = _Channel(connection)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent wants no more
         try:
@@ -323,6 +327,17 @@ def _work(order: Order, device: str, cores: int, connection: Connection, parent:
             if isinstance(error, BrokenPipeError | ConnectionResetError):
                 raise
             channel.send(error)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C from this thread, and for good from the processes that it starts."""
+    resource_tracker.ensure_running()  # or it would start with the first process, and let it go
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Channel:

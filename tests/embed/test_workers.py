@@ -29,7 +29,8 @@ def start(catalogue: Path, output: Path) -> subprocess.Popen[str]:
     command: list[str | Path] = [sys.executable, "-c", CODE, "run", catalogue, "-o", output]
     command += ["--device", "cpu,cpu", "--batch-size", "8"]
     command += ["--image-encoder", PHASH, "--image-encoder", f"b={PHASH}"]  # need no torch
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, start_new_session=True)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -107,3 +108,19 @@ def test_workers_die_with_their_parent(large: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     assert workers
     assert not any(is_worker(pid) for pid in workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sends signals to process groups")
+def test_an_interrupt_ends_all_workers_and_keeps_finished_rows(large: Path, tmp_path: Path) -> None:
+    """Ctrl-C reaches every process of the terminal's group."""
+    output = tmp_path / "s.h5"
+    process = start(large, output)
+    wait_for_part(output, process)
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("stopped: finished rows are kept")
+    assert "Traceback" not in errors
+    assert not any(is_worker(pid) for pid in workers)
+    assert list(tmp_path.glob("s.h5.parts/*.part"))
