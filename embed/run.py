@@ -21,12 +21,13 @@ from embed.failures import (
     check_failures,
     failed_before,
     outcome_of_the_rest,
+    require_spaces_of,
     retried_rows,
 )
 from embed.files import remove_leftovers
 from embed.ids import IdIndex
 from embed.images import MAX_PIXELS
-from embed.joining import Rows, gather_rows
+from embed.joining import SealedRows, gather_rows
 from embed.ledger import Ledger
 from embed.parts import PartsFolder
 from embed.progress import show_progress
@@ -34,7 +35,7 @@ from embed.seal import MadeSpaces, check_spaces, require_complete, write_store
 from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source, require_column
 from embed.store import Failure, SpaceInfo, Store, StoreWriter
 from embed.units import Outcome, blank_hashes, rows_per_unit, unit_starts
-from embed.workers import Crew, Order, gather_crew
+from embed.workers import Order, Workers, start_workers
 
 SPOOL = "catalogue"
 LIBRARIES = (
@@ -121,16 +122,16 @@ def run(settings: RunSettings) -> RunSummary:
             allowed = allowed_failures(settings.max_failures, len(catalogue))
             wanted = _wanted_rows(settings, catalogue, old)
             order = _order(settings, specs, wanted)
-            with _crew(order, settings) as crew:
-                made = MadeSpaces(crew.infos, _fitted(specs, settings))
-                _check_early(catalogue, made, old, settings)
+            with _workers(order, settings) as workers:
+                made = MadeSpaces(workers.infos, _fitted(specs, settings))
+                _check_early(catalogue, made, old, order.modalities, settings)
                 loaded = time.monotonic()
-                outcome = _encode(crew, order, catalogue, old, settings)
-            failures = list(outcome.failures.values())
+                outcome = _encode(workers, order, catalogue, old, settings)
+            failures = [outcome.failures[row] for row in sorted(outcome.failures)]
             check_failures(failures, len(catalogue), allowed, parts.path)
-            rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
+            rows = _gather(catalogue, outcome, old, order.modalities, settings)
             kept = _seal(rows, failures, made, parts, settings)
-            warnings = _warnings(rows, specs, kept)
+            warnings = [*_warnings(rows, specs, kept), *workers.warnings]
     with Store(settings.output) as store:
         spaces = store.spaces
     num_encoded = _num_encoded(outcome, made, spaces, rows)
@@ -143,7 +144,7 @@ def run(settings: RunSettings) -> RunSummary:
         loaded - started,
         tuple(failures),
         spaces,
-        warnings,
+        tuple(warnings),
     )
 
 
@@ -223,7 +224,7 @@ def _order(
         specs=tuple(specs),
         modalities=modalities,
         precision=settings.precision,
-        batch_size=settings.batch_size or parts.planned_batch_size,
+        batch_size=settings.batch_size,
         num_readers=settings.num_workers,
         max_pixels=settings.max_pixels,
         fetch=settings.fetch,
@@ -232,14 +233,23 @@ def _order(
 
 
 @contextmanager
-def _crew(order: Order, settings: RunSettings) -> Iterator[Crew]:
-    devices = [name.strip() for name in settings.device.split(",")]
-    crew = gather_crew(order, devices)
+def _workers(order: Order, settings: RunSettings) -> Iterator[Workers]:
+    workers = start_workers(order, [name.strip() for name in settings.device.split(",")])
     try:
-        PartsFolder(order.store).plan_batch_size(crew.batch_size)
-        yield crew
+        yield workers
     finally:
-        crew.dismiss()
+        workers.stop()
+
+
+def _gather(
+    catalogue: Catalogue,
+    outcome: Outcome,
+    old: Store | None,
+    modalities: list[str],
+    settings: RunSettings,
+) -> SealedRows:
+    image_column = None if "image" in modalities else settings.columns.image_column
+    return gather_rows(catalogue, outcome, old, image_column, prune=settings.prune)
 
 
 def _fitted(specs: list[EncoderSpec], settings: RunSettings) -> tuple[FittedTextEncoder, ...]:
@@ -248,19 +258,25 @@ def _fitted(specs: list[EncoderSpec], settings: RunSettings) -> tuple[FittedText
 
 
 def _check_early(
-    catalogue: Catalogue, made: MadeSpaces, old: Store | None, settings: RunSettings
+    catalogue: Catalogue,
+    made: MadeSpaces,
+    old: Store | None,
+    modalities: list[str],
+    settings: RunSettings,
 ) -> None:
     """Refuse before the first image what sealing would refuse after the last.
 
     What failed before is taken to fail again; where it does not, sealing looks once more.
     """
+    if settings.retry_failed and old is not None:
+        require_spaces_of(old, made.encoded)
     outcome = Outcome({}, failed_before(catalogue, old))
-    rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
+    rows = _gather(catalogue, outcome, old, modalities, settings)
     check_spaces(rows, made, settings.drop_spaces)
 
 
 def _encode(
-    crew: Crew, order: Order, catalogue: Catalogue, old: Store | None, settings: RunSettings
+    workers: Workers, order: Order, catalogue: Catalogue, old: Store | None, settings: RunSettings
 ) -> Outcome:
     outcome = Outcome(blank_hashes(order.modalities, len(catalogue)))
     num_items = len(catalogue)
@@ -268,14 +284,24 @@ def _encode(
         assert old is not None
         outcome = outcome_of_the_rest(catalogue, old, order.wanted, order.modalities)
         num_items = int(order.wanted.sum())
-    starts = unit_starts(len(catalogue), rows_per_unit(crew.batch_size), order.wanted)
+    batch_size = _batch_size(workers, order, settings.device)
+    starts = unit_starts(len(catalogue), rows_per_unit(batch_size), order.wanted)
     with show_progress("embed", num_items, quiet=settings.quiet) as advance:
-        crew.encode(starts, crew.batch_size, outcome.add, advance)
+        workers.encode(starts, batch_size, outcome.add, advance)
     return outcome
 
 
+def _batch_size(workers: Workers, order: Order, device: str) -> int:
+    """The one that was asked for, or that of the run whose parts are there, or the best."""
+    parts, spaces = PartsFolder(order.store), list(workers.infos.values())
+    planned = parts.planned_batch_size(spaces, device)
+    batch_size = order.batch_size or planned or workers.batch_size
+    parts.plan_batch_size(batch_size, spaces, device)
+    return batch_size
+
+
 def _seal(
-    rows: Rows,
+    rows: SealedRows,
     failures: list[Failure],
     made: MadeSpaces,
     parts: PartsFolder,
@@ -300,7 +326,7 @@ def _seal(
 
 
 def _num_encoded(
-    outcome: Outcome, made: MadeSpaces, spaces: Mapping[str, SpaceInfo], rows: Rows
+    outcome: Outcome, made: MadeSpaces, spaces: Mapping[str, SpaceInfo], rows: SealedRows
 ) -> int:
     """Items that this run encoded; with fitted encoders alone, all of them or none."""
     if made.encoded:
@@ -314,13 +340,17 @@ def _num_encoded(
     return 0 if known else len(rows)
 
 
-def _warnings(rows: Rows, specs: list[EncoderSpec], kept: Collection[str]) -> tuple[str, ...]:
+def _warnings(rows: SealedRows, specs: list[EncoderSpec], kept: Collection[str]) -> list[str]:
     catalogue = rows.catalogue
     warnings = list(catalogue.warnings)
     if catalogue.num_empty_titles and any(spec.modality == "text" for spec in specs):
         warnings.append(
             f"{catalogue.num_empty_titles} items have an empty title: it was encoded as an empty "
             f"text"
+        )
+    if rows.num_lost:
+        warnings.append(
+            f"{rows.num_lost} items that the store had before can't be read now, and were left out"
         )
     if len(rows.stays):
         warnings.append(
@@ -332,7 +362,7 @@ def _warnings(rows: Rows, specs: list[EncoderSpec], kept: Collection[str]) -> tu
             f"finished rows of {', '.join(sorted(kept))} from a run that did not end are kept: "
             f"name these encoders again to go on from them"
         )
-    return tuple(warnings)
+    return warnings
 
 
 def versions() -> dict[str, str]:

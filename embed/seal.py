@@ -9,7 +9,7 @@ from jaxtyping import Int, Shaped
 
 from embed.encoders.base import FittedTextEncoder
 from embed.errors import StoreError
-from embed.joining import Rows
+from embed.joining import SealedRows
 from embed.ledger import IN_STORE, Ledger
 from embed.parts import PartsFolder
 from embed.store import ROWS_PER_BLOCK, SpaceInfo, Store, StoreWriter
@@ -28,7 +28,7 @@ class MadeSpaces:
         return {*self.encoded, *(encoder.name for encoder in self.fitted)}
 
 
-def check_spaces(rows: Rows, made: MadeSpaces, dropped: Sequence[str]) -> list[str]:
+def check_spaces(rows: SealedRows, made: MadeSpaces, dropped: Sequence[str]) -> list[str]:
     """The spaces that the old store hands on: those that this run neither makes nor drops.
 
     Raises:
@@ -70,7 +70,7 @@ def require_complete(made: MadeSpaces, ledger: Ledger) -> None:
 
 def write_store(
     writer: StoreWriter,
-    rows: Rows,
+    rows: SealedRows,
     made: MadeSpaces,
     carried: Sequence[str],
     ledger: Ledger,
@@ -88,7 +88,7 @@ def write_store(
         _carry(writer, rows.old, name, rows.before)
 
 
-def _write_items(writer: StoreWriter, rows: Rows) -> None:
+def _write_items(writer: StoreWriter, rows: SealedRows) -> None:
     columns = rows.columns
     writer.create_items(len(rows), columns)
     for start in range(0, len(rows), ROWS_PER_BLOCK):
@@ -100,7 +100,7 @@ def _write_items(writer: StoreWriter, rows: Rows) -> None:
 
 def _write_encoded(
     writer: StoreWriter,
-    rows: Rows,
+    rows: SealedRows,
     infos: Mapping[str, SpaceInfo],
     ledger: Ledger,
     parts: PartsFolder,

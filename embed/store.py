@@ -5,6 +5,7 @@ file beside it and renames it over, so a `Store` that is open keeps showing what
 """
 
 import json
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -258,7 +259,12 @@ class Store:
         offset = dataset.id.get_offset()
         if offset is None:  # nothing was allocated: there are no values
             return np.zeros(dataset.shape, dataset.dtype)
-        return np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape)
+        return np.ndarray(dataset.shape, dataset.dtype, self._mapping, offset)
+
+    @cached_property
+    def _mapping(self) -> mmap.mmap:
+        """The file that was opened, even where another has been renamed over it since."""
+        return mmap.mmap(self._file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ)
 
 
 class StoreWriter:
@@ -419,9 +425,11 @@ def combined_hash(
         raise StoreError(f"{num_items} items without a hash: a store keeps one of what was encoded")
     if len(hashes) == 1:
         return hashes[0]
-    joined = np.concatenate(hashes, axis=1)
-    digests = b"".join(blake2b(row.tobytes(), digest_size=HASH_BYTES).digest() for row in joined)
-    return np.frombuffer(digests, np.uint8).reshape(num_items, HASH_BYTES)
+    combined = np.empty((num_items, HASH_BYTES), np.uint8)
+    for row, digests in enumerate(zip(*hashes, strict=True)):
+        joined = b"".join(digest.tobytes() for digest in digests)
+        combined[row] = np.frombuffer(content_digest(joined), np.uint8)
+    return combined
 
 
 def _open_for_reading(path: Path) -> h5py.File:

@@ -14,6 +14,7 @@ CONTRACT = {
     "embed.devices",
     "embed.errors",
     "embed.files",
+    "embed.locks",
     "embed.options",
     "embed.rows",
     "embed.store",
