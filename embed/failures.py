@@ -25,11 +25,13 @@ def allowed_failures(text: str, num_items: int) -> int:
         SettingsError: it is neither.
     """
     number = text.removesuffix("%")
-    if not number.replace(".", "", 1).isdigit() or (number == text and "." in text):
+    is_share = text.endswith("%")
+    is_number = number.replace(".", "", 1).isdigit() and (is_share or "." not in text)
+    if not is_number or (is_share and float(number) > 100):
         raise SettingsError(
             f"--max-failures is a number of items or a share such as 2%: found '{text}'"
         )
-    return int(num_items * float(number) / 100) if text.endswith("%") else int(number)
+    return int(num_items * float(number) / 100) if is_share else int(number)
 
 
 def check_failures(failures: Sequence[Failure], num_items: int, allowed: int, folder: Path) -> None:
@@ -42,15 +44,15 @@ def check_failures(failures: Sequence[Failure], num_items: int, allowed: int, fo
         rows.writeheader()
         rows.writerows(asdict(failure) for failure in failures)
     first = "; ".join(f"{failure.id}: {failure.reason}" for failure in failures[:3])
-    advice = (
-        f"mend them, or leave them out with --max-failures {len(failures)}"
-        if len(failures) < num_items
-        else "is --image-root right?"
-    )
-    raise TooManyFailuresError(
+    found = (
         f"{len(failures)} of {num_items} items can't be read, {allowed} are allowed: {first}"
-        f"{'; …' if len(failures) > 3 else ''} (all in {listing}). What was encoded is kept, "
-        f"and no store was written: {advice}, and run the same command again"
+        f"{'; …' if len(failures) > 3 else ''} (all in {listing})."
+    )
+    if len(failures) == num_items:
+        raise TooManyFailuresError(f"{found} Is --image-root right?")
+    raise TooManyFailuresError(
+        f"{found} What was encoded is kept, and no store was written: mend them, or leave them "
+        f"out with --max-failures {len(failures)}, and run the same command again"
     )
 
 

@@ -32,6 +32,7 @@ class SealedRows:
     before: Int[np.ndarray, " n"]
     hashes: dict[str, UInt8[np.ndarray, "n 16"]]
     num_in_both: int
+    num_passed_over: int
 
     def __len__(self) -> int:
         return len(self.before)
@@ -140,8 +141,11 @@ def gather_rows(
     places = places_in(catalogue, index)
     is_kept = np.ones(len(catalogue), bool)
     is_kept[list(outcome.failures)] = False
+    num_passed_over = 0
     if outcome.passed_over is not None:
-        is_kept &= ~outcome.passed_over | (places != ABSENT)
+        is_left = outcome.passed_over & (places == ABSENT)
+        is_kept &= ~is_left
+        num_passed_over = int(is_left.sum())
     stays = np.ones(len(index), bool)
     stays[places[places != ABSENT]] = False
     kept, staying = np.flatnonzero(is_kept), np.flatnonzero(stays & (not prune))
@@ -152,6 +156,7 @@ def gather_rows(
     rows = SealedRows(
         *(catalogue, old, kept, staying, before, _all_hashes(hashes, old, before)),
         num_in_both=int((places != ABSENT).sum()),
+        num_passed_over=num_passed_over,
     )
     if image_column is not None and "image" in rows.hashes:
         rows.hashes["image"][_renamed_images(rows, image_column)] = 0

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 from safetensors.numpy import load, save
 
+from embed.errors import OutputError
 from embed.files import replacing
 from embed.locks import LOCK, locked, parts_path
 from embed.store import SpaceInfo
@@ -54,10 +55,20 @@ class PartsFolder:
         return locked(self._store_path, leftovers=(PLAN,))
 
     def write(self, part: Part) -> None:
-        """Write a part; it is there whole, or not at all."""
+        """Write a part; it is there whole, or not at all.
+
+        Raises:
+            OutputError: it can't be written, as where the disk is full.
+        """
         data = _dump(part)
-        with replacing(self.path / f"{_digest(data)}{SUFFIX}") as path:
-            path.write_bytes(data)
+        try:
+            with replacing(self.path / f"{_digest(data)}{SUFFIX}") as path:
+                path.write_bytes(data)
+        except OSError as error:
+            raise OutputError(
+                f"can't write finished rows to {self.path}: {error.strerror}; those before are "
+                f"kept: mend this, and run the same command again"
+            ) from error
 
     def planned_batch_size(self, spaces: Collection[SpaceInfo], device: str) -> int | None:
         """What a run of these encoders on this device, which did not end, had found best.

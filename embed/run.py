@@ -1,6 +1,7 @@
 """`embed run`: from a source and encoder specs to a sealed store."""
 
 import platform
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from jaxtyping import Bool
 from embed.encoders.base import FittedTextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import DEFAULT_IMAGE_SPECS, EncoderSpec, parse_specs
-from embed.errors import SettingsError
+from embed.errors import OutputError, SettingsError
 from embed.failures import (
     allowed_failures,
     check_failures,
@@ -31,7 +32,13 @@ from embed.joining import SealedRows, gather_rows
 from embed.ledger import Ledger
 from embed.parts import PartsFolder
 from embed.progress import show_progress
-from embed.seal import MadeSpaces, check_spaces, require_complete, write_store
+from embed.seal import (
+    MadeSpaces,
+    check_spaces,
+    require_complete,
+    require_known_origin,
+    write_store,
+)
 from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source, require_column
 from embed.store import Failure, SpaceInfo, Store, StoreWriter
 from embed.units import Outcome, blank_hashes, rows_per_unit, unit_starts
@@ -131,7 +138,7 @@ def run(settings: RunSettings) -> RunSummary:
             check_failures(failures, len(catalogue), allowed, parts.path)
             rows = _gather(catalogue, outcome, old, order.modalities, settings)
             kept = _seal(rows, failures, made, parts, settings)
-            warnings = [*_warnings(rows, specs, kept), *workers.warnings]
+            warnings = [*_warnings(rows, specs, made, kept), *workers.warnings]
     with Store(settings.output) as store:
         spaces = store.spaces
     num_encoded = _num_encoded(outcome, made, spaces, rows)
@@ -272,7 +279,9 @@ def _check_early(
         require_spaces_of(old, made.encoded)
     outcome = Outcome({}, failed_before(catalogue, old))
     rows = _gather(catalogue, outcome, old, modalities, settings)
-    check_spaces(rows, made, settings.drop_spaces)
+    carried = check_spaces(rows, made, settings.drop_spaces)
+    if old is not None:
+        require_known_origin(old, carried, modalities)
 
 
 def _encode(
@@ -317,12 +326,23 @@ def _seal(
         ledger.add_store(rows.old)
     ledger.add_parts(parts)
     require_complete(made, ledger)
-    with StoreWriter(settings.output, settings.command, versions()) as writer:
-        title_column = settings.columns.title_column
-        write_store(writer, rows, made, carried, ledger, parts, title_column)
-        writer.write_failures(failures)
+    try:
+        with StoreWriter(settings.output, settings.command, versions()) as writer:
+            title_column = settings.columns.title_column
+            write_store(writer, rows, made, carried, ledger, parts, title_column)
+            writer.write_failures(failures)
+    except OSError as error:  # HDF5 wraps the system's reason into long sentences
+        raise OutputError(
+            f"can't write {settings.output}: {_reason(error)}; the finished rows are kept in "
+            f"{parts.path}: mend this, and run the same command again"
+        ) from error
     parts.remove(kept=ledger.other_parts)
     return set().union(*ledger.other_parts.values())
+
+
+def _reason(error: OSError) -> str:
+    found = re.search(r"error message = '([^']+)'", str(error))
+    return found[1] if found else error.strerror or str(error)
 
 
 def _num_encoded(
@@ -340,9 +360,16 @@ def _num_encoded(
     return 0 if known else len(rows)
 
 
-def _warnings(rows: SealedRows, specs: list[EncoderSpec], kept: Collection[str]) -> list[str]:
+def _warnings(
+    rows: SealedRows, specs: list[EncoderSpec], made: MadeSpaces, kept: Collection[str]
+) -> list[str]:
     catalogue = rows.catalogue
-    warnings = list(catalogue.warnings)
+    warnings = [*catalogue.warnings, *_replaced(rows.old, made)]
+    if rows.num_passed_over:
+        warnings.append(
+            f"{rows.num_passed_over} items of the source are not in the store and did not fail "
+            f"before: run without --retry-failed to take them"
+        )
     if catalogue.num_empty_titles and any(spec.modality == "text" for spec in specs):
         warnings.append(
             f"{catalogue.num_empty_titles} items have an empty title: it was encoded as an empty "
@@ -363,6 +390,17 @@ def _warnings(rows: SealedRows, specs: list[EncoderSpec], kept: Collection[str])
             f"name these encoders again to go on from them"
         )
     return warnings
+
+
+def _replaced(old: Store | None, made: MadeSpaces) -> list[str]:
+    """What became of spaces that other weights, settings or precisions had made before."""
+    before = old.spaces if old is not None else {}
+    return [
+        f"space '{name}' had been made otherwise ({before[name].spec} in {before[name].precision}, "
+        f"now {info.spec} in {info.precision}): all its items were encoded again"
+        for name, info in made.encoded.items()
+        if name in before and before[name].fingerprint != info.fingerprint
+    ]
 
 
 def versions() -> dict[str, str]:

@@ -57,6 +57,22 @@ def check_spaces(rows: SealedRows, made: MadeSpaces, dropped: Sequence[str]) -> 
     return carried
 
 
+def require_known_origin(old: Store, carried: Sequence[str], modalities: Sequence[str]) -> None:
+    """Raise StoreError where a space is to be kept of which it is not known what it was made of.
+
+    That is so for vectors that were imported without the images: the run, which reads these, could
+    not tell whether they are still the ones.
+    """
+    for name in carried:
+        modality = old.spaces[name].modality
+        if modality in modalities and not old.modality_hash(modality).any():
+            raise StoreError(
+                f"space '{name}' was imported, and of which {modality}s is not known: import it "
+                f"again with {'--image-root' if modality == 'image' else '--title-column'}, or "
+                f"leave it out with --drop-space {name}"
+            )
+
+
 def require_complete(made: MadeSpaces, ledger: Ledger) -> None:
     """Raise StoreError where a row of the store to be has no vector made of the right bytes."""
     for name in made.encoded:

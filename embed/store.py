@@ -7,6 +7,7 @@ file beside it and renames it over, so a `Store` that is open keeps showing what
 import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +21,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
+from embed.checksums import checksums_of
 from embed.errors import IdError, StoreError
 from embed.files import replacing
 
@@ -113,6 +115,13 @@ class Store:
     def versions(self) -> dict[str, str]:
         """The versions of the libraries that its encoders ran on."""
         return dict(json.loads(self._file.attrs["versions"]))
+
+    @property
+    def damaged(self) -> list[str]:
+        """The arrays, by path, whose bytes are not those that were written; all are read."""
+        recorded = json.loads(self._file.attrs.get("checksums", "{}"))
+        found = checksums_of(self._file)
+        return [path for path in {*recorded, *found} if recorded.get(path) != found.get(path)]
 
     @cached_property
     def ids(self) -> Shaped[np.ndarray, " n"]:
@@ -294,8 +303,14 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._replacing.__exit__(kind, error, trace)
+        ending = ExitStack()
+        ending.push(self._replacing)
+        ending.callback(self._file.close)
+        if error is not None:
+            ending.__exit__(kind, error, trace)
+            return
+        with ending:
+            self._file.attrs["checksums"] = json.dumps(checksums_of(self._file))
 
     def write_items(
         self,
