@@ -1,14 +1,11 @@
 """`embed run`: from a source and encoder specs to a sealed store."""
 
-import platform
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -40,15 +37,12 @@ from embed.seal import (
     write_store,
 )
 from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source, require_column
-from embed.store import Failure, SpaceInfo, Store, StoreWriter
+from embed.store import Failure, Store, StoreWriter
+from embed.summary import RunSummary, num_encoded, versions, warnings_of
 from embed.units import Outcome, blank_hashes, rows_per_unit, unit_starts
 from embed.workers import Order, Workers, start_workers
 
 SPOOL = "catalogue"
-LIBRARIES = (
-    *("numpy", "h5py", "pillow", "torch", "torchvision", "open_clip_torch", "timm"),
-    *("transformers", "scikit-learn", "scikit-image", "scipy"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,30 +72,6 @@ class RunSettings:
     drop_spaces: tuple[str, ...] = ()
     quiet: bool = True
     command: str = "embed.run.run"
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a run did; `num_reused` items had all their vectors already.
-
-    Of the `seconds`, `loading_seconds` went by before the first image: reading the source, loading
-    the encoders.
-    """
-
-    output: Path
-    num_items: int
-    num_encoded: int
-    num_reused: int
-    seconds: float
-    loading_seconds: float
-    failures: tuple[Failure, ...]
-    spaces: Mapping[str, SpaceInfo]
-    warnings: tuple[str, ...]
-
-    @property
-    def items_per_second(self) -> float:
-        """Items sealed a second, from start to end, loading of models included."""
-        return self.num_items / self.seconds
 
 
 def run(settings: RunSettings) -> RunSummary:
@@ -138,15 +108,15 @@ def run(settings: RunSettings) -> RunSummary:
             check_failures(failures, len(catalogue), allowed, parts.path)
             rows = _gather(catalogue, outcome, old, order.modalities, settings)
             kept = _seal(rows, failures, made, parts, settings)
-            warnings = [*_warnings(rows, specs, made, kept), *workers.warnings]
+            warnings = [*warnings_of(rows, specs, made, kept), *workers.warnings]
     with Store(settings.output) as store:
         spaces = store.spaces
-    num_encoded = _num_encoded(outcome, made, spaces, rows)
+    encoded = num_encoded(outcome, made, spaces, rows)
     return RunSummary(
         settings.output,
         len(rows),
-        num_encoded,
-        rows.num_from_source - num_encoded,
+        encoded,
+        rows.num_from_source - encoded,
         time.monotonic() - started,
         loaded - started,
         tuple(failures),
@@ -343,78 +313,3 @@ def _seal(
 def _reason(error: OSError) -> str:
     found = re.search(r"error message = '([^']+)'", str(error))
     return found[1] if found else error.strerror or str(error)
-
-
-def _num_encoded(
-    outcome: Outcome, made: MadeSpaces, spaces: Mapping[str, SpaceInfo], rows: SealedRows
-) -> int:
-    """Items that this run encoded; with fitted encoders alone, all of them or none."""
-    if made.encoded:
-        return outcome.num_encoded
-    before = rows.old.spaces if rows.old is not None else {}
-    known = all(
-        encoder.name in before
-        and before[encoder.name].fingerprint == spaces[encoder.name].fingerprint
-        for encoder in made.fitted
-    )
-    return 0 if known else len(rows)
-
-
-def _warnings(
-    rows: SealedRows, specs: list[EncoderSpec], made: MadeSpaces, kept: Collection[str]
-) -> list[str]:
-    catalogue = rows.catalogue
-    warnings = [*catalogue.warnings, *_replaced(rows.old, made)]
-    if rows.num_passed_over:
-        warnings.append(
-            f"{rows.num_passed_over} items of the source are not in the store and did not fail "
-            f"before: run without --retry-failed to take them"
-        )
-    if catalogue.num_empty_titles and any(spec.modality == "text" for spec in specs):
-        warnings.append(
-            f"{catalogue.num_empty_titles} items have an empty title: it was encoded as an empty "
-            f"text"
-        )
-    if rows.num_lost:
-        warnings.append(
-            f"{rows.num_lost} items that the store had before can't be read now, and were left out"
-        )
-    if len(rows.stays):
-        warnings.append(
-            f"{len(rows.stays)} items that the source no longer has stay in the store: "
-            f"--prune leaves them out"
-        )
-    if kept:
-        warnings.append(
-            f"finished rows of {', '.join(sorted(kept))} from a run that did not end are kept: "
-            f"name these encoders again to go on from them"
-        )
-    return warnings
-
-
-def _replaced(old: Store | None, made: MadeSpaces) -> list[str]:
-    """What became of spaces that other weights, settings or precisions had made before."""
-    before = old.spaces if old is not None else {}
-    return [
-        f"space '{name}' had been made otherwise ({before[name].spec} in {before[name].precision}, "
-        f"now {info.spec} in {info.precision}): all its items were encoded again"
-        for name, info in made.encoded.items()
-        if name in before and before[name].fingerprint != info.fingerprint
-    ]
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the libraries that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:  # an install without the extras
-            continue
-    return found
-
-
-def describe_spaces(spaces: Mapping[str, SpaceInfo]) -> dict[str, dict[str, Any]]:
-    """The spaces as JSON shows them: kind, dim, modality, spec, fingerprint by name."""
-    keys = ("kind", "dim", "modality", "spec", "fingerprint")
-    return {name: {key: getattr(info, key) for key in keys} for name, info in spaces.items()}

@@ -11,7 +11,7 @@ from embed.cli.tables import print_spaces
 from embed.options import command_line, json_option, output_option, print_json, warn
 
 if TYPE_CHECKING:
-    from embed.run import RunSummary
+    from embed.summary import RunSummary
 
 
 @main.command()
@@ -128,7 +128,7 @@ def _report(summary: "RunSummary", as_json: bool) -> None:
 
 
 def _summary(summary: "RunSummary") -> dict[str, Any]:
-    from embed.run import describe_spaces
+    from embed.summary import describe_spaces
 
     return {
         "store": str(summary.output),

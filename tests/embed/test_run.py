@@ -19,8 +19,9 @@ from embed.errors import OutputError, StoreError, TooManyFailuresError
 from embed.files import replacing
 from embed.images import ImageTransform, decode_image
 from embed.parts import PartsFolder
-from embed.run import RunSettings, RunSummary, run
+from embed.run import RunSettings, run
 from embed.store import Failure, Store, StoreWriter
+from embed.summary import RunSummary
 from tests.conftest import Invoke, json_of, write_catalogue
 
 HOG, PHASH = "hog=classic:color-hog", "classic:phash"
