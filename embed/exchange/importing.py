@@ -5,22 +5,24 @@ an encoder, its fingerprint is a hash of the vectors as they are stored, and its
 what the items are now: of the title, where there is one; of the image's bytes, where --image-root
 says where the images are; otherwise zeros, for 'not known'. So `embed run` can add encoders to such
 a store as long as the items stay as they were; where they changed, or where an image can't be
-compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes.
+compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes; vectors that
+`embed export` wrote are only added where its hashes of the same items agree with them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
 from embed.errors import OutputExistsError, SettingsError, SourceError
 from embed.exchange.foreign_items import ForeignItems, ForeignSpace, read_folder, read_table
-from embed.exchange.foreign_vectors import ForeignVectors, Layout, open_vectors
+from embed.exchange.foreign_vectors import open_vectors
 from embed.exchange.item_hashes import image_hashes, text_hashes, unknown_hashes
 from embed.exchange.matching import match_rows, require_same_content
-from embed.exchange.record import RECORD, SpaceRecord
+from embed.exchange.plans import SpacePlan, plan_space
+from embed.exchange.record import RECORD
 from embed.files import refuse_existing
 from embed.parts import PartsFolder
 from embed.sources import FetchSettings, SourceSettings
@@ -119,7 +121,7 @@ def _create(
     """A new store with the rows in the order of the items."""
     order = np.arange(len(items.ids))
     hashes = items.hashes or _hashes(settings, items, spaces)
-    plans = {name: _plan(name, space, items, order) for name, space in spaces.items()}
+    plans = {name: plan_space(name, space, items, order) for name, space in spaces.items()}
     with StoreWriter(settings.output, settings.command, items.versions) as writer:
         writer.write_items(np.array(items.ids, object), items.columns, hashes)
         writer.write_failures(items.failures)
@@ -140,7 +142,7 @@ def _add(
                 f"{store.path} has a space '{taken[0]}' already: name yours otherwise "
                 f"(--vectors NAME=FILE), or --force to replace it"
             )
-        plans = {name: _plan(name, space, items, order) for name, space in spaces.items()}
+        plans = {name: plan_space(name, space, items, order) for name, space in spaces.items()}
         recorded = {name: plan.info for name, plan in plans.items() if plan.is_as_recorded}
         require_same_content(store, items, order, recorded, settings.items)
         with StoreWriter(settings.output, settings.command, store.versions) as writer:
@@ -201,71 +203,6 @@ def _check_lengths(items: ForeignItems, spaces: Mapping[str, ForeignSpace]) -> N
             )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How a space will be written: its rows in the order of the store, and what it says."""
-
-    name: str
-    space: ForeignSpace
-    info: SpaceInfo
-    layout: Layout
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def is_as_recorded(self) -> bool:
-        """Whether it comes back as it was exported, its encoder's fingerprint included."""
-        return self.space.record is not None and self.info == self.space.record.info
-
-    def write(self, writer: StoreWriter) -> None:
-        fitted = self.space.fitted
-        self.space.vectors.write(writer, self.name, self.info, self.layout, fitted)
-        if self.space.seen is not None:
-            writer.write_seen(self.name, self.space.seen[self.layout.order])
-
-
-def _plan(
-    name: str, space: ForeignSpace, items: ForeignItems, order: Int[np.ndarray, " n"]
-) -> _Plan:
-    """Look at every vector, and decide what the space says of itself."""
-    vectors, recorded = space.vectors, space.record
-    if recorded is not None and _is_as_recorded(vectors, recorded):
-        vectors.survey(items.ids)
-        return _Plan(name, space, recorded.info, Layout(order))
-    vectors.tidy()
-    survey = vectors.survey(items.ids)
-    warnings = []
-    if recorded is not None:
-        warnings.append(f"space '{name}' is not what was exported: it is taken as imported")
-    if not survey.is_unit:
-        warnings.append(f"vectors of space '{name}' were scaled to length 1")
-    if len(survey.zero_rows):
-        first = items.ids[survey.zero_rows[0]]
-        warnings.append(
-            f"{len(survey.zero_rows)} vectors of space '{name}' are zero, that of '{first}' the "
-            f"first: their score to anything is 0"
-        )
-    layout = Layout(order, scaled=not survey.is_unit)
-    info = SpaceInfo(
-        kind=vectors.kind,
-        modality=space.modality,
-        spec=f"imported:{vectors.path.name}",
-        fingerprint=vectors.hash(layout),
-        precision=vectors.precision,
-        normalized=vectors.kind != "binary",
-        dim=vectors.dim,
-        training=recorded.info.training if recorded is not None else "[]",
-    )
-    return _Plan(name, replace(space, fitted={}), info, layout, tuple(warnings))
-
-
-def _is_as_recorded(vectors: ForeignVectors, record: SpaceRecord) -> bool:
-    """Whether these are the vectors that were exported."""
-    bits = -(-record.info.dim // 8) * 8 if record.info.kind == "binary" else record.info.dim
-    if (vectors.kind, vectors.dim) != (record.info.kind, bits):
-        return False
-    return vectors.hash(Layout(np.arange(len(vectors)))) == record.vectors
-
-
 def _hashes(
     settings: ImportSettings, items: ForeignItems, spaces: Mapping[str, ForeignSpace]
 ) -> dict[str, UInt8[np.ndarray, "n 16"]]:
@@ -295,7 +232,10 @@ def _image_hashes(settings: ImportSettings, items: ForeignItems) -> UInt8[np.nda
 
 
 def _summary(
-    settings: ImportSettings, num_items: int, plans: Mapping[str, _Plan], warnings: Sequence[str]
+    settings: ImportSettings,
+    num_items: int,
+    plans: Mapping[str, SpacePlan],
+    warnings: Sequence[str],
 ) -> Imported:
     own = [warning for plan in plans.values() for warning in plan.warnings]
     infos = {name: plan.info for name, plan in plans.items()}

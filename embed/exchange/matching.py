@@ -9,6 +9,7 @@ from jaxtyping import Int, UInt8
 from embed.errors import IdError, StoreError
 from embed.exchange.foreign_items import ForeignItems
 from embed.exchange.item_hashes import unknown_hashes
+from embed.exchange.record import WITHOUT_ENCODER
 from embed.ids import ABSENT, IdIndex
 from embed.store import SpaceInfo, Store
 
@@ -53,8 +54,8 @@ def require_same_content(
     """Raise StoreError where a recorded space was encoded from other bytes than the store's.
 
     Under its encoder's fingerprint, the next run would take such rows for up to date. Where the
-    store does not know what an item was, that run encodes it again. Where the export does not, only
-    vectors that were imported before pass: they claim no more than they did.
+    store does not know what an item was, that run encodes it again. Where the export does not know,
+    only what no encoder made is let pass: no run takes that for its own.
     """
     for name, info in recorded.items():
         for modality in ("image", "text"):
@@ -62,11 +63,10 @@ def require_same_content(
                 theirs = _hashes(items, modality)[order]
                 ours = store.modality_hash(modality)
                 differs = (theirs != ours).any(axis=1) & ours.any(axis=1)
-                if info.spec.startswith("imported:"):
+                if info.spec.startswith(WITHOUT_ENCODER):
                     differs &= theirs.any(axis=1)
                 if differs.any():
-                    rows = np.flatnonzero(differs)
-                    raise StoreError(_told(store, name, modality, rows, path))
+                    raise StoreError(_told(store, name, modality, np.flatnonzero(differs), path))
 
 
 def _hashes(items: ForeignItems, modality: str) -> UInt8[np.ndarray, "n 16"]:

@@ -11,6 +11,7 @@ from embed.encoders.base import FittedTextEncoder, ImageEncoder, TextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
 from embed.errors import EncoderError, ImageError
+from embed.exchange.record import WITHOUT_ENCODER
 from embed.store import SpaceInfo, Store
 from embed.verification.sampling import (
     Sample,
@@ -22,7 +23,6 @@ from embed.verification.sampling import (
 
 LEAST_COSINE = {"fp32": 0.99999}
 LEAST_COSINE_HALF = 0.9995
-WITHOUT_ENCODER = ("head:", "imported:")
 ROWS_PER_BATCH = 32
 PRECISIONS = ("fp32", "bf16", "fp16")
 

@@ -529,6 +529,8 @@ def test_an_export_of_changed_images_does_not_join(catalogue: Path, tmp_path: Pa
         ("classic:x", "image", 0, 2, False),  # not known what was encoded
         ("classic:x", "image", 1, 0, True),  # not known what the item is: a run encodes it again
         ("imported:v.npy", "image", 0, 2, True),
+        ("head:projection(v)", "image", 0, 2, True),
+        ("head:projection(v)", "image", 1, 2, False),
         ("imported:v.npy", "text", 1, 2, False),
     ],
 )
