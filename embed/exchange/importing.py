@@ -5,8 +5,8 @@ an encoder, its fingerprint is a hash of the vectors as they are stored, and its
 what the items are now: of the title, where there is one; of the image's bytes, where --image-root
 says where the images are; otherwise zeros, for 'not known'. So `embed run` can add encoders to such
 a store as long as the items stay as they were; where they changed, or where an image can't be
-compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes; vectors that
-`embed export` wrote are only added where its hashes of the same items agree with them.
+compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes; a
+space that `embed export` wrote joins it only where the hashes that were exported with it agree.
 """
 
 from collections.abc import Mapping, Sequence
