@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -34,6 +35,30 @@ class IdIndex:
         places = np.minimum(np.searchsorted(self._digests, wanted), len(self) - 1)
         rows = np.where(self._digests[places] == wanted, self._rows[places], ABSENT)
         return np.asarray(rows, np.int64)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """An id that stands twice: first in `row`, again in `later_row`; `num_repeated` do in all."""
+
+    row: int
+    later_row: int
+    num_repeated: int
+
+
+def find_repeat(blocks: Iterable[Sequence[str]]) -> Repeat | None:
+    """Of ids that come in blocks, the first that was there before; None where all differ.
+
+    Ids are told apart as in `IdIndex`, in as many bytes.
+    """
+    digests = np.concatenate([_digests([]), *(_digests(block) for block in blocks)])
+    rows = np.argsort(digests, kind="stable")  # so that rows of the same id stay in order
+    is_same = digests[rows[1:]] == digests[rows[:-1]]
+    if not is_same.any():
+        return None
+    earlier, later = rows[:-1][is_same], rows[1:][is_same]
+    first = int(later.argmin())
+    return Repeat(int(earlier[first]), int(later[first]), len(later))
 
 
 def _digests(ids: Sequence[str]) -> Shaped[np.ndarray, " m"]:

@@ -68,12 +68,15 @@ def export(
     help="Vectors in .npy (floats: dense, uint8: packed bits) or .npz (sparse); repeatable.",
 )
 @click.option("--id-column", help="Column with the ids.  [default: id]")
-@click.option("--image-column", default="image", help="Column with image paths.")
-@click.option("--title-column", default="title", help="Column with titles.")
+@click.option("--image-column", help="Column with image paths.  [default: image]")
+@click.option("--title-column", help="Column with titles.  [default: title]")
 @click.option(
     "--image-root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder that image paths start from: the images are hashed as those that were encoded.",
+)
+@click.option(
+    "--allow-outside-root", is_flag=True, help="Read images that lie outside the image root too."
 )
 @click.option(
     "--modality",
@@ -93,7 +96,8 @@ def import_(items: Path, output: Path | None, into: Path | None, **options: Any)
       a folder that clip-retrieval wrote (img_emb/, text_emb/, metadata/).
 
     Vectors are scaled to length 1 where they are not. With --into, only the ids of ITEMS are used,
-    and every item of the store must be among them. clip-retrieval's columns are named image_path
+    and every item of the store must be among them; a space that was exported must have been encoded
+    from the images and titles that the store holds. clip-retrieval's columns are named image_path
     and caption (--image-column, --title-column).
     """
     from embed.exchange.importing import ImportSettings, import_vectors

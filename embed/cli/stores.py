@@ -56,6 +56,12 @@ def _info(store: "Store") -> dict[str, Any]:
     help="The source that the store was made of, to read its images again.",
 )
 @source_options
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    help="Largest image, as pixels in all; as much as `embed run` was allowed.",
+)
 @click.option("--sample", default=64, help="Rows to encode again; 0 for none.")
 @click.option("--seed", default=0, help="Another seed takes another sample.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
@@ -69,19 +75,21 @@ def verify(
     strict: bool,
     as_json: bool,
     source: str | None,
+    max_pixels: int,
     **options: Any,
 ) -> None:
     """Check that STORE is whole, and that its encoders still make the vectors it holds.
 
     The structure is read from end to end. Then a sample of rows is read from where the images are,
     hashed, encoded and compared: `changed` are files that are no longer what was encoded, `skipped`
-    is what can't be checked here. Ends with 1 if anything failed.
+    is what can't be checked here, such as an image above --max-pixels. Ends with 1 if anything
+    failed.
     """
     from embed.verification.sampling import Source
     from embed.verification.verifying import VerifySettings
     from embed.verification.verifying import verify as verify_store
 
-    source_of_store = Source(source, *source_settings(options))
+    source_of_store = Source(source, *source_settings(options), max_pixels)
     settings = VerifySettings(store, source_of_store, sample, seed, device)
     checks = verify_store(settings)
     bad = ("failed", "changed", "skipped") if strict else ("failed",)

@@ -15,11 +15,10 @@ from jaxtyping import Shaped
 from polars.io.plugins import register_io_source
 
 from embed.errors import OutputExistsError, SettingsError
-from embed.exchange.folders import replacing_folder
+from embed.exchange.folders import CLIP_METADATA, replacing_folder, require_export
 from embed.exchange.record import (
     FAILURES,
     ITEMS,
-    RECORD,
     ROW_COLUMN,
     Record,
     SpaceRecord,
@@ -28,9 +27,7 @@ from embed.exchange.record import (
     sparse_hash,
     write_record,
 )
-from embed.store import Modality, SpaceInfo, SparseParts, Store
-
-ROWS_PER_BLOCK = 65_536
+from embed.store import ROWS_PER_BLOCK, Modality, SpaceInfo, SparseParts, Store
 
 Format = Literal["folder", "clip-retrieval"]
 
@@ -60,7 +57,8 @@ def export_store(
 
     Raises:
         StoreError: the store can't be read, or has no such space.
-        OutputExistsError: the folder exists already and not `force`, or is no export.
+        OutputExistsError: the folder exists already and not `force`, or is no export and nothing
+            else.
         SettingsError: spaces that the layout has no place for.
     """
     with Store(store_path) as store:
@@ -83,10 +81,7 @@ def _refuse_existing(folder: Path, *, force: bool) -> None:
         raise OutputExistsError(
             f"{folder} exists already: give another name, or --force to replace it"
         )
-    if not ((folder / RECORD).is_file() or (folder / "metadata").is_dir()):
-        raise OutputExistsError(
-            f"{folder} holds no export, so --force does not replace it: give another name"
-        )
+    require_export(folder)
 
 
 def _write_folder(store: Store, folder: Path, spaces: Mapping[str, SpaceInfo]) -> None:
@@ -150,8 +145,8 @@ def _write_clip_retrieval(store: Store, folder: Path, roles: Mapping[Modality, s
     for modality, name in roles.items():
         short = "img_emb" if modality == "image" else "text_emb"
         _save(folder / short / f"{short}_0.npy", store.array(name))
-    (folder / "metadata").mkdir()
-    _sink(_items(store, names, None), folder / "metadata" / "metadata_0.parquet")
+    (folder / CLIP_METADATA).parent.mkdir()
+    _sink(_items(store, names, None), folder / CLIP_METADATA)
 
 
 def _items(store: Store, names: Mapping[str, str], row_column: str | None) -> pl.LazyFrame:

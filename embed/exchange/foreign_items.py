@@ -15,11 +15,11 @@ from embed.errors import IdError, SourceError
 from embed.exchange.foreign_files import map_npy
 from embed.exchange.foreign_vectors import ArrayVectors, Fitted, ForeignVectors, open_vectors
 from embed.exchange.record import FAILURES, ITEMS, RECORD, Record, SpaceRecord, read_record
+from embed.ids import find_repeat
 from embed.sources import SourceSettings, read_source
+from embed.sources.columns import MAX_EXACT
+from embed.sources.manifests import check_names
 from embed.store import HASH_BYTES, Failure, Modality
-
-RESERVED = ("id", "content_hash")
-MAX_EXACT = 2**53  # integers above are not told apart as float64
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,13 @@ class ForeignSpace:
     seen: Bool[np.ndarray, " n"] | None = None
 
 
-def read_table(path: Path, id_column: str) -> ForeignItems:
+def read_table(path: Path, settings: SourceSettings) -> ForeignItems:
     """The items of a CSV, TSV or Parquet file, with columns typed as `embed run` types them.
 
     Raises:
         SourceError: it can't be read, or an id is missing, empty or repeated.
     """
     with tempfile.TemporaryDirectory() as folder:
-        settings = SourceSettings(id_column=id_column)
         catalogue = read_source(str(path), settings, Path(folder, "catalogue"))
         num_rows = len(catalogue)
         columns = {name: catalogue.column(name, 0, num_rows) for name in catalogue.columns}
@@ -102,7 +101,7 @@ def _in_row_order(frame: pl.DataFrame, record: Record, path: Path) -> pl.DataFra
             f"an item's: export the store again"
         )
     frame = frame.sort(record.row_column)
-    if frame[record.row_column].to_list() != list(range(record.num_items)):
+    if not np.array_equal(frame[record.row_column].to_numpy(), np.arange(record.num_items)):
         raise SourceError(
             f"{path}: '{record.row_column}' should hold each of 0 to {record.num_items - 1} once, "
             f"as {RECORD} has it: found {frame.height} rows; export the store again"
@@ -219,26 +218,20 @@ def _ids(frame: pl.DataFrame, column: str, path: Path) -> list[str]:
             f"the one with the ids with --id-column"
         )
     ids: list[str] = frame[column].cast(pl.String).fill_null("").to_list()
-    first_row: dict[str, int] = {}
     for row, item_id in enumerate(ids):
         if not item_id or "\0" in item_id:
             raise IdError(f"{path}: '{column}' of row {row} is {item_id!r}: each item needs an id")
-        if item_id in first_row:
-            raise IdError(
-                f"{path}: id '{item_id}' stands in row {first_row[item_id]} and again in row "
-                f"{row}: ids must be unique; name another column with --id-column"
-            )
-        first_row[item_id] = row
+    repeat = find_repeat([ids])
+    if repeat is not None:
+        raise IdError(
+            f"{path}: id '{ids[repeat.row]}' stands in row {repeat.row} and again in row "
+            f"{repeat.later_row}: ids must be unique; name another column with --id-column"
+        )
     return ids
 
 
 def _columns(frame: pl.DataFrame, path: Path) -> dict[str, Shaped[np.ndarray, " n"]]:
-    for name in frame.columns:
-        if name in RESERVED or "/" in name or "\0" in name or not name.strip(". "):
-            raise SourceError(
-                f"{path}: a column can't be named '{name}' in a store (no '/', not "
-                f"{' or '.join(RESERVED)}): rename it"
-            )
+    check_names(frame.columns, str(path))
     columns = {name: _column(frame[name]) for name in frame.columns}
     for name, values in columns.items():
         if values.dtype == object and any("\0" in text for text in values):

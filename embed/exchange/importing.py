@@ -5,23 +5,27 @@ an encoder, its fingerprint is a hash of the vectors as they are stored, and its
 what the items are now: of the title, where there is one; of the image's bytes, where --image-root
 says where the images are; otherwise zeros, for 'not known'. So `embed run` can add encoders to such
 a store as long as the items stay as they were; where they changed, or where an image can't be
-compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes.
+compared, it refuses to hand the space on. A store that vectors are added to keeps its own hashes; a
+space that `embed export` wrote joins it only where the hashes that were exported with it agree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
-from embed.errors import IdError, OutputExistsError, SettingsError, SourceError
+from embed.errors import OutputExistsError, SettingsError, SourceError
 from embed.exchange.foreign_items import ForeignItems, ForeignSpace, read_folder, read_table
-from embed.exchange.foreign_vectors import ForeignVectors, Layout, open_vectors
-from embed.exchange.item_hashes import file_hashes, text_hashes, unknown_hashes
-from embed.exchange.record import SpaceRecord
+from embed.exchange.foreign_vectors import open_vectors
+from embed.exchange.item_hashes import image_hashes, text_hashes, unknown_hashes
+from embed.exchange.matching import match_rows, require_same_content
+from embed.exchange.plans import SpacePlan, plan_space
+from embed.exchange.record import RECORD
 from embed.files import refuse_existing
 from embed.parts import PartsFolder
+from embed.sources import FetchSettings, SourceSettings
 from embed.store import Modality, SpaceInfo, Store, StoreWriter, check_space_name
 
 
@@ -30,7 +34,8 @@ class ImportSettings:
     """Everything that `embed import` can be told.
 
     `output` is a store to make, or with `into` one to add spaces to. `vectors` are `[NAME=]FILE`,
-    and `modalities` go by the name of the space: image where nothing is said.
+    and `modalities` go by the name of the space: image where nothing is said. Columns are called
+    id, image and title where they are None.
     """
 
     items: Path
@@ -38,12 +43,20 @@ class ImportSettings:
     vectors: Sequence[str] = ()
     into: bool = False
     id_column: str | None = None
-    image_column: str = "image"
-    title_column: str = "title"
+    image_column: str | None = None
+    title_column: str | None = None
     image_root: Path | None = None
+    allow_outside_root: bool = False
     modalities: Mapping[str, Modality] = field(default_factory=dict)
     force: bool = False
     command: str = "embed.exchange.importing.import_vectors"
+
+    @property
+    def columns(self) -> SourceSettings:
+        """Which columns of the items hold what."""
+        return SourceSettings(
+            self.id_column or "id", self.image_column or "image", self.title_column or "title"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,19 +74,45 @@ def import_vectors(settings: ImportSettings) -> Imported:
 
     Vectors of another length than 1 are scaled to it, with a warning; zero vectors stay, with a
     warning; float64 becomes float32. What `embed export` wrote comes back as it was: a space keeps
-    its fingerprint as long as its vectors have the hash that was written down with them.
+    its fingerprint as long as its vectors have the hash that was written down with them. It joins
+    another store only where that one's items are, by their hashes, what the space was encoded from.
 
     Raises:
         SourceError: items or vectors can't be read, do not fit together, or are not finite.
         IdError: an id is empty or repeated, or the store has one that is not in `items`.
+        StoreError: another run is writing the store; or its items are not what an exported space
+            was encoded from.
         OutputExistsError: a store or space would be replaced, and not `force`.
-        SettingsError: settings that do not go together.
+        SettingsError: settings that do not go together, or that would do nothing.
     """
-    if not settings.into:
-        refuse_existing(settings.output, force=settings.force)
-    items, spaces = _read(settings)
-    _check_lengths(items, spaces)
-    return _add(settings, items, spaces) if settings.into else _create(settings, items, spaces)
+    _refuse_useless(settings)
+    with PartsFolder(settings.output).locked():
+        if not settings.into:
+            refuse_existing(settings.output, force=settings.force)
+        items, spaces = _read(settings)
+        _check_lengths(items, spaces)
+        return _add(settings, items, spaces) if settings.into else _create(settings, items, spaces)
+
+
+def _refuse_useless(settings: ImportSettings) -> None:
+    """Raise SettingsError at an option that would do nothing."""
+    columns = {"--image-column": settings.image_column, "--title-column": settings.title_column}
+    given = {"--image-root": settings.image_root} | columns
+    if (settings.items / RECORD).is_file():
+        given["--id-column"] = settings.id_column
+        reason = f"{settings.items} is an exported folder, which says all that of itself"
+    elif settings.into:
+        reason = f"with --into, {settings.output} keeps its own items"
+    elif settings.image_root is None:
+        given = {"--image-column": settings.image_column}
+        reason = "images are only looked at with --image-root"
+    else:
+        return
+    if settings.image_root is None and settings.allow_outside_root:
+        given["--allow-outside-root"] = "given"
+    useless = [option for option, value in given.items() if value is not None]
+    if useless:
+        raise SettingsError(f"{useless[0]} does nothing here: {reason}; leave it out")
 
 
 def _create(
@@ -82,7 +121,7 @@ def _create(
     """A new store with the rows in the order of the items."""
     order = np.arange(len(items.ids))
     hashes = items.hashes or _hashes(settings, items, spaces)
-    plans = {name: _plan(name, space, items, order) for name, space in spaces.items()}
+    plans = {name: plan_space(name, space, items, order) for name, space in spaces.items()}
     with StoreWriter(settings.output, settings.command, items.versions) as writer:
         writer.write_items(np.array(items.ids, object), items.columns, hashes)
         writer.write_failures(items.failures)
@@ -95,15 +134,17 @@ def _add(
     settings: ImportSettings, items: ForeignItems, spaces: Mapping[str, ForeignSpace]
 ) -> Imported:
     """The store with these spaces besides its own; its items stay as they are."""
-    with PartsFolder(settings.output).locked(), Store(settings.output) as store:
-        order, warnings = _joined(store, items, settings.items)
+    with Store(settings.output) as store:
+        order, warnings = match_rows(store, items, settings.items)
         taken = [name for name in spaces if name in store.spaces]
         if taken and not settings.force:
             raise OutputExistsError(
                 f"{store.path} has a space '{taken[0]}' already: name yours otherwise "
                 f"(--vectors NAME=FILE), or --force to replace it"
             )
-        plans = {name: _plan(name, space, items, order) for name, space in spaces.items()}
+        plans = {name: plan_space(name, space, items, order) for name, space in spaces.items()}
+        recorded = {name: plan.info for name, plan in plans.items() if plan.is_as_recorded}
+        require_same_content(store, items, order, recorded, settings.items)
         with StoreWriter(settings.output, settings.command, store.versions) as writer:
             writer.copy_items(store)
             for name in store.spaces:
@@ -134,7 +175,7 @@ def _read(settings: ImportSettings) -> tuple[ForeignItems, dict[str, ForeignSpac
         name: ForeignSpace(open_vectors(path), settings.modalities.get(name, "image"))
         for name, path in files.items()
     }
-    return read_table(settings.items, settings.id_column or "id"), spaces
+    return read_table(settings.items, settings.columns), spaces
 
 
 def _named(vectors: Sequence[str]) -> dict[str, Path]:
@@ -162,88 +203,6 @@ def _check_lengths(items: ForeignItems, spaces: Mapping[str, ForeignSpace]) -> N
             )
 
 
-def _joined(
-    store: Store, items: ForeignItems, path: Path
-) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
-    """For each row of the store, the row of the items with its id."""
-    row_of = {item_id: row for row, item_id in enumerate(items.ids)}
-    missing = [item_id for item_id in store.ids if item_id not in row_of]
-    if missing:
-        raise IdError(
-            f"{path} has no item '{missing[0]}' ({len(missing)} of the {len(store)} items of "
-            f"{store.path} are missing): a space has a vector for every item of its store"
-        )
-    order = np.array([row_of[item_id] for item_id in store.ids], np.int64)
-    known = set(store.ids)
-    others = [item_id for item_id in items.ids if item_id not in known]
-    if not others:
-        return order, ()
-    return order, (
-        f"{len(others)} items of {path} are not in {store.path} and were left out: "
-        f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''}",
-    )
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How a space will be written: its rows in the order of the store, and what it says."""
-
-    name: str
-    space: ForeignSpace
-    info: SpaceInfo
-    layout: Layout
-    warnings: tuple[str, ...] = ()
-
-    def write(self, writer: StoreWriter) -> None:
-        fitted = self.space.fitted
-        self.space.vectors.write(writer, self.name, self.info, self.layout, fitted)
-        if self.space.seen is not None:
-            writer.write_seen(self.name, self.space.seen[self.layout.order])
-
-
-def _plan(
-    name: str, space: ForeignSpace, items: ForeignItems, order: Int[np.ndarray, " n"]
-) -> _Plan:
-    """Look at every vector, and decide what the space says of itself."""
-    vectors, recorded = space.vectors, space.record
-    if recorded is not None and _is_as_recorded(vectors, recorded):
-        vectors.survey(items.ids)
-        return _Plan(name, space, recorded.info, Layout(order))
-    vectors.tidy()
-    survey = vectors.survey(items.ids)
-    warnings = []
-    if recorded is not None:
-        warnings.append(f"space '{name}' is not what was exported: it is taken as imported")
-    if not survey.is_unit:
-        warnings.append(f"vectors of space '{name}' were scaled to length 1")
-    if len(survey.zero_rows):
-        first = items.ids[survey.zero_rows[0]]
-        warnings.append(
-            f"{len(survey.zero_rows)} vectors of space '{name}' are zero, that of '{first}' the "
-            f"first: their score to anything is 0"
-        )
-    layout = Layout(order, scaled=not survey.is_unit)
-    info = SpaceInfo(
-        kind=vectors.kind,
-        modality=space.modality,
-        spec=f"imported:{vectors.path.name}",
-        fingerprint=vectors.hash(layout),
-        precision=vectors.precision,
-        normalized=vectors.kind != "binary",
-        dim=vectors.dim,
-        training=recorded.info.training if recorded is not None else "[]",
-    )
-    return _Plan(name, replace(space, fitted={}), info, layout, tuple(warnings))
-
-
-def _is_as_recorded(vectors: ForeignVectors, record: SpaceRecord) -> bool:
-    """Whether these are the vectors that were exported."""
-    bits = -(-record.info.dim // 8) * 8 if record.info.kind == "binary" else record.info.dim
-    if (vectors.kind, vectors.dim) != (record.info.kind, bits):
-        return False
-    return vectors.hash(Layout(np.arange(len(vectors)))) == record.vectors
-
-
 def _hashes(
     settings: ImportSettings, items: ForeignItems, spaces: Mapping[str, ForeignSpace]
 ) -> dict[str, UInt8[np.ndarray, "n 16"]]:
@@ -251,31 +210,32 @@ def _hashes(
     used = {space.modality for space in spaces.values()}
     hashes = {}
     if used & {"image", "fused"}:
-        hashes["image"] = unknown_hashes(len(items.ids))
-        if settings.image_root is not None:
-            paths = _image_paths(settings, items, settings.image_root)
-            hashes["image"] = file_hashes(items.ids, paths)
+        hashes["image"] = _image_hashes(settings, items)
     if used & {"text", "fused"}:
-        titles = items.columns.get(settings.title_column)
-        if titles is None:
-            hashes["text"] = unknown_hashes(len(items.ids))
-        else:
-            hashes["text"] = text_hashes(titles.tolist())
+        titles = items.columns.get(settings.columns.title_column)
+        unknown = unknown_hashes(len(items.ids))
+        hashes["text"] = unknown if titles is None else text_hashes(titles)
     return hashes
 
 
-def _image_paths(settings: ImportSettings, items: ForeignItems, root: Path) -> list[Path]:
-    column = settings.image_column
+def _image_hashes(settings: ImportSettings, items: ForeignItems) -> UInt8[np.ndarray, "n 16"]:
+    if settings.image_root is None:
+        return unknown_hashes(len(items.ids))
+    root, column = settings.image_root.absolute(), settings.columns.image_column
     if column not in items.columns:
         raise SourceError(
             f"{settings.items} has no column '{column}' with the images below {root}: its columns "
             f"are {', '.join(items.columns) or 'none'}; name the right one with --image-column"
         )
-    return [root / str(name) for name in items.columns[column]]
+    fetch = FetchSettings(allow_outside_root=settings.allow_outside_root)
+    return image_hashes(items.ids, items.columns[column], str(root), fetch)
 
 
 def _summary(
-    settings: ImportSettings, num_items: int, plans: Mapping[str, _Plan], warnings: Sequence[str]
+    settings: ImportSettings,
+    num_items: int,
+    plans: Mapping[str, SpacePlan],
+    warnings: Sequence[str],
 ) -> Imported:
     own = [warning for plan in plans.values() for warning in plan.warnings]
     infos = {name: plan.info for name, plan in plans.items()}

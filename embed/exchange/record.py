@@ -27,6 +27,8 @@ FORMAT = "embedding-export"
 FORMAT_VERSION = 1
 RECORD, ITEMS, FAILURES = "spaces.json", "items.parquet", "failures.parquet"
 ROW_COLUMN = "_row"
+WITHOUT_ENCODER = ("head:", "imported:")
+"""How the specs of spaces begin that no encoder made: a run hands them on, but makes none."""
 BLOCK_BYTES = 16 * 2**20
 UNIT_TOLERANCE: Mapping[str, float] = {"float16": 1e-3, "float32": 1e-5}
 """How far from 1 the length of a vector may lie that was scaled to 1 and rounded, by dtype."""

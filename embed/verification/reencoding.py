@@ -10,7 +10,8 @@ from embed.decoding import read_pixels
 from embed.encoders.base import FittedTextEncoder, ImageEncoder, TextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import EncoderSpec
-from embed.errors import EncoderError
+from embed.errors import EncoderError, ImageError
+from embed.exchange.record import WITHOUT_ENCODER
 from embed.store import SpaceInfo, Store
 from embed.verification.sampling import (
     Sample,
@@ -22,7 +23,6 @@ from embed.verification.sampling import (
 
 LEAST_COSINE = {"fp32": 0.99999}
 LEAST_COSINE_HALF = 0.9995
-WITHOUT_ENCODER = ("head:", "imported:")
 ROWS_PER_BATCH = 32
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -64,9 +64,8 @@ def check_encoders(
 def _told(name: str, sample: Sample, num_rows: int) -> Finding:
     if not sample.changed:
         return name, "ok", f"{num_rows} are the bytes that were encoded"
-    more = ", …" if len(sample.changed) > 3 else ""
     detail = f"{len(sample.changed)} of {num_rows} are not what was encoded: "
-    return name, "changed", f"{detail}{', '.join(sample.changed[:3])}{more}"
+    return name, "changed", f"{detail}{_examples(sample.changed)}"
 
 
 def _check_spaces(
@@ -99,7 +98,7 @@ def _check_space(
     if not sample.rows:
         yield f"{name}: sample", "skipped", "no row of the sample is as it was encoded"
         return
-    yield _compared(name, info, np.asarray(store.array(name)[sample.rows]), encoder, sample)
+    yield from _check_sample(store, name, encoder, sample, source.max_pixels)
 
 
 def _load(info: SpaceInfo, device: str) -> ImageEncoder | TextEncoder | FittedTextEncoder:
@@ -122,26 +121,57 @@ def _compare_infos(name: str, found: SpaceInfo, recorded: SpaceInfo) -> Finding:
     )
 
 
-def _compared(
+def _check_sample(
+    store: Store,
     name: str,
-    info: SpaceInfo,
-    stored: Shaped[np.ndarray, "m d"],
     encoder: ImageEncoder | TextEncoder,
     sample: Sample,
-) -> Finding:
-    batches = [
-        sample.content[start : start + ROWS_PER_BATCH]
-        for start in range(0, len(sample.rows), ROWS_PER_BATCH)
-    ]
-    made = np.concatenate([_encoded(encoder, batch) for batch in batches])
-    return _judged(name, info, stored, made)
+    max_pixels: int,
+) -> Iterator[Finding]:
+    """Compare the rows that can be decoded; the others are told of."""
+    rows: list[int] = []
+    undecoded: list[str] = []
+    made: list[Shaped[np.ndarray, "b d"]] = []
+    for start in range(0, len(sample.rows), ROWS_PER_BATCH):
+        inputs = []
+        batch = slice(start, start + ROWS_PER_BATCH)
+        for row, content in zip(sample.rows[batch], sample.content[batch], strict=True):
+            try:
+                inputs.append(_input(encoder, content, max_pixels))
+                rows.append(row)
+            except ImageError as error:
+                undecoded.append(f"'{store.values('id', row, row + 1)[0]}': {error}")
+        if inputs:
+            made.append(_encoded(encoder, inputs))
+    if undecoded:
+        yield _told_undecoded(name, undecoded, len(sample.rows))
+    if not rows:
+        yield f"{name}: sample", "skipped", "no row of the sample can be decoded"
+        return
+    stored = np.asarray(store.array(name)[rows])
+    yield _judged(name, store.space(name), stored, np.concatenate(made))
 
 
-def _encoded(encoder: ImageEncoder | TextEncoder, content: list[Any]) -> Shaped[np.ndarray, "b d"]:
+def _input(encoder: ImageEncoder | TextEncoder, content: Any, max_pixels: int) -> Any:
+    """What the encoder takes of one row: its title, or the pixels of its image."""
     if isinstance(encoder, TextEncoder):
-        return encoder.encode(content)
-    pixels = [read_pixels(data, {encoder.transform})[encoder.transform] for data in content]
-    return encoder.encode(np.stack(pixels))
+        return content
+    return read_pixels(content, {encoder.transform}, max_pixels)[encoder.transform]
+
+
+def _encoded(encoder: ImageEncoder | TextEncoder, inputs: list[Any]) -> Shaped[np.ndarray, "b d"]:
+    if isinstance(encoder, TextEncoder):
+        return encoder.encode(inputs)
+    return encoder.encode(np.stack(inputs))
+
+
+def _told_undecoded(name: str, undecoded: Sequence[str], num_rows: int) -> Finding:
+    detail = f"{len(undecoded)} of {num_rows} can't be decoded here: {_examples(undecoded)}"
+    return f"{name}: decoding", "skipped", detail
+
+
+def _examples(told: Sequence[str]) -> str:
+    return f"{', '.join(told[:3])}{', …' if len(told) > 3 else ''}"
 
 
 def _judged(

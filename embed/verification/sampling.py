@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from embed.errors import ImageError
 from embed.ids import ABSENT, IdIndex
+from embed.images import MAX_PIXELS
 from embed.sources import (
     Catalogue,
     Fetcher,
@@ -25,11 +26,15 @@ from embed.store import Store, content_digest
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images of a store can be read again; titles are those of the store itself."""
+    """Where the images of a store can be read again; titles are those of the store itself.
+
+    `max_pixels` is the largest image that is decoded.
+    """
 
     path: str | None = None
     columns: SourceSettings = field(default_factory=SourceSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass
@@ -66,9 +71,8 @@ def read_images(store: Store, rows: Int[np.ndarray, " m"], source: Source) -> Sa
                 if content_digest(data) != recorded[row].tobytes():
                     sample.changed.append(f"'{item_id}' has other bytes")
                     continue
-            except (OSError, ImageError) as error:
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-                sample.changed.append(f"'{item_id}' can't be read: {reason}")
+            except ImageError as error:
+                sample.changed.append(f"'{item_id}' can't be read: {error}")
                 continue
             sample.content.append(data)
             sample.rows.append(row)

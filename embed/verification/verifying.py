@@ -6,7 +6,7 @@ Every check has a name, a result and a detail, and none keeps the others from be
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,11 @@ from jaxtyping import Float64, Int, UInt8
 
 from embed.errors import SettingsError, StoreError, WorkbenchError
 from embed.exchange.record import UNIT_TOLERANCE, block_starts, row_lengths
-from embed.store import HASH_BYTES, SpaceInfo, Store, combined_hash
+from embed.ids import find_repeat
+from embed.store import HASH_BYTES, ROWS_PER_BLOCK, SpaceInfo, Store, combined_hash
 from embed.verification.reencoding import check_encoders
 from embed.verification.sampling import Source
 
-ROWS_PER_BLOCK = 65_536
 SPARSE_ROWS_PER_BLOCK = 8192
 DAMAGED = (WorkbenchError, OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError)
 """What h5py and numpy raise, besides ourselves, for a file that is not what it was."""
@@ -106,29 +106,24 @@ def _counts(store: Store) -> str:
 
 
 def _ids(store: Store) -> str:
-    """Ids are compared by their hashes, at 16 bytes each, whatever their length."""
-    digests = np.zeros((len(store), 2), np.uint64)
-    for ids, rows in _id_blocks(store):
-        if "" in ids:
-            raise StoreError(f"the id of row {rows.start + ids.index('')} is empty")
-        joined = b"".join(blake2b(i.encode(), digest_size=HASH_BYTES).digest() for i in ids)
-        digests[rows] = np.frombuffer(joined, np.uint64).reshape(-1, 2)
-    order = np.lexsort(digests.T)
-    repeated = np.flatnonzero((np.diff(digests[order].view(np.int64), axis=0) == 0).all(axis=1))
-    if len(repeated):
-        first, second = sorted(order[repeated[0] : repeated[0] + 2].tolist())
-        item_id = store.values("id", first, first + 1)[0]
+    repeat = find_repeat(_given_ids(store))
+    if repeat is not None:
+        item_id = store.values("id", repeat.row, repeat.row + 1)[0]
         raise StoreError(
-            f"id '{item_id}' stands in row {first} and again in row {second} "
-            f"({len(repeated)} are repeated)"
+            f"id '{item_id}' stands in row {repeat.row} and again in row {repeat.later_row} "
+            f"({repeat.num_repeated} are repeated)"
         )
     return "unique, none empty"
 
 
-def _id_blocks(store: Store) -> Iterator[tuple[list[str], slice]]:
-    for start in range(0, len(store), ROWS_PER_BLOCK):
-        rows = slice(start, min(start + ROWS_PER_BLOCK, len(store)))
-        yield store.values("id", rows.start, rows.stop).tolist(), rows
+def _given_ids(store: Store) -> Iterator[list[str]]:
+    """The blocks of ids, none of them empty."""
+    num_before = 0
+    for ids in store.id_blocks():
+        if "" in ids:
+            raise StoreError(f"the id of row {num_before + ids.index('')} is empty")
+        num_before += len(ids)
+        yield ids
 
 
 def _hashes(store: Store) -> str:
@@ -156,11 +151,10 @@ def _num_zero(hashes: UInt8[np.ndarray, "n 16"]) -> int:
 
 
 def _failures(store: Store) -> str:
-    failed = {failure.id: failure for failure in store.failures}
-    for ids, rows in _id_blocks(store):
-        for row, item_id in enumerate(ids, rows.start):
-            if item_id in failed:
-                raise StoreError(f"'{item_id}' stands in row {row} and among those left out")
+    failed = {failure.id for failure in store.failures}
+    for row, item_id in enumerate(chain.from_iterable(store.id_blocks())):
+        if item_id in failed:
+            raise StoreError(f"'{item_id}' stands in row {row} and among those left out")
     return f"{len(failed):,} left out, none of them an item"
 
 

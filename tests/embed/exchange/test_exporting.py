@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from embed.errors import OutputExistsError, SettingsError, StoreError
-from embed.exchange.exporting import export_store
+from embed.exchange.exporting import Format, export_store
 from embed.exchange.importing import ImportSettings, import_vectors
 from embed.store import Store, StoreWriter
 from tests.conftest import Invoke, json_of
@@ -94,6 +94,45 @@ def test_force_replaces_nothing_but_an_export(store: Path, tmp_path: Path) -> No
     with pytest.raises(OutputExistsError, match="holds no export"):
         export_store(store, tmp_path / "photos", force=True)
     assert (tmp_path / "photos/a.jpg").exists()
+
+
+@pytest.mark.parametrize("foreign", ["spaces.json", "metadata/notes.txt", "metadata/a.parquet"])
+def test_what_looks_like_an_export_is_kept(store: Path, tmp_path: Path, foreign: str) -> None:
+    path = tmp_path / "photos" / foreign
+    path.parent.mkdir(parents=True)
+    path.write_text('{"spaces": ["mine"]}')
+    with pytest.raises(OutputExistsError, match="holds no export"):
+        export_store(store, tmp_path / "photos", force=True)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("layout", ["folder", "clip-retrieval"])
+@pytest.mark.parametrize("foreign", ["notes.txt", "mine/a.jpg", "INSIDE/mine.npy", "link"])
+def test_what_lies_in_an_export_besides_is_kept(
+    store: Path, tmp_path: Path, layout: Format, foreign: str
+) -> None:
+    out = tmp_path / "out"
+    export_store(store, out, spaces=("single",), layout=layout)
+    path = out / foreign.replace("INSIDE", "hashes" if layout == "folder" else "img_emb")
+    if foreign == "link":
+        path.symlink_to(tmp_path)
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    with pytest.raises(OutputExistsError, match="which is no part of the export in it"):
+        export_store(store, out, spaces=("single",), layout=layout, force=True)
+    assert path.exists()
+    path.unlink()
+    if not foreign.startswith("mine/"):
+        export_store(store, out, spaces=("single",), layout=layout, force=True)
+
+
+def test_a_whole_export_is_replaced(store: Path, tmp_path: Path) -> None:
+    export_store(store, tmp_path / "out")
+    export_store(store, tmp_path / "out", spaces=("single",), layout="clip-retrieval", force=True)
+    export_store(store, tmp_path / "out", force=True)
+    assert (tmp_path / "out/wörter.x.vocabulary.parquet").exists()
+    assert not (tmp_path / "out/metadata").exists()
 
 
 def test_clip_retrievals_layout(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import json
+import os
 import pickle
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from jaxtyping import Float, Shaped
 from embed.errors import IdError, OutputExistsError, SettingsError, SourceError, StoreError
 from embed.exchange.exporting import export_store
 from embed.exchange.importing import Imported, ImportSettings, import_vectors
+from embed.parts import PartsFolder
 from embed.run import RunSettings, run
-from embed.store import Store
+from embed.store import Store, StoreWriter
 from tests.conftest import Invoke, json_of
-from tests.embed.exchange.tiny_stores import datasets, unit_vectors, write_store
+from tests.embed.exchange.tiny_stores import datasets, space_info, unit_vectors, write_store
 
 IDS = ["c", "a", "ü", "b"]
 
@@ -494,6 +497,171 @@ def test_an_exported_store_is_still_incremental(catalogue: Path, tmp_path: Path)
     assert run(again).num_encoded == 0
 
 
+def test_an_export_of_changed_images_does_not_join(catalogue: Path, tmp_path: Path) -> None:
+    output, out = tmp_path / "s.h5", tmp_path / "out"
+    both = RunSettings(catalogue, output, ("hog=classic:color-hog", "classic:phash"))
+    run(both)
+    export_store(output, out, spaces=("hog",))
+    without = replace(both, image_encoders=("classic:phash",), drop_spaces=("hog",))
+    run(without)
+    take(out, output, into=True)
+    assert run(both).num_encoded == 0  # nothing has changed: the vectors are those of the items
+    image = catalogue.parent / "images/0-1.png"
+    image.write_bytes((catalogue.parent / "images/1-0.png").read_bytes())
+    run(without)
+    before = datasets(output)
+    for force in (False, True):
+        with pytest.raises(
+            StoreError, match=r"the image of 'p0-1' is another.*\(1 of the 12 items"
+        ):
+            take(out, output, into=True, force=force)
+    assert datasets(output) == before
+    take(out / "items.parquet", output, f"hog={out / 'hog.npy'}", into=True)  # as somebody's
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "fused"])
+@pytest.mark.parametrize(
+    ("spec", "altered", "theirs", "ours", "is_taken"),
+    [
+        ("classic:x", "image", 1, 1, True),
+        ("classic:x", "image", 1, 2, False),
+        ("classic:x", "text", 1, 2, False),
+        ("classic:x", "image", 0, 2, False),  # not known what was encoded
+        ("classic:x", "image", 1, 0, True),  # not known what the item is: a run encodes it again
+        ("imported:v.npy", "image", 0, 2, True),
+        ("head:projection(v)", "image", 0, 2, True),
+        ("head:projection(v)", "image", 1, 2, False),
+        ("imported:v.npy", "text", 1, 2, False),
+    ],
+)
+def test_hashes_of_the_same_modality_must_agree(
+    tmp_path: Path, modality: str, spec: str, altered: str, theirs: int, ours: int, is_taken: bool
+) -> None:
+    def write(path: Path, ids: list[str], digit: int, name: str) -> None:
+        hashes = {kind: np.ones((2, 16), np.uint8) for kind in ("image", "text")}
+        hashes[altered][ids.index("b")] = digit
+        with StoreWriter(path, "", {}) as writer:
+            writer.write_items(np.array(ids, object), {}, hashes)
+            info = space_info("dense", 3, modality=modality, spec=spec)
+            writer.write_array(name, info, unit_vectors(2, 3))
+
+    write(tmp_path / "s.h5", ["a", "b"], ours, "own")
+    write(tmp_path / "t.h5", ["b", "a"], theirs, "v")
+    export_store(tmp_path / "t.h5", tmp_path / "out")
+    if is_taken or modality not in (altered, "fused"):
+        imported = take(tmp_path / "out", tmp_path / "s.h5", into=True)
+        assert imported.spaces["v"].fingerprint == "f" * 32
+    else:
+        noun = {"image": "image", "text": "title"}[altered]
+        with pytest.raises(StoreError, match=f"space 'v' of .* the {noun} of 'b' is another"):
+            take(tmp_path / "out", tmp_path / "s.h5", into=True)
+
+
+def one_item(folder: Path, image: str) -> Path:
+    frame = pl.DataFrame({"id": ["a"], "image": [image]})
+    frame.write_parquet(folder / "one.parquet")
+    save(folder / "v.npy", unit_vectors(1, 3))
+    return folder / "one.parquet"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("OUTSIDE/secret", "lies outside the image root"),
+        ("../secret", "lies outside the image root"),
+        ("link", "lies outside the image root"),
+        ("linked/secret", "lies outside the image root"),
+        ("/dev/zero", "lies outside the image root"),
+        ("pipe", "not a regular file"),
+        (".", "not a regular file"),
+        ("file:///etc/hostname", "is not fetched"),
+        ("", "names no image"),
+    ],
+)
+def test_images_are_read_inside_the_root_alone(tmp_path: Path, image: str, reason: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret").write_bytes(b"secret")
+    (root / "link").symlink_to(tmp_path / "secret")
+    (root / "linked").symlink_to(tmp_path)
+    os.mkfifo(root / "pipe")
+    items = one_item(tmp_path, image.replace("OUTSIDE", str(tmp_path)))
+    with pytest.raises(SourceError, match=f"item 'a' names|the image of 'a'.*{reason}"):
+        take(items, tmp_path / "s.h5", f"v={tmp_path / 'v.npy'}", image_root=root)
+    assert not (tmp_path / "s.h5").exists()
+    if image in ("OUTSIDE/secret", "link"):
+        options = {"image_root": root, "allow_outside_root": True}
+        take(items, tmp_path / "s.h5", f"v={tmp_path / 'v.npy'}", **options)
+        with Store(tmp_path / "s.h5") as store:
+            secret = blake2b(b"secret", digest_size=16).digest()
+            assert store.modality_hash("image")[0].tobytes() == secret
+
+
+def test_images_are_hashed_batch_by_batch(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embed.exchange.item_hashes.ITEMS_PER_BATCH", 5)
+    monkeypatch.chdir(catalogue.parent.parent)
+    given = save(tmp_path / "v.npy", unit_vectors(12, 6))
+    take(catalogue, tmp_path / "s.h5", given, image_root=Path(catalogue.parent.name))
+    run(RunSettings(catalogue, tmp_path / "r.h5", ("classic:phash",)))
+    with Store(tmp_path / "s.h5") as imported, Store(tmp_path / "r.h5") as encoded:
+        hashes = imported.modality_hash("image")
+        np.testing.assert_array_equal(hashes, encoded.modality_hash("image"))
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_a_store_that_a_run_is_writing_is_left_alone(
+    tmp_path: Path, items: Path, into: bool
+) -> None:
+    given, output = save(tmp_path / "v.npy", unit_vectors(4, 3)), tmp_path / "s.h5"
+    take(items, output, given)
+    before = datasets(output)
+    other = save(tmp_path / "w.npy", unit_vectors(4, 3, seed=1))
+    with (
+        PartsFolder(output).locked(),
+        pytest.raises(StoreError, match="another run is writing"),
+    ):
+        take(items, output, other, into=into, force=True)
+    assert datasets(output) == before
+    take(items, output, other, into=into, force=True)
+    assert not PartsFolder(output).path.exists()
+
+
+def test_options_that_would_do_nothing(tmp_path: Path, items: Path) -> None:
+    given, output = save(tmp_path / "v.npy", unit_vectors(4, 3)), tmp_path / "s.h5"
+    take(items, output, given)
+    export_store(output, tmp_path / "out")
+    options: dict[str, object] = {
+        "image_root": tmp_path,
+        "image_column": "photo",
+        "title_column": "name",
+        "allow_outside_root": True,
+    }
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')} does nothing here"
+        with pytest.raises(SettingsError, match=f"{option}: .*keeps its own items"):
+            take(items, output, given, into=True, force=True, **{name: value})
+        with pytest.raises(SettingsError, match=f"{option}: .*is an exported folder"):
+            take(tmp_path / "out", tmp_path / "t.h5", **{name: value})
+    with pytest.raises(SettingsError, match="--id-column does nothing here"):
+        take(tmp_path / "out", tmp_path / "t.h5", id_column="id")
+    for name in ("image_column", "allow_outside_root"):
+        with pytest.raises(SettingsError, match="only looked at with --image-root"):
+            take(items, tmp_path / "t.h5", given, **{name: options[name]})
+    assert not (tmp_path / "t.h5").exists()
+
+
+def test_titles_of_digits_are_hashed_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_text("id,name\na,1.50\nb,2.5\n")
+    given = save(tmp_path / "v.npy", unit_vectors(2, 3))
+    options = {"modalities": {"v": "text"}, "title_column": "name"}
+    take(tmp_path / "i.csv", tmp_path / "s.h5", given, **options)
+    with Store(tmp_path / "s.h5") as store:
+        title = blake2b(b"1.50", digest_size=16).digest()
+        assert store.modality_hash("text")[0].tobytes() == title
+
+
 def test_command_line(tmp_path: Path, items: Path, embed_cli: Invoke) -> None:
     given, output = save(tmp_path / "v.npy", 2 * unit_vectors(4, 3)), tmp_path / "s.h5"
     result = embed_cli(
@@ -503,6 +671,8 @@ def test_command_line(tmp_path: Path, items: Path, embed_cli: Invoke) -> None:
     assert "warning: vectors of space 'v' were scaled" in result.stderr
     joined = embed_cli("import", items, "--into", output, "--vectors", f"w={tmp_path / 'v.npy'}")
     assert "imported:v.npy" in joined.stdout
+    useless = embed_cli("import", items, "--into", output, "--title-column", "name", exit_code=2)
+    assert "--title-column does nothing here" in useless.stderr
     both = ["import", items, "-o", output, "--into", output, "--vectors", given]
     assert "give either -o" in embed_cli(*both, exit_code=2).stderr
     wrong = ["import", items, "-o", output, "--vectors", given, "--modality", "v=sound"]

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from embed.errors import SettingsError
@@ -256,6 +257,28 @@ def test_changed_and_missing_images_are_not_damage(folder: Path) -> None:
         "'p3-2' can't be read: No such file or directory"
     )
     assert "10 rows" in found["clip: sample"].detail
+
+
+def test_images_above_the_limit_are_told_of(tmp_path: Path, embed_cli: Invoke) -> None:
+    manifest = write_catalogue(tmp_path / "catalogue", num_products=2, num_photos=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)
+    Image.fromarray(pixels).save(manifest.parent / "images/1-0.png")
+    run(RunSettings(manifest, tmp_path / "s.h5", ("classic:phash",), max_pixels=7200))
+    found = verified(tmp_path, source=Source(str(manifest), max_pixels=7199))
+    assert not_ok(found) == {"phash: decoding": "skipped"}
+    assert found["phash: decoding"].detail == (
+        "1 of 4 can't be decoded here: 'p1-0': too many pixels: 90 × 80, more than the 7,199 "
+        "allowed"
+    )
+    assert found["phash: sample"].detail == "0 of 3 codes differ"
+    assert not_ok(verified(tmp_path, source=Source(str(manifest), max_pixels=7200))) == {}
+    none = verified(tmp_path, source=Source(str(manifest), max_pixels=1))
+    assert not_ok(none) == {"phash: decoding": "skipped", "phash: sample": "skipped"}
+    assert "'p0-1': too many" in none["phash: decoding"].detail
+    assert none["phash: decoding"].detail.endswith(", …")
+    arguments = ["verify", tmp_path / "s.h5", "--source", manifest, "--strict", "--max-pixels"]
+    embed_cli(*arguments, 7200)
+    assert "too many pixels" in embed_cli(*arguments, 7199, exit_code=1).stdout
 
 
 def test_changed_titles(folder: Path) -> None:
