@@ -1,18 +1,18 @@
 """Items that can't be read: how many are allowed, how they are listed and taken again."""
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, UInt8
 
-from embed.errors import SettingsError, TooManyFailuresError
+from embed.errors import SettingsError, StoreError, TooManyFailuresError
 from embed.ids import ABSENT, IdIndex
-from embed.joining import places_in
+from embed.joining import places_in, title_hashes
 from embed.sources import Catalogue
-from embed.store import Failure, Store
+from embed.store import Failure, SpaceInfo, Store
 from embed.units import Outcome, blank_hashes
 
 LISTING = "failures.csv"
@@ -25,11 +25,13 @@ def allowed_failures(text: str, num_items: int) -> int:
         SettingsError: it is neither.
     """
     number = text.removesuffix("%")
-    if not number.replace(".", "", 1).isdigit() or (number == text and "." in text):
+    is_share = text.endswith("%")
+    is_number = number.replace(".", "", 1).isdigit() and (is_share or "." not in text)
+    if not is_number or (is_share and float(number) > 100):
         raise SettingsError(
             f"--max-failures is a number of items or a share such as 2%: found '{text}'"
         )
-    return int(num_items * float(number) / 100) if text.endswith("%") else int(number)
+    return int(num_items * float(number) / 100) if is_share else int(number)
 
 
 def check_failures(failures: Sequence[Failure], num_items: int, allowed: int, folder: Path) -> None:
@@ -42,15 +44,15 @@ def check_failures(failures: Sequence[Failure], num_items: int, allowed: int, fo
         rows.writeheader()
         rows.writerows(asdict(failure) for failure in failures)
     first = "; ".join(f"{failure.id}: {failure.reason}" for failure in failures[:3])
-    advice = (
-        f"mend them, or leave them out with --max-failures {len(failures)}"
-        if len(failures) < num_items
-        else "is --image-root right?"
-    )
-    raise TooManyFailuresError(
+    found = (
         f"{len(failures)} of {num_items} items can't be read, {allowed} are allowed: {first}"
-        f"{'; …' if len(failures) > 3 else ''} (all in {listing}). What was encoded is kept, "
-        f"and no store was written: {advice}, and run the same command again"
+        f"{'; …' if len(failures) > 3 else ''} (all in {listing})."
+    )
+    if len(failures) == num_items:
+        raise TooManyFailuresError(f"{found} Is --image-root right?")
+    raise TooManyFailuresError(
+        f"{found} What was encoded is kept, and no store was written: mend them, or leave them "
+        f"out with --max-failures {len(failures)}, and run the same command again"
     )
 
 
@@ -60,7 +62,8 @@ def retried_rows(catalogue: Catalogue, old: Store) -> Bool[np.ndarray, " n"]:
     Raises:
         SettingsError: none of them failed.
     """
-    failed = _rows_of(catalogue, [failure.id for failure in old.failures])
+    failed = np.zeros(len(catalogue), bool)
+    failed[list(failed_before(catalogue, old))] = True
     if not failed.any():
         raise SettingsError(
             f"--retry-failed: {old.path} has {len(old.failures)} failures, none of them in the "
@@ -69,26 +72,56 @@ def retried_rows(catalogue: Catalogue, old: Store) -> Bool[np.ndarray, " n"]:
     return failed
 
 
+def require_spaces_of(old: Store, encoded: Mapping[str, SpaceInfo]) -> None:
+    """Raise SettingsError where a run that takes only failed items makes a space anew."""
+    for name, info in encoded.items():
+        if name not in old.spaces or old.spaces[name].fingerprint != info.fingerprint:
+            raise SettingsError(
+                f"--retry-failed takes failed items alone, and the store has no space '{name}' of "
+                f"this encoder ({info.spec} in {info.precision}): name the store's own encoders "
+                f"and --precision, or run without --retry-failed"
+            )
+
+
 def outcome_of_the_rest(
     catalogue: Catalogue, old: Store, retried: Bool[np.ndarray, " n"], modalities: list[str]
 ) -> Outcome:
-    """The outcome of all rows that are not read again: what the store says of them."""
+    """The outcome of all rows that are not read again: what the store says of them.
+
+    Raises:
+        StoreError: some have another title than the one that was encoded.
+    """
     places = places_in(catalogue, IdIndex(old.id_blocks()))
-    taken = ~retried & (places != ABSENT)
+    taken = np.flatnonzero(~retried & (places != ABSENT))
     hashes = blank_hashes(modalities, len(catalogue))
     for modality, digests in hashes.items():
         digests[taken] = old.modality_hash(modality)[places[taken]]
+    if "text" in hashes:
+        _require_same_titles(catalogue, hashes["text"], taken)
     return Outcome(hashes, passed_over=~retried)
+
+
+def _require_same_titles(
+    catalogue: Catalogue, sealed: UInt8[np.ndarray, "n 16"], taken: Int[np.ndarray, " m"]
+) -> None:
+    different = (title_hashes(catalogue) != sealed)[taken].any(axis=1)
+    if different.any():
+        row = int(taken[different.argmax()])
+        raise StoreError(
+            f"--retry-failed: {int(different.sum())} items, "
+            f"'{catalogue.ids(row, row + 1)[0]}' among them, have another title than the store "
+            f"has encoded: run without --retry-failed"
+        )
 
 
 def failed_before(catalogue: Catalogue, old: Store | None) -> dict[int, Failure]:
     """The failures of the store, by row of the catalogue."""
-    failures = old.failures if old is not None else []
-    failed = _rows_of(catalogue, [failure.id for failure in failures])
-    rows = np.flatnonzero(failed).tolist()
-    by_id = {failure.id: failure for failure in failures}
-    return {row: by_id[catalogue.ids(row, row + 1)[0]] for row in rows}
-
-
-def _rows_of(catalogue: Catalogue, ids: Collection[str]) -> Bool[np.ndarray, " n"]:
-    return np.asarray(places_in(catalogue, IdIndex([list(ids)])) != ABSENT)
+    by_id = {failure.id: failure for failure in (old.failures if old is not None else ())}
+    if not by_id:
+        return {}
+    found: dict[int, Failure] = {}
+    start = 0
+    for ids in catalogue.id_blocks():
+        found |= {start + row: by_id[i] for row, i in enumerate(ids) if i in by_id}
+        start += len(ids)
+    return found

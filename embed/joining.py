@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 from embed.ids import ABSENT, IdIndex
 from embed.sources import Catalogue
-from embed.store import HASH_BYTES, ROWS_PER_BLOCK, Store
+from embed.store import HASH_BYTES, ROWS_PER_BLOCK, Store, content_digest
 from embed.units import Outcome
 
 TEXT = np.dtype(object)
@@ -17,7 +17,7 @@ NUMBER = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
-class Rows:
+class SealedRows:
     """The rows of the store to be: those of the source, then those that only the old store has.
 
     `kept` are the rows of the catalogue, `stays` those of the old store; `before` is each row's
@@ -30,7 +30,9 @@ class Rows:
     kept: Int[np.ndarray, " m"]
     stays: Int[np.ndarray, " s"]
     before: Int[np.ndarray, " n"]
-    hashes: Mapping[str, UInt8[np.ndarray, "n 16"]]
+    hashes: dict[str, UInt8[np.ndarray, "n 16"]]
+    num_in_both: int
+    num_passed_over: int
 
     def __len__(self) -> int:
         return len(self.before)
@@ -39,6 +41,11 @@ class Rows:
     def num_from_source(self) -> int:
         """How many of them the source has."""
         return len(self.kept)
+
+    @property
+    def num_lost(self) -> int:
+        """Rows of the old store that the source still has, but that could not be read this time."""
+        return self.num_in_both - int((self.before[: len(self.kept)] != ABSENT).sum())
 
     @property
     def columns(self) -> dict[str, np.dtype[Any]]:
@@ -115,24 +122,69 @@ class Rows:
         return np.asarray(self.old.values(name, first, stop)[rows - first])
 
 
-def gather_rows(catalogue: Catalogue, outcome: Outcome, old: Store | None, *, prune: bool) -> Rows:
+def gather_rows(
+    catalogue: Catalogue,
+    outcome: Outcome,
+    old: Store | None,
+    image_column: str | None,
+    *,
+    prune: bool,
+) -> SealedRows:
     """Join what the run read with what the old store holds, by id.
 
     Rows that failed or were passed over are left out. Rows that the source no longer has stay,
-    unless `prune`.
+    unless `prune`. Titles that the run did not read are hashed as the source has them now; images
+    that it did not read are told by `image_column`, and count as changed where it names another
+    file than before.
     """
     index = IdIndex(old.id_blocks()) if old is not None else IdIndex(())
     places = places_in(catalogue, index)
     is_kept = np.ones(len(catalogue), bool)
     is_kept[list(outcome.failures)] = False
+    num_passed_over = 0
     if outcome.passed_over is not None:
-        is_kept &= ~outcome.passed_over | (places != ABSENT)
+        is_left = outcome.passed_over & (places == ABSENT)
+        is_kept &= ~is_left
+        num_passed_over = int(is_left.sum())
     stays = np.ones(len(index), bool)
     stays[places[places != ABSENT]] = False
     kept, staying = np.flatnonzero(is_kept), np.flatnonzero(stays & (not prune))
     before = np.concatenate([places[kept], staying])
     hashes = {name: values[kept] for name, values in outcome.hashes.items()}
-    return Rows(catalogue, old, kept, staying, before, _all_hashes(hashes, old, before))
+    if old is not None and "text" in old.modalities and catalogue.has_titles:
+        hashes.setdefault("text", title_hashes(catalogue)[kept])
+    rows = SealedRows(
+        *(catalogue, old, kept, staying, before, _all_hashes(hashes, old, before)),
+        num_in_both=int((places != ABSENT).sum()),
+        num_passed_over=num_passed_over,
+    )
+    if image_column is not None and "image" in rows.hashes:
+        rows.hashes["image"][_renamed_images(rows, image_column)] = 0
+    return rows
+
+
+def title_hashes(catalogue: Catalogue) -> UInt8[np.ndarray, "n 16"]:
+    """The hash of each title of the source."""
+    hashes = np.zeros((len(catalogue), HASH_BYTES), np.uint8)
+    for start in range(0, len(catalogue), ROWS_PER_BLOCK):
+        titles = catalogue.titles(start, min(start + ROWS_PER_BLOCK, len(catalogue)))
+        digests = b"".join(content_digest(title.encode()) for title in titles)
+        hashes[start : start + len(titles)] = np.frombuffer(digests, np.uint8).reshape(-1, 16)
+    return hashes
+
+
+def _renamed_images(rows: SealedRows, image_column: str) -> Int[np.ndarray, " m"]:
+    """The rows of the source whose image is no longer the file that the old store names."""
+    if rows.old is None or image_column not in {*rows.old.columns} & {*rows.catalogue.columns}:
+        return np.zeros(0, np.int64)
+    before = rows.old.column(image_column)
+    renamed = []
+    for start in range(0, rows.num_from_source, ROWS_PER_BLOCK):
+        stop = min(start + ROWS_PER_BLOCK, rows.num_from_source)
+        names, places = rows.column(image_column, start, stop), rows.before[start:stop]
+        known = places != ABSENT
+        renamed.append(start + np.flatnonzero(known & (before[places] != names)))
+    return np.concatenate([np.zeros(0, np.int64), *renamed])
 
 
 def places_in(catalogue: Catalogue, index: IdIndex) -> Int[np.ndarray, " n"]:

@@ -54,10 +54,11 @@ def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         if isinstance(option, click.Option)
     }
     defaults = dict(ctx.default_map or {})
-    for key, value in _read_config(path).items():
+    for given, value in _read_config(path).items():
+        key = str(given).replace("_", "-")
         if key not in options or key == "config":
             known = ", ".join(sorted(set(options) - {"config"}))
-            raise click.UsageError(f"{path}: no option is named '{key}': they are {known}", ctx)
+            raise click.UsageError(f"{path}: no option is named '{given}': they are {known}", ctx)
         option = options[key]
         repeated = option.multiple and not isinstance(value, list)
         defaults[option.name or key] = [value] if repeated else value

@@ -53,15 +53,18 @@ class PartWriter:
         """Take a batch over; a failed write is raised at the next call."""
         self._gathered.append(part)
         self._num_bytes += sum(encoded.vectors.nbytes for encoded in part.spaces.values())
-        is_due = time.monotonic() - self._last_write >= PART_SECONDS
-        if is_due or self._num_bytes >= PART_BYTES:
+        if self._is_due or self._num_bytes >= PART_BYTES:
             self._hand_over()
 
     def end_unit(self, result: UnitResult) -> None:
         """Report the unit when all that was added so far is safe."""
         self._ended.append(result)
-        if not self._gathered:
+        if self._is_due or not self._gathered:
             self._hand_over()
+
+    @property
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._last_write >= PART_SECONDS
 
     def _hand_over(self) -> None:
         while len(self._pending) >= PENDING_PARTS:

@@ -5,24 +5,23 @@ or altered is recognised and thrown away. It holds ids, the hashes of what was e
 space the vectors of the rows that were encoded for it.
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 from safetensors.numpy import load, save
 
-from embed.errors import StoreError
-from embed.files import make_folder, replacing
+from embed.errors import OutputError
+from embed.files import replacing
+from embed.locks import LOCK, locked, parts_path
+from embed.store import SpaceInfo
 
 SUFFIX = ".part"
-LOCK = "lock"
 PLAN = "plan.json"
 
 
@@ -48,63 +47,64 @@ class PartsFolder:
     """The folder of parts beside a store, `STORE.parts/`."""
 
     def __init__(self, store_path: Path) -> None:
-        self.path = store_path.with_name(f"{store_path.name}.parts")
+        self._store_path = store_path
+        self.path = parts_path(store_path)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs off this store; the lock ends with the process, however it ends.
-
-        Raises:
-            StoreError: another run holds it.
-        """
-        with self._open_lock() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(
-                    f"another run is writing {self.path.with_suffix('')}: wait until it has ended"
-                ) from error
-            try:
-                yield
-            finally:
-                if {path.name for path in self.path.iterdir()} <= {LOCK, PLAN}:
-                    self.remove()
-                    (self.path / LOCK).unlink()
-                    self.path.rmdir()
-
-    def _open_lock(self) -> IO[str]:
-        make_folder(self.path)
-        return (self.path / LOCK).open("w")
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other writers off this store, as `embed.locks.locked` does."""
+        return locked(self._store_path, leftovers=(PLAN,))
 
     def write(self, part: Part) -> None:
-        """Write a part; it is there whole, or not at all."""
+        """Write a part; it is there whole, or not at all.
+
+        Raises:
+            OutputError: it can't be written, as where the disk is full.
+        """
         data = _dump(part)
-        with replacing(self.path / f"{_digest(data)}{SUFFIX}") as path:
-            path.write_bytes(data)
+        try:
+            with replacing(self.path / f"{_digest(data)}{SUFFIX}") as path:
+                path.write_bytes(data)
+        except OSError as error:
+            raise OutputError(
+                f"can't write finished rows to {self.path}: {error.strerror}; those before are "
+                f"kept: mend this, and run the same command again"
+            ) from error
 
-    @property
-    def planned_batch_size(self) -> int | None:
-        """What a run that did not end had found best; others would change the last bits."""
-        plan = self.path / PLAN
-        return int(json.loads(plan.read_text())["batch_size"]) if plan.exists() else None
+    def planned_batch_size(self, spaces: Collection[SpaceInfo], device: str) -> int | None:
+        """What a run of these encoders on this device, which did not end, had found best.
 
-    def plan_batch_size(self, batch_size: int) -> None:
+        Rows that go on in batches of another size would differ in their last bits.
+        """
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            plan = json.loads((self.path / PLAN).read_text())
+            if plan["for"] == _plan_key(spaces, device):
+                return int(plan["batch_size"])
+        return None
+
+    def plan_batch_size(self, batch_size: int, spaces: Collection[SpaceInfo], device: str) -> None:
         """Keep what was found best for the run that goes on from these parts."""
+        plan = {"for": _plan_key(spaces, device), "batch_size": batch_size}
         with replacing(self.path / PLAN) as path:
-            path.write_text(json.dumps({"batch_size": batch_size}))
+            path.write_text(json.dumps(plan))
 
     def names(self) -> list[str]:
         """The names of the parts that are there, oldest first."""
-        paths = self.path.glob(f"[!.]*{SUFFIX}")
-        return [path.name for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p.name))]
+        times = {}
+        for path in self.path.glob(f"[!.]*{SUFFIX}"):
+            with suppress(FileNotFoundError):  # another worker has found it damaged
+                times[path.name] = path.stat().st_mtime_ns
+        return sorted(times, key=lambda name: (times[name], name))
 
     def read(self, name: str) -> Part | None:
         """A part; None where it is damaged: it is deleted, so that its rows are encoded again."""
         path = self.path / name
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # another worker has found it damaged
+            return None
         if _digest(data) == path.stem:
             return _load(data)
-        path.unlink()
+        path.unlink(missing_ok=True)
         return None
 
     def remove(self, kept: Collection[str] = ()) -> None:
@@ -112,6 +112,10 @@ class PartsFolder:
         for path in self.path.iterdir():
             if path.name not in kept and path.name != LOCK:
                 path.unlink()
+
+
+def _plan_key(spaces: Collection[SpaceInfo], device: str) -> list[str]:
+    return [*sorted(info.fingerprint for info in spaces), device]
 
 
 def _digest(data: bytes) -> str:

@@ -3,10 +3,11 @@
 Items come in the order of the source, and every queue is bounded.
 """
 
-import warnings
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from embed.decoding import read_pixels
+from embed.devices import num_cores
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.registry import Encoders
 from embed.errors import ImageError
@@ -96,14 +98,11 @@ def encode_units(job: Job, starts: Iterable[int], report: Report, advance: Advan
         read_unit(job.catalogue, start, job.flow.rows_per_unit, job.modalities) for start in starts
     )
     with (
-        # Here and not where images are decoded, since filters belong to all threads.
-        warnings.catch_warnings(),
         ThreadPoolExecutor(job.flow.num_readers, "reader") as pool,
         PartWriter(job.parts, report) as writer,
+        # Closed first, so that after an error nothing is read that nobody waits for.
+        closing(_read_all(pool, reader, units, job.flow)) as items,
     ):
-        # Odd metadata and large sizes warn; what can't be decoded fails all the same.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        items = _read_all(pool, reader, units, job.flow)
         batches = _batches(_noted(items, advance), job.flow.batch_size)
         begun = (_begin(batch, job.encoders) for batch in batches)
         for batch in _behind(begun, job.flow.in_flight):
@@ -119,6 +118,8 @@ class _Reader:
 
     def __init__(self, job: Job) -> None:
         self._job, self._ledger, self._encoders = job, job.ledger, job.encoders
+        # More threads may wait for a network than there is memory for whole photographs.
+        self._decoding = threading.Semaphore(num_cores())
 
     def items(self, units: Iterable[Unit]) -> Iterator[Item]:
         """The items of the units that are to be read, as yet unread."""
@@ -136,9 +137,8 @@ class _Reader:
             self._note_digests(item, data)
             stage = "decode"
             self._decode(item, data)
-        except (ImageError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            item.failure = Failure(item.unit.ids[item.place], stage, str(reason))
+        except ImageError as error:
+            item.failure = Failure(item.unit.ids[item.place], stage, str(error))
         return item
 
     def _image_bytes(self, item: Item) -> bytes:
@@ -174,12 +174,13 @@ class _Reader:
         """One decode, one resize for each distinct transform, whatever the number of encoders."""
         transforms = {e.transform for e in self._encoders.image if e.name in item.missing}
         if transforms:
-            item.pixels = read_pixels(data, transforms, self._job.flow.max_pixels)
+            with self._decoding:
+                item.pixels = read_pixels(data, transforms, self._job.flow.max_pixels)
 
 
 def _read_all(
     pool: ThreadPoolExecutor, reader: _Reader, units: Iterable[Unit], flow: Flow
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """The items of the units in order, read by the pool.
 
     It reads at most two batches ahead of the consumer or, where both take turns, one batch each

@@ -1,13 +1,11 @@
 """`embed run`: from a source and encoder specs to a sealed store."""
 
-import platform
+import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,32 +13,36 @@ from jaxtyping import Bool
 from embed.encoders.base import FittedTextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import DEFAULT_IMAGE_SPECS, EncoderSpec, parse_specs
-from embed.errors import SettingsError
+from embed.errors import OutputError, SettingsError
 from embed.failures import (
     allowed_failures,
     check_failures,
     failed_before,
     outcome_of_the_rest,
+    require_spaces_of,
     retried_rows,
 )
 from embed.files import remove_leftovers
 from embed.ids import IdIndex
 from embed.images import MAX_PIXELS
-from embed.joining import Rows, gather_rows
+from embed.joining import SealedRows, gather_rows
 from embed.ledger import Ledger
 from embed.parts import PartsFolder
 from embed.progress import show_progress
-from embed.seal import MadeSpaces, check_spaces, require_complete, write_store
+from embed.seal import (
+    MadeSpaces,
+    check_spaces,
+    require_complete,
+    require_known_origin,
+    write_store,
+)
 from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source, require_column
-from embed.store import Failure, SpaceInfo, Store, StoreWriter
+from embed.store import Failure, Store, StoreWriter
+from embed.summary import RunSummary, num_encoded, versions, warnings_of
 from embed.units import Outcome, blank_hashes, rows_per_unit, unit_starts
-from embed.workers import Crew, Order, gather_crew
+from embed.workers import Order, Workers, start_workers
 
 SPOOL = "catalogue"
-LIBRARIES = (
-    *("numpy", "h5py", "pillow", "torch", "torchvision", "open_clip_torch", "timm"),
-    *("transformers", "scikit-learn", "scikit-image", "scipy"),
-)
 
 
 @dataclass(frozen=True)
@@ -72,30 +74,6 @@ class RunSettings:
     command: str = "embed.run.run"
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """What a run did; `num_reused` items had all their vectors already.
-
-    Of the `seconds`, `loading_seconds` went by before the first image: reading the source, loading
-    the encoders.
-    """
-
-    output: Path
-    num_items: int
-    num_encoded: int
-    num_reused: int
-    seconds: float
-    loading_seconds: float
-    failures: tuple[Failure, ...]
-    spaces: Mapping[str, SpaceInfo]
-    warnings: tuple[str, ...]
-
-    @property
-    def items_per_second(self) -> float:
-        """Items sealed a second, from start to end, loading of models included."""
-        return self.num_items / self.seconds
-
-
 def run(settings: RunSettings) -> RunSummary:
     """Embed a source into a store, or bring a store up to date.
 
@@ -121,29 +99,29 @@ def run(settings: RunSettings) -> RunSummary:
             allowed = allowed_failures(settings.max_failures, len(catalogue))
             wanted = _wanted_rows(settings, catalogue, old)
             order = _order(settings, specs, wanted)
-            with _crew(order, settings) as crew:
-                made = MadeSpaces(crew.infos, _fitted(specs, settings))
-                _check_early(catalogue, made, old, settings)
+            with _workers(order, settings) as workers:
+                made = MadeSpaces(workers.infos, _fitted(specs, settings))
+                _check_early(catalogue, made, old, order.modalities, settings)
                 loaded = time.monotonic()
-                outcome = _encode(crew, order, catalogue, old, settings)
-            failures = list(outcome.failures.values())
+                outcome = _encode(workers, order, catalogue, old, settings)
+            failures = [outcome.failures[row] for row in sorted(outcome.failures)]
             check_failures(failures, len(catalogue), allowed, parts.path)
-            rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
+            rows = _gather(catalogue, outcome, old, order.modalities, settings)
             kept = _seal(rows, failures, made, parts, settings)
-            warnings = _warnings(rows, specs, kept)
+            warnings = [*warnings_of(rows, specs, made, kept), *workers.warnings]
     with Store(settings.output) as store:
         spaces = store.spaces
-    num_encoded = _num_encoded(outcome, made, spaces, rows)
+    encoded = num_encoded(outcome, made, spaces, rows)
     return RunSummary(
         settings.output,
         len(rows),
-        num_encoded,
-        rows.num_from_source - num_encoded,
+        encoded,
+        rows.num_from_source - encoded,
         time.monotonic() - started,
         loaded - started,
         tuple(failures),
         spaces,
-        warnings,
+        tuple(warnings),
     )
 
 
@@ -223,7 +201,7 @@ def _order(
         specs=tuple(specs),
         modalities=modalities,
         precision=settings.precision,
-        batch_size=settings.batch_size or parts.planned_batch_size,
+        batch_size=settings.batch_size,
         num_readers=settings.num_workers,
         max_pixels=settings.max_pixels,
         fetch=settings.fetch,
@@ -232,14 +210,23 @@ def _order(
 
 
 @contextmanager
-def _crew(order: Order, settings: RunSettings) -> Iterator[Crew]:
-    devices = [name.strip() for name in settings.device.split(",")]
-    crew = gather_crew(order, devices)
+def _workers(order: Order, settings: RunSettings) -> Iterator[Workers]:
+    workers = start_workers(order, [name.strip() for name in settings.device.split(",")])
     try:
-        PartsFolder(order.store).plan_batch_size(crew.batch_size)
-        yield crew
+        yield workers
     finally:
-        crew.dismiss()
+        workers.stop()
+
+
+def _gather(
+    catalogue: Catalogue,
+    outcome: Outcome,
+    old: Store | None,
+    modalities: list[str],
+    settings: RunSettings,
+) -> SealedRows:
+    image_column = None if "image" in modalities else settings.columns.image_column
+    return gather_rows(catalogue, outcome, old, image_column, prune=settings.prune)
 
 
 def _fitted(specs: list[EncoderSpec], settings: RunSettings) -> tuple[FittedTextEncoder, ...]:
@@ -248,19 +235,27 @@ def _fitted(specs: list[EncoderSpec], settings: RunSettings) -> tuple[FittedText
 
 
 def _check_early(
-    catalogue: Catalogue, made: MadeSpaces, old: Store | None, settings: RunSettings
+    catalogue: Catalogue,
+    made: MadeSpaces,
+    old: Store | None,
+    modalities: list[str],
+    settings: RunSettings,
 ) -> None:
     """Refuse before the first image what sealing would refuse after the last.
 
     What failed before is taken to fail again; where it does not, sealing looks once more.
     """
+    if settings.retry_failed and old is not None:
+        require_spaces_of(old, made.encoded)
     outcome = Outcome({}, failed_before(catalogue, old))
-    rows = gather_rows(catalogue, outcome, old, prune=settings.prune)
-    check_spaces(rows, made, settings.drop_spaces)
+    rows = _gather(catalogue, outcome, old, modalities, settings)
+    carried = check_spaces(rows, made, settings.drop_spaces)
+    if old is not None:
+        require_known_origin(old, carried, modalities)
 
 
 def _encode(
-    crew: Crew, order: Order, catalogue: Catalogue, old: Store | None, settings: RunSettings
+    workers: Workers, order: Order, catalogue: Catalogue, old: Store | None, settings: RunSettings
 ) -> Outcome:
     outcome = Outcome(blank_hashes(order.modalities, len(catalogue)))
     num_items = len(catalogue)
@@ -268,14 +263,24 @@ def _encode(
         assert old is not None
         outcome = outcome_of_the_rest(catalogue, old, order.wanted, order.modalities)
         num_items = int(order.wanted.sum())
-    starts = unit_starts(len(catalogue), rows_per_unit(crew.batch_size), order.wanted)
+    batch_size = _batch_size(workers, order, settings.device)
+    starts = unit_starts(len(catalogue), rows_per_unit(batch_size), order.wanted)
     with show_progress("embed", num_items, quiet=settings.quiet) as advance:
-        crew.encode(starts, crew.batch_size, outcome.add, advance)
+        workers.encode(starts, batch_size, outcome.add, advance)
     return outcome
 
 
+def _batch_size(workers: Workers, order: Order, device: str) -> int:
+    """The one that was asked for, or that of the run whose parts are there, or the best."""
+    parts, spaces = PartsFolder(order.store), list(workers.infos.values())
+    planned = parts.planned_batch_size(spaces, device)
+    batch_size = order.batch_size or planned or workers.batch_size
+    parts.plan_batch_size(batch_size, spaces, device)
+    return batch_size
+
+
 def _seal(
-    rows: Rows,
+    rows: SealedRows,
     failures: list[Failure],
     made: MadeSpaces,
     parts: PartsFolder,
@@ -291,62 +296,20 @@ def _seal(
         ledger.add_store(rows.old)
     ledger.add_parts(parts)
     require_complete(made, ledger)
-    with StoreWriter(settings.output, settings.command, versions()) as writer:
-        title_column = settings.columns.title_column
-        write_store(writer, rows, made, carried, ledger, parts, title_column)
-        writer.write_failures(failures)
+    try:
+        with StoreWriter(settings.output, settings.command, versions()) as writer:
+            title_column = settings.columns.title_column
+            write_store(writer, rows, made, carried, ledger, parts, title_column)
+            writer.write_failures(failures)
+    except OSError as error:  # HDF5 wraps the system's reason into long sentences
+        raise OutputError(
+            f"can't write {settings.output}: {_reason(error)}; the finished rows are kept in "
+            f"{parts.path}: mend this, and run the same command again"
+        ) from error
     parts.remove(kept=ledger.other_parts)
     return set().union(*ledger.other_parts.values())
 
 
-def _num_encoded(
-    outcome: Outcome, made: MadeSpaces, spaces: Mapping[str, SpaceInfo], rows: Rows
-) -> int:
-    """Items that this run encoded; with fitted encoders alone, all of them or none."""
-    if made.encoded:
-        return outcome.num_encoded
-    before = rows.old.spaces if rows.old is not None else {}
-    known = all(
-        encoder.name in before
-        and before[encoder.name].fingerprint == spaces[encoder.name].fingerprint
-        for encoder in made.fitted
-    )
-    return 0 if known else len(rows)
-
-
-def _warnings(rows: Rows, specs: list[EncoderSpec], kept: Collection[str]) -> tuple[str, ...]:
-    catalogue = rows.catalogue
-    warnings = list(catalogue.warnings)
-    if catalogue.num_empty_titles and any(spec.modality == "text" for spec in specs):
-        warnings.append(
-            f"{catalogue.num_empty_titles} items have an empty title: it was encoded as an empty "
-            f"text"
-        )
-    if len(rows.stays):
-        warnings.append(
-            f"{len(rows.stays)} items that the source no longer has stay in the store: "
-            f"--prune leaves them out"
-        )
-    if kept:
-        warnings.append(
-            f"finished rows of {', '.join(sorted(kept))} from a run that did not end are kept: "
-            f"name these encoders again to go on from them"
-        )
-    return tuple(warnings)
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the libraries that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:  # an install without the extras
-            continue
-    return found
-
-
-def describe_spaces(spaces: Mapping[str, SpaceInfo]) -> dict[str, dict[str, Any]]:
-    """The spaces as JSON shows them: kind, dim, modality, spec, fingerprint by name."""
-    keys = ("kind", "dim", "modality", "spec", "fingerprint")
-    return {name: {key: getattr(info, key) for key in keys} for name, info in spaces.items()}
+def _reason(error: OSError) -> str:
+    found = re.search(r"error message = '([^']+)'", str(error))
+    return found[1] if found else error.strerror or str(error)

@@ -9,7 +9,7 @@ from jaxtyping import Int, Shaped
 
 from embed.encoders.base import FittedTextEncoder
 from embed.errors import StoreError
-from embed.joining import Rows
+from embed.joining import SealedRows
 from embed.ledger import IN_STORE, Ledger
 from embed.parts import PartsFolder
 from embed.store import ROWS_PER_BLOCK, SpaceInfo, Store, StoreWriter
@@ -28,7 +28,7 @@ class MadeSpaces:
         return {*self.encoded, *(encoder.name for encoder in self.fitted)}
 
 
-def check_spaces(rows: Rows, made: MadeSpaces, dropped: Sequence[str]) -> list[str]:
+def check_spaces(rows: SealedRows, made: MadeSpaces, dropped: Sequence[str]) -> list[str]:
     """The spaces that the old store hands on: those that this run neither makes nor drops.
 
     Raises:
@@ -57,6 +57,22 @@ def check_spaces(rows: Rows, made: MadeSpaces, dropped: Sequence[str]) -> list[s
     return carried
 
 
+def require_known_origin(old: Store, carried: Sequence[str], modalities: Sequence[str]) -> None:
+    """Raise StoreError where a space is to be kept of which it is not known what it was made of.
+
+    That is so for vectors that were imported without the images: the run, which reads these, could
+    not tell whether they are still the ones.
+    """
+    for name in carried:
+        modality = old.spaces[name].modality
+        if modality in modalities and not old.modality_hash(modality).any():
+            raise StoreError(
+                f"space '{name}' was imported, and of which {modality}s is not known: import it "
+                f"again with {'--image-root' if modality == 'image' else '--title-column'}, or "
+                f"leave it out with --drop-space {name}"
+            )
+
+
 def require_complete(made: MadeSpaces, ledger: Ledger) -> None:
     """Raise StoreError where a row of the store to be has no vector made of the right bytes."""
     for name in made.encoded:
@@ -70,7 +86,7 @@ def require_complete(made: MadeSpaces, ledger: Ledger) -> None:
 
 def write_store(
     writer: StoreWriter,
-    rows: Rows,
+    rows: SealedRows,
     made: MadeSpaces,
     carried: Sequence[str],
     ledger: Ledger,
@@ -88,7 +104,7 @@ def write_store(
         _carry(writer, rows.old, name, rows.before)
 
 
-def _write_items(writer: StoreWriter, rows: Rows) -> None:
+def _write_items(writer: StoreWriter, rows: SealedRows) -> None:
     columns = rows.columns
     writer.create_items(len(rows), columns)
     for start in range(0, len(rows), ROWS_PER_BLOCK):
@@ -100,7 +116,7 @@ def _write_items(writer: StoreWriter, rows: Rows) -> None:
 
 def _write_encoded(
     writer: StoreWriter,
-    rows: Rows,
+    rows: SealedRows,
     infos: Mapping[str, SpaceInfo],
     ledger: Ledger,
     parts: PartsFolder,

@@ -5,7 +5,9 @@ file beside it and renames it over, so a `Store` that is open keeps showing what
 """
 
 import json
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +21,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
+from embed.checksums import checksums_of
 from embed.errors import IdError, StoreError
 from embed.files import replacing
 
@@ -112,6 +115,13 @@ class Store:
     def versions(self) -> dict[str, str]:
         """The versions of the libraries that its encoders ran on."""
         return dict(json.loads(self._file.attrs["versions"]))
+
+    @property
+    def damaged(self) -> list[str]:
+        """The arrays, by path, whose bytes are not those that were written; all are read."""
+        recorded = json.loads(self._file.attrs.get("checksums", "{}"))
+        found = checksums_of(self._file)
+        return [path for path in {*recorded, *found} if recorded.get(path) != found.get(path)]
 
     @cached_property
     def ids(self) -> Shaped[np.ndarray, " n"]:
@@ -258,7 +268,12 @@ class Store:
         offset = dataset.id.get_offset()
         if offset is None:  # nothing was allocated: there are no values
             return np.zeros(dataset.shape, dataset.dtype)
-        return np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape)
+        return np.ndarray(dataset.shape, dataset.dtype, self._mapping, offset)
+
+    @cached_property
+    def _mapping(self) -> mmap.mmap:
+        """The file that was opened, even where another has been renamed over it since."""
+        return mmap.mmap(self._file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ)
 
 
 class StoreWriter:
@@ -288,8 +303,14 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._replacing.__exit__(kind, error, trace)
+        ending = ExitStack()
+        ending.push(self._replacing)
+        ending.callback(self._file.close)
+        if error is not None:
+            ending.__exit__(kind, error, trace)
+            return
+        with ending:
+            self._file.attrs["checksums"] = json.dumps(checksums_of(self._file))
 
     def write_items(
         self,
@@ -419,9 +440,11 @@ def combined_hash(
         raise StoreError(f"{num_items} items without a hash: a store keeps one of what was encoded")
     if len(hashes) == 1:
         return hashes[0]
-    joined = np.concatenate(hashes, axis=1)
-    digests = b"".join(blake2b(row.tobytes(), digest_size=HASH_BYTES).digest() for row in joined)
-    return np.frombuffer(digests, np.uint8).reshape(num_items, HASH_BYTES)
+    combined = np.empty((num_items, HASH_BYTES), np.uint8)
+    for row, digests in enumerate(zip(*hashes, strict=True)):
+        joined = b"".join(digest.tobytes() for digest in digests)
+        combined[row] = np.frombuffer(content_digest(joined), np.uint8)
+    return combined
 
 
 def _open_for_reading(path: Path) -> h5py.File:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,8 @@ from embed.sources import Catalogue, Fetcher, FetchSettings
 from embed.store import SpaceInfo, Store
 from embed.units import UnitResult, rows_per_unit
 
-NUM_LIVES = 2
+NUM_STARTS = 2
+GOES_ON = "finished rows are kept, and the same command goes on from them"
 SECONDS_TO_END = 30.0
 READERS_OF_REMOTE_IMAGES = 32
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
@@ -61,11 +63,15 @@ class Order:
     wanted: Bool[np.ndarray, " n"] | None = None
 
 
-class Crew(ABC):
-    """Those who encode: what they make is known from the start, what they did is reported."""
+class Workers(ABC):
+    """Those who encode: what they make is known from the start, what they did is reported.
+
+    `batch_size` is what they would choose; `warnings` tells of those that had to be started again.
+    """
 
     infos: dict[str, SpaceInfo]
     batch_size: int
+    warnings: list[str]
 
     @abstractmethod
     def encode(
@@ -74,11 +80,11 @@ class Crew(ABC):
         """Encode the units that begin at `starts`; `report` may be called from another thread."""
 
     @abstractmethod
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End what is still at work."""
 
 
-def gather_crew(order: Order, devices: Sequence[str]) -> Crew:
+def start_workers(order: Order, devices: Sequence[str]) -> Workers:
     """Load the encoders, here for one device, otherwise in a process for each.
 
     Raises:
@@ -88,14 +94,15 @@ def gather_crew(order: Order, devices: Sequence[str]) -> Crew:
     """
     if len(devices) == 1:
         return OwnProcess(order, devices[0], num_cores())
-    return Processes(order, devices)
+    return WorkerProcesses(order, devices)
 
 
-class OwnProcess(Crew):
+class OwnProcess(Workers):
     """Encodes here."""
 
     def __init__(self, order: Order, device: str, cores: int) -> None:
         self._order, self._cores = order, cores
+        self.warnings = []
         self.encoders = load_encoders(order.specs, device, order.precision)
         uses_device = any(encoder.uses_device for encoder in self.encoders.per_item)
         self.device = str(choose_device(device)) if uses_device else "cpu"
@@ -110,10 +117,10 @@ class OwnProcess(Crew):
         report: Report,
         advance: Advance,
     ) -> None:
-        """Encode the units, as `Crew.encode` does."""
+        """Encode the units, as `Workers.encode` does."""
         encode_units(self._job(batch_size), starts, report, advance)
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Nothing is left at work."""
 
     def _job(self, batch_size: int) -> Job:
@@ -177,25 +184,32 @@ class _Worker:
     connection: Connection
     assigned: set[int] = field(default_factory=set)
 
+    def send(self, message: int | None) -> None:
+        """Send a batch size or a unit; if it has died, that is seen at the next wait."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(message)
 
-class Processes(Crew):
+
+class WorkerProcesses(Workers):
     """Encodes in one process for each device; units go to whoever asks first."""
 
     def __init__(self, order: Order, devices: Sequence[str]) -> None:
         self._order, self._devices = order, devices
         self._context = multiprocessing.get_context("spawn")
-        self._lives_left = dict.fromkeys(range(len(devices)), NUM_LIVES)
+        self._starts_left = dict.fromkeys(range(len(devices)), NUM_STARTS)
         self._workers: dict[int, _Worker] = {}
+        self.warnings = []
         try:
             for number in range(len(devices)):
                 self._start(number)
             ready = [self._wait_until_ready(number) for number in range(len(devices))]
+            self.infos = ready[0].infos
+            self.batch_size = min(message.batch_size for message in ready)
+            for number, message in enumerate(ready):
+                self._require_equal(number, message.infos)
         except BaseException:
             self._end(0.0)  # none has anything to write yet
             raise
-        self.infos = ready[0].infos
-        self.batch_size = min(message.batch_size for message in ready)
-        self._require_equal([message.infos for message in ready])
 
     def encode(
         self, starts: Sequence[int], batch_size: int, report: Report, advance: Advance
@@ -207,7 +221,7 @@ class Processes(Crew):
         """
         queue = deque(starts)
         for worker in self._workers.values():
-            worker.connection.send(batch_size)
+            worker.send(batch_size)
         while self._workers:
             numbers: dict[Any, int] = {w.connection: n for n, w in self._workers.items()}
             for connection in wait(list(numbers)):
@@ -215,26 +229,31 @@ class Processes(Crew):
                 try:
                     message = self._workers[number].connection.recv()
                 except (EOFError, ConnectionResetError):
-                    self._start_again(number, queue, batch_size)
+                    self._start_again(number, queue)
                     continue
-                self._answer(number, message, queue, report, advance)
+                if isinstance(message, _Ready):  # one that was started again
+                    self._require_equal(number, message.infos)
+                    self._workers[number].send(batch_size)
+                else:
+                    self._answer(number, message, queue, report, advance)
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Let the workers write what they have, and end them."""
         self._end(SECONDS_TO_END)
 
     def _end(self, seconds: float) -> None:
         for worker in self._workers.values():
             worker.connection.close()
+        deadline = time.monotonic() + seconds
         for worker in self._workers.values():
-            worker.process.join(seconds)
+            worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
         self._workers = {}
 
     def _start(self, number: int) -> None:
-        self._lives_left[number] -= 1
+        self._starts_left[number] -= 1
         connection, theirs = self._context.Pipe()
         device, cores = self._devices[number], max(1, num_cores() // len(self._devices))
         process = self._context.Process(
@@ -250,22 +269,21 @@ class Processes(Crew):
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionResetError) as error:
-            raise WorkerError(_obituary(worker, "while it loaded its encoders")) from error
+            message = _death_of(worker, "while it loaded its encoders")
+            raise WorkerError(f"{message}; {GOES_ON}") from error
         if isinstance(message, BaseException):
             raise message
         assert isinstance(message, _Ready)
         return message
 
-    def _start_again(self, number: int, queue: deque[int], batch_size: int) -> None:
+    def _start_again(self, number: int, queue: deque[int]) -> None:
         worker = self._workers.pop(number)
         worker.process.join()
         queue.extendleft(sorted(worker.assigned, reverse=True))
-        if not self._lives_left[number]:
-            raise WorkerError(_obituary(worker, "for the second time"))
-        print(f"warning: {_obituary(worker, 'and is started again')}", file=sys.stderr)
+        if not self._starts_left[number]:
+            raise WorkerError(f"{_death_of(worker, 'for the second time')}; {GOES_ON}")
+        self.warnings.append(_death_of(worker, "and was started again"))
         self._start(number)
-        self._wait_until_ready(number)
-        self._workers[number].connection.send(batch_size)
 
     def _answer(
         self, number: int, message: Any, queue: deque[int], report: Report, advance: Advance
@@ -290,25 +308,20 @@ class Processes(Crew):
             worker.process.join()
             del self._workers[number]
 
-    def _require_equal(self, infos: Sequence[dict[str, SpaceInfo]]) -> None:
+    def _require_equal(self, number: int, infos: dict[str, SpaceInfo]) -> None:
         """Vectors of one space must not depend on which worker made them."""
-        for device, found in zip(self._devices, infos, strict=True):
-            if found != self.infos:
-                self.dismiss()
-                raise SettingsError(
-                    f"--device: {device} would make other vectors than {self._devices[0]}: name "
-                    f"devices of one kind, or the same --precision for all"
-                )
+        if infos != self.infos:
+            raise SettingsError(
+                f"--device: {self._devices[number]} would make other vectors than "
+                f"{self._devices[0]}: name devices of one kind, or the same --precision for all"
+            )
 
 
-def _obituary(worker: _Worker, when: str) -> str:
+def _death_of(worker: _Worker, when: str) -> str:
     worker.process.join()
     code = worker.process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    return (
-        f"the worker on {worker.device} died ({how}) {when}; finished rows are kept, and the same "
-        f"command goes on from them"
-    )
+    return f"the worker on {worker.device} died ({how}) {when}"
 
 
 def _work(order: Order, device: str, cores: int, connection: Connection, parent: int) -> None:

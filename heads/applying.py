@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from embed.errors import OutputExistsError, SettingsError
 from embed.files import refuse_existing
+from embed.locks import locked
 from embed.rows import dump_splits, load_splits
 from embed.store import Modality, SpaceInfo, Store, StoreWriter
 from heads.features import FeatureReader, check_references
@@ -48,13 +49,14 @@ def apply_head(
         SettingsError: a name that no space may have, or one of the spaces that the head takes in.
         FingerprintError: the store's spaces are not those that the head was trained on.
         OutputExistsError: there is such a space, or `output`, already, and not `force`.
+        StoreError: a run is writing the store.
     """
     head = load_head(head_path)
     name = head_path.stem if name is None else name
     _refuse_name(name, head)
     if output is not None:
         refuse_existing(output, force=force)
-    with Store(store_path) as store:
+    with locked(output or store_path), Store(store_path) as store:
         _refuse_existing_space(store, name, force=force)
         check_references(store, head.info.spaces)
         info = _space_info(store, head)

@@ -124,7 +124,7 @@ def _modality(given: str) -> tuple[str, Any]:
 
 
 def _report(result: "Exported | Imported", noun: str, path: Path, as_json: bool) -> None:
-    from embed.run import describe_spaces
+    from embed.summary import describe_spaces
 
     if as_json:
         spaces = describe_spaces(result.spaces)

@@ -11,7 +11,7 @@ from embed.cli.tables import print_spaces
 from embed.options import command_line, json_option, output_option, print_json, warn
 
 if TYPE_CHECKING:
-    from embed.run import RunSummary
+    from embed.summary import RunSummary
 
 
 @main.command()
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 @encoder_options
 @source_options
 @click.option(
-    "--max-pixels", type=int, default=100_000_000, help="Largest image, as pixels in all."
+    "--max-pixels",
+    type=int,
+    default=100_000_000,
+    help="Refuse images of more pixels (width × height); other formats than JPEG end at 179 "
+    "million in any case.",
 )
 @click.option(
     "--device",
@@ -34,11 +38,16 @@ if TYPE_CHECKING:
     "--max-failures", default="0", metavar="N|P%", help="Unreadable items to leave out, at most."
 )
 @click.option(
-    "--retry-failed", is_flag=True, help="Take only items that the store lists as failed again."
+    "--retry-failed",
+    is_flag=True,
+    help="Read only the items again that the store lists as failed, and no others.",
 )
 @click.option("--prune", is_flag=True, help="Leave out items that the source no longer has.")
 @click.option(
-    "--drop-space", multiple=True, metavar="NAME", help="A space to leave out; repeatable."
+    "--drop-space",
+    multiple=True,
+    metavar="NAME",
+    help="Leave this space out of the store that is written; repeatable.",
 )
 @json_option
 def run(source: str, output: Path, as_json: bool, **options: Any) -> None:
@@ -56,8 +65,18 @@ def run(source: str, output: Path, as_json: bool, **options: Any) -> None:
     With no encoder named, OpenCLIP ViT-H-14 (laion2b_s32b_b79k) and OpenAI CLIP ViT-L-14-336 run.
 
     A run that was stopped goes on where it was: give the same command again. Run on a store that is
-    complete, it encodes only what is new or changed.
+    complete, it encodes only what is new or changed, keeps the spaces of other encoders, and keeps
+    items that the source no longer has (--prune).
     """
+    try:
+        summary = _run(source, output, options)
+    except KeyboardInterrupt:
+        click.echo("stopped: finished rows are kept, the same command goes on from them", err=True)
+        raise click.exceptions.Exit(130) from None
+    _report(summary, as_json)
+
+
+def _run(source: str, output: Path, options: dict[str, Any]) -> "RunSummary":
     from embed.run import RunSettings
     from embed.run import run as run_embedding
 
@@ -81,12 +100,7 @@ def run(source: str, output: Path, as_json: bool, **options: Any) -> None:
         quiet=False,
         command=command_line(),
     )
-    try:
-        summary = run_embedding(settings)
-    except KeyboardInterrupt:
-        click.echo("stopped: finished rows are kept, the same command goes on from them", err=True)
-        raise click.exceptions.Exit(130) from None
-    _report(summary, as_json)
+    return run_embedding(settings)
 
 
 def _number_or_auto(option: str, text: str) -> int | None:
@@ -114,7 +128,7 @@ def _report(summary: "RunSummary", as_json: bool) -> None:
 
 
 def _summary(summary: "RunSummary") -> dict[str, Any]:
-    from embed.run import describe_spaces
+    from embed.summary import describe_spaces
 
     return {
         "store": str(summary.output),

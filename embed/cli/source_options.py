@@ -50,7 +50,10 @@ def source_options(command: Command) -> Command:
             help="Read images that lie outside the image root too.",
         ),
         click.option(
-            "--retries", type=click.IntRange(0), default=3, help="Attempts after the first."
+            "--retries",
+            type=click.IntRange(0),
+            default=3,
+            help="Attempts to fetch a remote image after the first.",
         ),
         click.option(
             "--timeout-seconds",

@@ -36,7 +36,7 @@ def info(store: Path, as_json: bool) -> None:
 
 
 def _info(store: "Store") -> dict[str, Any]:
-    from embed.run import describe_spaces
+    from embed.summary import describe_spaces
 
     return {
         "store": str(store.path),

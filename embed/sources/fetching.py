@@ -54,7 +54,7 @@ class Fetcher:
                 return self._fetch(location)
             return self._read_file(location)
         except OSError as error:
-            raise ImageError(_reason(error)) from error
+            raise ImageError(f"{_reason(error)}: {location.address}") from error
 
     def _fetch(self, location: Location) -> bytes:
         if not is_fetched(location.address):

@@ -66,7 +66,9 @@ def manifest_suffix(name: str) -> str:
         for ending in (suffix, f"{suffix}.gz"):
             if name.lower().endswith(ending) and ending != ".parquet.gz":
                 return ending
-    raise SourceError(f"{name} is no manifest: {_advice(name.lower())}")
+    raise SourceError(
+        f"{name or 'an address without a name'} is no manifest: {_advice(name.lower())}"
+    )
 
 
 def _advice(name: str) -> str:
@@ -116,6 +118,6 @@ def _missing_column(source: str, names: Sequence[str], wanted: str) -> str:
     if len(names) == 1 and ";" in names[0]:
         return f"{source} seems to be separated by ';': save it with commas, or as .tsv with tabs"
     return (
-        f"{source} has no column '{wanted}': its columns are {', '.join(names)}; "
+        f"{source} has no column '{wanted}': its columns are {', '.join(names) or 'none'}; "
         f"name the right one with --id-column"
     )

@@ -119,9 +119,11 @@ def _reason(error: Exception) -> str:
 
 
 def _advice(reason: str) -> str:
-    """What to do about the two things that are usually wrong with a text file."""
+    """What to do about what is usually wrong with a text file."""
     if "utf-8" in reason.lower():
         return ": save it as UTF-8 (`iconv -f cp1252 -t utf-8`, or a spreadsheet's 'CSV UTF-8')"
+    if "could not parse" in reason:
+        return ": a quote is opened and never closed there, or a line is cut"
     if "fields" in reason:
         return ": some line has more fields than the header; quote values that hold the separator"
     return ""

@@ -3,19 +3,25 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from embed.errors import OutputError, SettingsError, StoreError, TooManyFailuresError
+from embed.part_writer import PartWriter
+from embed.parts import EncodedRows, Part, PartsFolder
 from embed.run import RunSettings, run
-from embed.store import Store
+from embed.store import SpaceInfo, Store
+from embed.units import UnitResult
 from tests.conftest import write_catalogue
-from tests.embed.test_run import HOG, PHASH, break_images, contents, embed
+from tests.embed.test_run import HOG, PHASH, break_images, contents, embed, interrupt_after
 
 DISK_BYTES = 1_500_000
 
@@ -125,6 +131,86 @@ def test_there_must_be_something_to_take_again(catalogue: Path, tmp_path: Path) 
     embed(catalogue, tmp_path / "s.h5")
     with pytest.raises(SettingsError, match="has 0 failures"):
         embed(catalogue, tmp_path / "s.h5", retry_failed=True)
+
+
+def test_failed_items_are_taken_again_by_the_same_encoders(catalogue: Path, tmp_path: Path) -> None:
+    """Otherwise every run would end with a space that lacks the items which were not read."""
+    break_images(catalogue)
+    embed(catalogue, tmp_path / "s.h5", max_failures="3")
+    with pytest.raises(SettingsError, match="no space 'more' of this encoder"):
+        embed(catalogue, tmp_path / "s.h5", image_encoders=(f"more={PHASH}",), retry_failed=True)
+
+
+def test_failed_items_are_taken_again_beside_the_titles_that_were_encoded(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    break_images(catalogue)
+    embed(catalogue, tmp_path / "s.h5", max_failures="3")
+    catalogue.write_text(catalogue.read_text().replace("thing number 1 photo 2", "a shoe"))
+    with pytest.raises(StoreError, match="1 items, 'p1-2' among them, have another title"):
+        embed(catalogue, tmp_path / "s.h5", retry_failed=True, max_failures="3")
+
+
+def test_batches_of_a_run_that_goes_on_are_those_of_a_whole_one(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, also where an encoder rounds differently in batches of other sizes."""
+    import timm
+
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_vit", pretrained=False, num_classes=0).state_dict(), weights)
+    settings = {
+        "image_encoders": (f"vit=timm:test_vit@{weights}", PHASH),
+        "batch_size": 3,
+        "precision": "fp32",
+    }
+    embed(catalogue, tmp_path / "whole.h5", **settings)
+    monkeypatch.setattr("embed.part_writer.PART_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(PartsFolder, "write", interrupt_after(1))
+        with pytest.raises(OSError, match="No space left"):
+            embed(catalogue, tmp_path / "s.h5", **settings)
+    assert len(list((tmp_path / "s.h5.parts").glob("*.part"))) == 1
+    assert embed(catalogue, tmp_path / "s.h5", **settings).num_encoded == 9
+    assert contents(tmp_path / "s.h5") == contents(tmp_path / "whole.h5")
+
+
+def test_parts_are_written_while_all_that_follows_is_known(
+    catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch, and then only units without any: its rows must not wait for the end of the run."""
+    monkeypatch.setattr("embed.part_writer.PART_SECONDS", 0)
+    reported: list[UnitResult] = []
+    with PartsFolder(tmp_path / "s.h5").locked():
+        with PartWriter(PartsFolder(tmp_path / "s.h5"), reported.append) as writer:
+            monkeypatch.setattr("embed.part_writer.PART_SECONDS", 1e9)
+            rows = EncodedRows("f", np.arange(1), np.zeros((1, 2), np.float32))
+            writer.add(Part(["a"], {"image": np.zeros((1, 16), np.uint8)}, {"x": rows}))
+            monkeypatch.setattr("embed.part_writer.PART_SECONDS", 0)
+            writer.end_unit(UnitResult(0, {}, {}, 1, 1))
+            deadline = time.monotonic() + 10
+            while not reported and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert reported
+            assert PartsFolder(tmp_path / "s.h5").names()
+        PartsFolder(tmp_path / "s.h5").remove()
+
+
+def test_a_batch_size_is_planned_for_the_same_encoders_and_device(tmp_path: Path) -> None:
+    parts = PartsFolder(tmp_path / "s.h5")
+    info = SpaceInfo("dense", "image", "x", "print", "fp32", True, 4)
+    with parts.locked():
+        assert parts.planned_batch_size([info], "auto") is None
+        parts.plan_batch_size(512, [info], "auto")
+        assert parts.planned_batch_size([info], "auto") == 512
+        assert parts.planned_batch_size([info], "cpu") is None
+        assert parts.planned_batch_size([replace(info, fingerprint="other")], "auto") is None
+    assert not parts.path.exists()
+
+
+def test_a_part_that_another_worker_has_thrown_away(tmp_path: Path) -> None:
+    assert PartsFolder(tmp_path / "s.h5").read("0123.part") is None
 
 
 def test_images_larger_than_allowed_fail(catalogue: Path, tmp_path: Path) -> None:

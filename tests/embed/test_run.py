@@ -19,8 +19,9 @@ from embed.errors import OutputError, StoreError, TooManyFailuresError
 from embed.files import replacing
 from embed.images import ImageTransform, decode_image
 from embed.parts import PartsFolder
-from embed.run import RunSettings, RunSummary, run
+from embed.run import RunSettings, run
 from embed.store import Failure, Store, StoreWriter
+from embed.summary import RunSummary
 from tests.conftest import Invoke, json_of, write_catalogue
 
 HOG, PHASH = "hog=classic:color-hog", "classic:phash"
@@ -202,7 +203,7 @@ def test_failures_are_recorded_and_counted(catalogue: Path, tmp_path: Path) -> N
     assert "p0-0: the file is empty (0 bytes)" in str(caught.value)
     assert not output.exists()
     listing = (tmp_path / "s.h5.parts/failures.csv").read_text()
-    assert "p2-0,read,No such file or directory" in listing
+    assert "p2-0,read,No such file or directory: " in listing
     summary = embed(catalogue, output, max_failures="25%")
     assert (summary.num_items, summary.num_encoded) == (9, 0)  # nothing was lost
     with Store(output) as store:
@@ -218,7 +219,7 @@ def test_failures_are_recorded_and_counted(catalogue: Path, tmp_path: Path) -> N
 
 def test_a_catalogue_of_failures_makes_no_store(catalogue: Path, tmp_path: Path) -> None:
     shutil.rmtree(catalogue.parent / "images")
-    with pytest.raises(TooManyFailuresError, match="is --image-root right"):
+    with pytest.raises(TooManyFailuresError, match="Is --image-root right"):
         embed(catalogue, tmp_path / "s.h5", max_failures="100%")
 
 
@@ -461,3 +462,57 @@ def test_a_folder_that_cannot_be_written(catalogue: Path, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="can't make the folder"):
         embed(catalogue, tmp_path / "file" / "s.h5")
+
+
+def test_a_title_that_changed_is_not_sealed_beside_the_vector_of_the_old_one(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    """Though the run at hand encodes images alone."""
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=(PHASH,))
+    catalogue.write_text(catalogue.read_text().replace("thing number 1 photo 2", "a shoe"))
+    with pytest.raises(StoreError, match="space 'tfidf' lacks 1 items that are new or changed"):
+        embed(catalogue, output, image_encoders=(PHASH,), text_encoders=())
+    embed(catalogue, output, image_encoders=(PHASH,), text_encoders=("tfidf",))
+
+
+def test_an_image_that_was_replaced_is_not_sealed_beside_the_vector_of_the_old_one(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    """Though the run at hand encodes titles alone, and so reads no image."""
+    output = tmp_path / "s.h5"
+    embed(catalogue, output, image_encoders=(PHASH,))
+    embed(catalogue, output, image_encoders=())
+    catalogue.write_text(
+        catalogue.read_text().replace("p1-2,images/1-2.png", "p1-2,images/0-0.png")
+    )
+    with pytest.raises(StoreError, match="space 'phash' lacks 1 items that are new or changed"):
+        embed(catalogue, output, image_encoders=())
+
+
+def test_files_that_were_renamed_are_told_by_their_bytes(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output)
+    (catalogue.parent / "images/1-2.png").rename(catalogue.parent / "images/renamed.png")
+    catalogue.write_text(catalogue.read_text().replace("images/1-2.png", "images/renamed.png"))
+    assert embed(catalogue, output, image_encoders=(PHASH,)).num_encoded == 0
+
+
+def test_a_store_that_is_replaced_during_a_run_does_not_lend_it_wrong_vectors(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    """Whoever opened the old one goes on reading the old one."""
+    output = tmp_path / "s.h5"
+    embed(catalogue, output)
+    with Store(output) as store:
+        expected = np.array(store.array("hog"))
+        embed(catalogue, output, image_encoders=(PHASH,), drop_spaces=("hog",))
+        np.testing.assert_array_equal(store.array("hog"), expected)
+
+
+def test_items_that_can_no_longer_be_read_are_told(catalogue: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.h5"
+    embed(catalogue, output)
+    (catalogue.parent / "images/1-2.png").unlink()
+    summary = embed(catalogue, output, max_failures="1")
+    assert "1 items that the store had before can't be read now" in summary.warnings[0]

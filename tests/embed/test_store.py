@@ -1,3 +1,4 @@
+import mmap
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_what_is_written_is_read(path: Path) -> None:
 def test_dense_and_binary_spaces_are_mapped_not_copied(path: Path) -> None:
     with Store(path) as store:
         for name in ("small", "half", "bits"):
-            assert isinstance(store.array(name), np.memmap)
+            assert isinstance(store.array(name).base, mmap.mmap)
         vectors = store.array("small")
     assert vectors[1, 1] == 1  # still valid after closing
     with pytest.raises(ValueError, match="read-only"):
@@ -188,3 +189,24 @@ def test_shares_that_do_not_add_up(shares: str) -> None:
 def test_a_restriction_needs_a_value() -> None:
     with pytest.raises(SettingsError, match="--where takes COLUMN=VALUE, found 'zebra'"):
         Where.parse("zebra")
+
+
+def test_a_bit_that_turns_is_noticed(path: Path) -> None:
+    """A changed sign keeps a vector's length: only a checksum tells."""
+    with Store(path) as store:
+        assert store.damaged == []
+    with h5py.File(path) as file:
+        offset = file["spaces/small"].id.get_offset() + 3
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0x80
+    path.write_bytes(bytes(data))
+    with Store(path) as store:
+        assert store.damaged == ["spaces/small"]
+
+
+def test_a_store_that_can_not_be_finished_leaves_nothing(path: Path, tmp_path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="boom"), StoreWriter(path, "x", {}):
+        raise RuntimeError("boom")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["s.h5"]

@@ -75,7 +75,7 @@ def test_a_worker_that_dies_is_started_again(large: Path, tmp_path: Path) -> Non
     os.kill(workers_of(process)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "died (SIGKILL) and is started again" in errors
+    assert "died (SIGKILL) and was started again" in errors
     encoders = (PHASH, f"b={PHASH}")
     run(RunSettings(large, tmp_path / "whole.h5", encoders, batch_size=8, device="cpu"))
     assert contents(output) == contents(tmp_path / "whole.h5")
