@@ -14,12 +14,12 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse  # noqa: E402
+import io  # noqa: E402
 import json  # noqa: E402
 import resource  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
-from concurrent.futures import ThreadPoolExecutor  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from statistics import median  # noqa: E402
 from typing import Any  # noqa: E402
@@ -37,8 +37,9 @@ from embed.decoding import read_pixels  # noqa: E402
 from embed.encoders.registry import load_encoders  # noqa: E402
 from embed.encoders.specs import parse_specs  # noqa: E402
 from embed.encoders.torch_encoders import TorchImageEncoder  # noqa: E402
-from embed.images import ImageTransform, decode_image  # noqa: E402
+from embed.images import decode_image  # noqa: E402
 from embed.jpeg import decode_jpeg  # noqa: E402
+from embed.rates import decode_rate, rate, rate_in_threads, write_rate  # noqa: E402
 from embed.resizing import resize  # noqa: E402
 from embed.run import RunSettings, run  # noqa: E402
 from embed.store import Store  # noqa: E402
@@ -46,12 +47,19 @@ from embed.store import Store  # noqa: E402
 CPU_CASES = (("ViT-S-32",), ("ViT-B-32",), ("ViT-S-32", "ViT-B-32"))
 GPU_CASES = (("ViT-H-14",), ("ViT-L-14-336",), ("ViT-H-14", "ViT-L-14-336"))
 MATRIX_SIDE = {"cpu": 4096, "cuda": 8192}
+BATCH_SIZE = {"cpu": 32, "cuda": 256}
+# A run should last for seconds: a GPU takes thousands of images in one.
+NUM_IMAGES = {"cpu": 640, "cuda": 16384}
+NUM_IMAGES_QUICK = {"cpu": 160, "cuda": 4096}
+MOST_DRAWN = 640
+ROUNDS, ROUNDS_QUICK = 3, 2
 SECONDS_A_STEP = 1.0
+SECONDS_OF_ENCODING = 4.0
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What every case is measured on."""
+    """What every case is measured on: `files` are the bytes of the images that differ."""
 
     folder: Path
     images: Path
@@ -71,15 +79,17 @@ def main() -> None:
     precision = arguments.precision or ("bf16" if device.type == "cuda" else "auto")
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder, "images")
-        files = draw_photographs(images, arguments.images or (160 if arguments.quick else 640))
-        machine = describe_machine()
-        setup = Setup(
-            Path(folder), images, files, device, precision, machine["cores"], arguments.rounds
+        num_images = (
+            arguments.images or (NUM_IMAGES_QUICK if arguments.quick else NUM_IMAGES)[device.type]
         )
+        files = draw_photographs(images, num_images)
+        machine = describe_machine()
+        rounds = arguments.rounds or (ROUNDS_QUICK if arguments.quick else ROUNDS)
+        setup = Setup(Path(folder), images, files, device, precision, machine["cores"], rounds)
         for name in dict.fromkeys(name for case in cases for name in case):
             _save_random_weights(name, _weights(setup, name))
         assert_faithful(setup, cases[0][0])
-        results = {"machine": machine, "num_images": len(files)} | measure(setup, cases)
+        results = {"machine": machine, "num_images": num_images} | measure(setup, cases)
     if not arguments.quick:
         write_results("embed", results)
     print(json.dumps(results, indent=2) if arguments.json else _table(results))
@@ -103,12 +113,12 @@ def measure(setup: Setup, cases: Sequence[tuple[str, ...]]) -> dict[str, Any]:
 def measure_case(setup: Setup, names: tuple[str, ...]) -> dict[str, Any]:
     """Encoders alone, decoding alone, and the whole run, in turn."""
     encoders = _load(setup, names)
-    batch = 256 if setup.device.type == "cuda" else 32
+    batch = BATCH_SIZE[setup.device.type]
     transforms = {encoder.transform for encoder in encoders}
     rounds = []
     for number in range(setup.rounds):
         alone = [_encode_rate(encoder, setup, batch) for encoder in encoders]
-        decoding = _decode_rate(setup, transforms)
+        decoding = decode_rate(setup.files, transforms, setup.cores, SECONDS_A_STEP)
         together = _run(setup, names, batch, number)
         turns = [*alone, decoding] if setup.device.type == "cpu" else alone
         ceiling = 1 / sum(1 / rate for rate in turns)
@@ -138,10 +148,11 @@ def measure_steps(setup: Setup, name: str) -> dict[str, float]:
     """Each step by itself, on all cores where it has threads: images a second."""
     encoder = _load(setup, (name,))[0]
     transform = encoder.transform
-    pictures = [Image.open(path) for path in sorted(setup.images.iterdir())]
+    pictures = [Image.open(io.BytesIO(data)) for data in setup.files]
     decoded = [np.array(picture.convert("RGB")) for picture in pictures]
     sizes = [picture.size for picture in pictures]
     batch = np.stack([read_pixels(data, {transform})[transform] for data in setup.files[:32]])
+    places, seconds = range(len(pictures)), SECONDS_A_STEP
 
     def decode(place: int) -> None:
         decode_jpeg(setup.files[place], "RGB", sizes[place], 1)
@@ -156,10 +167,10 @@ def measure_steps(setup: Setup, name: str) -> dict[str, float]:
         return len(batch)
 
     return {
-        "decode_at_full_size": round(_on_all_cores(setup, decode), 1),
-        "resize": round(_on_all_cores(setup, resize_one), 1),
-        "copy": round(_rate(copy), 1),
-        "write": round(_write_rate(setup, encoder.info.dim), 1),
+        "decode_at_full_size": round(rate_in_threads(decode, places, setup.cores, seconds), 1),
+        "resize": round(rate_in_threads(resize_one, places, setup.cores, seconds), 1),
+        "copy": round(rate(copy, seconds), 1),
+        "write": round(write_rate([encoder.info], setup.folder, seconds), 1),
     }
 
 
@@ -179,21 +190,31 @@ def measure_matrix_rate(device: torch.device, precision: str) -> float:
 
 
 def draw_photographs(folder: Path, count: int) -> list[bytes]:
-    """JPEGs with the texture of photographs, 400 to 1,000 px a side; the same every time."""
+    """JPEGs with the texture of photographs, 400 to 1,000 px a side; the same every time.
+
+    Returns the bytes of those that differ: the others are further names of the same files.
+    """
     folder.mkdir()
     generator = np.random.default_rng(0)
-    for number in range(count):
+    num_drawn = min(count, MOST_DRAWN)
+    for number in range(num_drawn):
         width, height = (int(edge) for edge in generator.integers(400, 1001, 2))
         coarse = Image.fromarray(generator.integers(0, 256, (12, 12, 3), np.uint8))
         fine = Image.fromarray(generator.integers(0, 256, (height // 4, width // 4, 3), np.uint8))
         sizes = (width, height)
         smooth, rough = coarse.resize(sizes, 3), fine.resize(sizes, 2)
         Image.blend(smooth, rough, 0.25).save(folder / f"{number:05}.jpg", quality=87)
-    return [path.read_bytes() for path in sorted(folder.iterdir())]
+    drawn = sorted(folder.iterdir())
+    for number in range(num_drawn, count):
+        (folder / f"{number:05}.jpg").hardlink_to(drawn[number % num_drawn])
+    return [path.read_bytes() for path in drawn]
 
 
 def assert_faithful(setup: Setup, name: str) -> None:
-    """The store's vectors are those of OpenCLIP's own transform and model, in fp32."""
+    """The store's vectors are those of OpenCLIP's own transform and model, in fp32.
+
+    The library's are computed on the CPU, the store's on the device that is measured.
+    """
     model = open_clip.create_model(name, pretrained=str(_weights(setup, name))).eval()
     transform = image_transform_v2(
         PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False
@@ -202,11 +223,8 @@ def assert_faithful(setup: Setup, name: str) -> None:
     few.mkdir()
     for path in sorted(setup.images.iterdir())[:16]:
         (few / path.name).hardlink_to(path)
-    run(
-        RunSettings(
-            few, setup.folder / "few.h5", (_spec(setup, name),), precision="fp32", device="cpu"
-        )
-    )
+    spec, device = _spec(setup, name), str(setup.device)
+    run(RunSettings(few, setup.folder / "few.h5", (spec,), precision="fp32", device=device))
     with Store(setup.folder / "few.h5") as store, torch.inference_mode():
         images = [decode_image((few / item_id).read_bytes()) for item_id in store.ids]
         expected = model.encode_image(torch.stack([transform(image) for image in images]))
@@ -249,41 +267,7 @@ def _encode_rate(encoder: TorchImageEncoder, setup: Setup, batch: int) -> float:
         _wait(setup.device)
         return batch
 
-    seconds = SECONDS_A_STEP * 4
-    return _rate(encode, seconds)
-
-
-def _decode_rate(setup: Setup, transforms: set[ImageTransform]) -> float:
-    return _on_all_cores(setup, lambda place: read_pixels(setup.files[place], transforms))
-
-
-def _on_all_cores(setup: Setup, work: Callable[[int], object]) -> float:
-    with ThreadPoolExecutor(setup.cores) as pool:
-        return _rate(lambda: len(list(pool.map(work, range(len(setup.files))))))
-
-
-def _write_rate(setup: Setup, dim: int) -> float:
-    from embed.parts import EncodedRows, Part, PartsFolder
-
-    parts = PartsFolder(setup.folder / "written.h5")
-    parts.path.mkdir(exist_ok=True)
-    rows, generator = np.arange(4096), np.random.default_rng(0)
-    ids = [str(row) for row in rows]
-
-    def write() -> int:
-        digests = generator.integers(0, 256, (len(rows), 16), np.uint8)
-        vectors = generator.random((len(rows), dim), np.float32)
-        parts.write(Part(ids, {"image": digests}, {"x": EncodedRows("", rows, vectors)}))
-        return len(rows)
-
-    return _rate(write)
-
-
-def _rate(work: Callable[[], int], seconds: float = SECONDS_A_STEP) -> float:
-    started, done = time.perf_counter(), 0
-    while not done or time.perf_counter() - started < seconds:
-        done += work()
-    return done / (time.perf_counter() - started)
+    return rate(encode, SECONDS_OF_ENCODING)
 
 
 def _flops(encoder: TorchImageEncoder, setup: Setup) -> float:
@@ -339,7 +323,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one case, few images")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--images", type=int, help="how many photographs")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="how often each case is measured")
     parser.add_argument("--precision", help="fp32, bf16, fp16 or auto")
     return parser.parse_args()
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 @click.argument("source")
 @encoder_options
 @source_options
+@click.option(
+    "--max-pixels", type=int, default=100_000_000, help="Largest image, as pixels in all."
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", default="auto", help="auto, fp32, bf16 or fp16.")
 @click.option(
@@ -45,6 +48,7 @@ def doctor(source: str, as_json: bool, **options: Any) -> None:
             options["text_encoder"],
             columns,
             fetch,
+            options["max_pixels"],
             options["device"],
             options["precision"],
             options["seconds"],
@@ -79,5 +83,7 @@ def _print(diagnosis: "Diagnosis") -> None:
         f"{diagnosis.ceiling:,.1f}, the most that {what} could reach here"
     )
     click.echo(f"slowest step: {diagnosis.bottleneck}")
+    for spec in diagnosis.left_out:
+        click.echo(f"left out: {spec}, which learns from all titles at a run's end")
     settings = " ".join(f"{option} {value}" for option, value in diagnosis.settings.items())
     click.echo(f"settings that suit it: {settings}")

@@ -41,6 +41,7 @@ class ColorHog(ImageEncoder):
         self.name = spec.name
         blocks = HOG_SIDE_PIXELS // HOG_CELL_PIXELS - 1
         dim = HUE_BINS * SATURATION_BINS * VALUE_BINS + blocks**2 * 4 * HOG_ORIENTATIONS
+        # Its threads end with the encoder, or with the process: idle ones keep neither alive.
         self._pool = ThreadPoolExecutor(num_cores(), "color-hog")
         self.info = _info(spec, "dense", dim, f"color-hog 1, pixels {PIXELS_VERSION}", "fp32")
 

@@ -1,7 +1,6 @@
 """Either tower of any OpenCLIP model, with the preprocessing that its configuration names."""
 
 import difflib
-import functools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from open_clip.transform import PreprocessCfg
 
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.hub import require_repository, weights_not_found
-from embed.encoders.open_clip_text import encode_text, num_needed
+from embed.encoders.open_clip_text import CutText
 from embed.encoders.runtime import Runtime
 from embed.encoders.specs import EncoderSpec
 from embed.encoders.tokens import Tokens
@@ -69,14 +68,13 @@ def load_text(spec: EncoderSpec, runtime: Runtime) -> TextEncoder:
         "model": _model_settings(source, "vision_cfg"),
     }
     keep_tower(model, "text")
-    tower = Tower(
-        model, functools.partial(encode_text, model), settings, tower_weights(model, "text")
-    )
+    cut = CutText(model)
+    tower = Tower(model, cut.encode, settings, tower_weights(model, "text"))
     tokenizer = open_clip.get_tokenizer(source.model_name)
 
     def tokenize(titles: list[str]) -> Tokens:
         text = tokenizer(titles)  # (b, context)
-        lengths = num_needed(model, text)
+        lengths = cut.num_needed(text)
         return Tokens(lengths, lambda rows: {"text": text[rows, : lengths[rows].max()]})
 
     return TorchTextEncoder(spec, tokenize, tower, runtime)

@@ -25,34 +25,45 @@ class _EncodeText(torch.nn.Module):
         return vectors
 
 
-def num_needed(model: Any, text: Int[torch.Tensor, "b context"]) -> Int[np.ndarray, " b"]:
-    """The positions that each title's vector depends on: up to its end-of-text, or all."""
-    tower = _tower_of(model)
-    pooling = tower and _pooling_of(tower)
-    if pooling == "argmax":
-        ends = text.argmax(dim=1)
-    elif pooling == "eos":
-        # The library takes the first one and, where there is none, position 0.
-        ends = (text == _end_token(tower)).int().argmax(dim=1)
-    else:
-        return np.full(len(text), text.shape[1])
-    return np.asarray(ends.numpy() + 1)
+class CutText:
+    """A model's text tower, which runs on the tokens that it is given and no more.
 
+    What the tower is like is found out here, once, while it lies on the CPU: reading its mask on a
+    GPU would wait for all the work that is queued there.
+    """
 
-def encode_text(model: Any, text: Int[torch.Tensor, "b tokens"]) -> torch.Tensor:
-    """The library's own `encode_text`, with its positions and mask cut to the tokens given."""
-    tower = _tower_of(model)
-    num_tokens = text.shape[1]
-    if tower is None or num_tokens == len(tower.positional_embedding):
-        vectors: torch.Tensor = model.encode_text(text)
-        return vectors
-    prefix = "model." if tower is model else "model.text."
-    shortened = {
-        f"{prefix}positional_embedding": tower.positional_embedding[:num_tokens],
-        f"{prefix}attn_mask": tower.attn_mask[:num_tokens, :num_tokens],
-    }
-    result: torch.Tensor = torch.func.functional_call(_EncodeText(model), shortened, (text,))
-    return result
+    def __init__(self, model: Any) -> None:
+        self._model, self._encode = model, _EncodeText(model)
+        self._tower = _tower_of(model)
+        self._pooling = _pooling_of(self._tower) if self._tower else None
+        self._prefix = "model." if self._tower is model else "model.text."
+
+    def num_needed(self, text: Int[torch.Tensor, "b context"]) -> Int[np.ndarray, " b"]:
+        """The positions that each title's vector depends on: up to its end-of-text, or all.
+
+        `text` lies on the CPU.
+        """
+        if self._pooling == "argmax":
+            ends = text.argmax(dim=1)
+        elif self._pooling == "eos":
+            # The library takes the first one and, where there is none, position 0.
+            ends = (text == _end_token(self._tower)).int().argmax(dim=1)
+        else:
+            return np.full(len(text), text.shape[1])
+        return np.asarray(ends.numpy() + 1)
+
+    def encode(self, text: Int[torch.Tensor, "b tokens"]) -> torch.Tensor:
+        """The library's own `encode_text`, with its positions and mask cut to the tokens given."""
+        tower, num_tokens = self._tower, text.shape[1]
+        if tower is None or num_tokens == len(tower.positional_embedding):
+            vectors: torch.Tensor = self._model.encode_text(text)
+            return vectors
+        shortened = {
+            f"{self._prefix}positional_embedding": tower.positional_embedding[:num_tokens],
+            f"{self._prefix}attn_mask": tower.attn_mask[:num_tokens, :num_tokens],
+        }
+        result: torch.Tensor = torch.func.functional_call(self._encode, shortened, (text,))
+        return result
 
 
 def _tower_of(model: Any) -> Any:

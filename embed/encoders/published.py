@@ -1,4 +1,9 @@
-"""What OpenCLIP publishes, read from its installed files: importing it would take seconds."""
+"""What OpenCLIP publishes, read from its installed files.
+
+Importing it brings torch and torchvision, which takes some fifteen seconds of processor time where
+the rest of `embed encoders` takes one and a half. So of its two modules of tables only the tables
+are run. That leans on how those files are laid out; where it fails, the library is imported.
+"""
 
 import ast
 import copy
@@ -74,8 +79,9 @@ def _package_folder() -> Path:
 def _tables(folder: Path) -> tuple[str, str, Tags]:
     """The default names of weights files, and the table of tags.
 
-    Only the module's assignments and the functions that they call are run, not its imports, which
-    bring torch. A release that lays its table out in another way is imported as a whole.
+    Only the modules' assignments and the functions that they call are run, not their imports. A
+    release that lays its tables out in another way, so that this fails, is imported as a whole: the
+    same result, only later.
     """
     try:
         names = _assignments(folder / "constants.py", {})

@@ -70,9 +70,8 @@ class TorchImageEncoder(ImageEncoder):
     def start(self, pixels: UInt8[np.ndarray, "b h w c"]) -> Callable[[], Float[np.ndarray, "b d"]]:
         """Queue the batch on the device; the call that is returned waits for its vectors."""
         with self._lane.scope():
-            # uint8 crosses to the device: a quarter of the bytes of float32.
-            sent = self._lane.send(torch.from_numpy(pixels))
-            wait = self._lane.fetch(self._features(sent, self._runtime))
+            features = self._features(torch.from_numpy(pixels), self._runtime, self._lane.send)
+            wait = self._lane.fetch(features)
         return lambda: self._runtime.stored(wait())
 
     def features(self, images: UInt8[torch.Tensor, "b h w c"]) -> Float[torch.Tensor, "b d"]:
@@ -88,13 +87,18 @@ class TorchImageEncoder(ImageEncoder):
 
     @torch.inference_mode()
     def _features(
-        self, images: UInt8[torch.Tensor, "b h w c"], runtime: Runtime
+        self,
+        images: UInt8[torch.Tensor, "b h w c"],
+        runtime: Runtime,
+        send: Callable[[torch.Tensor], torch.Tensor] = lambda piece: piece,
     ) -> Float[torch.Tensor, "b d"]:
-        """float32, of any length."""
-        channels_last = images.permute(0, 3, 1, 2)  # (b, 3, h, w): only the strides change
+        """float32, of any length; `send` brings to the device what does not lie there yet."""
 
         def forward(piece: slice) -> torch.Tensor:
-            scaled = torch.sub(channels_last[piece], self._mean).div_(self._std)
+            # Piece by piece, since what does not fit may be the pixels; and as uint8, a quarter of
+            # the bytes of float32.
+            sent = send(images[piece]).permute(0, 3, 1, 2)  # (b, 3, h, w): only the strides change
+            scaled = torch.sub(sent, self._mean).div_(self._std)
             return self._forward(scaled.to(DTYPES[runtime.precision])).float()
 
         return self.pieces.encode(forward, len(images))

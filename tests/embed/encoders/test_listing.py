@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embed.encoders.listing import SHOWN, ListedEncoder, list_encoders
-from embed.encoders.published import published_models
+from embed.encoders.published import _package_folder, _tables, published_models
 from embed.encoders.specs import DEFAULT_IMAGE_SPECS
 from embed.errors import SpecError
 from tests.conftest import Invoke, json_of
@@ -50,6 +50,18 @@ def test_the_table_is_that_of_the_library() -> None:
         assert settings["hf_hub"].startswith(model.repository)
         assert model.dim == config["embed_dim"]
         assert model.tokens == config["text_cfg"].get("context_length", 77)
+
+
+@pytest.mark.parametrize(
+    "laid_out", ["_TABLE = {}", "_PRETRAINED = {**_TABLE}", "def broken(", None]
+)
+def test_a_library_laid_out_in_another_way_is_imported(
+    tmp_path: Path, laid_out: str | None
+) -> None:
+    if laid_out is not None:
+        (tmp_path / "constants.py").write_text("HF_WEIGHTS_NAME = HF_SAFE_WEIGHTS_NAME = 'x'\n")
+        (tmp_path / "pretrained.py").write_text(f"{laid_out}\n")
+    assert _tables(tmp_path) == _tables(_package_folder())
 
 
 def test_the_short_list_names_published_models() -> None:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from embed.encoders.batches import double_while_faster, find_batch_size, images_per_second
+from embed.encoders.lanes import Lane
 from embed.encoders.memory import Pieces
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import parse_specs
@@ -81,6 +82,26 @@ def test_encoders_give_the_same_vectors_in_pieces(
     images.pieces.size = titles.pieces.size = 1  # type: ignore[attr-defined]
     np.testing.assert_allclose(encode(images, pictures), whole[0], atol=1e-6)
     np.testing.assert_allclose(titles.encode(TITLES), whole[1], atol=1e-6)
+
+
+class SmallLane(Lane):
+    """To a device that has room for two items at a time."""
+
+    def send(self, batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().send(batch)
+
+
+def test_an_upload_that_does_not_fit_is_halved(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    folder = clip_folder(tmp_path / "model", "clip")
+    images, titles = image_encoder(f"transformers:{folder}"), text_encoder(f"transformers:{folder}")
+    whole = encode(images, pictures), titles.encode(TITLES)
+    images._lane = titles._lane = SmallLane(CPU)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(encode(images, pictures), whole[0], atol=1e-6)
+    np.testing.assert_allclose(titles.encode(TITLES), whole[1], atol=1e-6)
+    assert images.pieces.size in (1, 2)  # type: ignore[attr-defined]
+    assert len(pictures) > 2
 
 
 @pytest.mark.parametrize(

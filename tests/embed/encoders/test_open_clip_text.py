@@ -10,7 +10,7 @@ from jaxtyping import Int
 from open_clip.coca_model import CoCa
 from open_clip.model import CLIP, CustomTextCLIP
 
-from embed.encoders.open_clip_text import encode_text, num_needed
+from embed.encoders.open_clip_text import CutText
 from tests.embed.encoders.tiny_models import TITLES, open_clip_folder, text_encoder
 
 VISION = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8}
@@ -54,13 +54,14 @@ def titles_of_lengths(*lengths: int) -> Int[torch.Tensor, "n 20"]:
 @torch.inference_mode()
 def test_cut_titles_give_the_same_vectors(kind: Any, settings: Any) -> None:
     model, text = model_of(kind, **settings), titles_of_lengths(2, 5, 9)
-    needed = num_needed(model, text)
+    cut_text = CutText(model)
+    needed = cut_text.num_needed(text)
     assert needed.tolist() == [2, 5, 9]
     full = torch.nn.functional.normalize(model.encode_text(text), dim=1)
-    cut = torch.nn.functional.normalize(encode_text(model, text[:, :9]), dim=1)
+    cut = torch.nn.functional.normalize(cut_text.encode(text[:, :9]), dim=1)
     torch.testing.assert_close(cut, full, atol=1e-6, rtol=0)
     # The library's tensors are as they were.
-    torch.testing.assert_close(encode_text(model, text), model.encode_text(text))
+    torch.testing.assert_close(CutText(model).encode(text), model.encode_text(text))
 
 
 @torch.inference_mode()
@@ -68,8 +69,8 @@ def test_titles_without_an_end_are_pooled_where_the_library_pools() -> None:
     model = model_of(CustomTextCLIP, pool_type="eos", eos_id=END)
     text = titles_of_lengths(4, 8)
     text[1, 7] = 1
-    assert num_needed(model, text).tolist() == [4, 1]
-    torch.testing.assert_close(encode_text(model, text[:, :4]), model.encode_text(text))
+    assert CutText(model).num_needed(text).tolist() == [4, 1]
+    torch.testing.assert_close(CutText(model).encode(text[:, :4]), model.encode_text(text))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,20 @@ def test_titles_without_an_end_are_pooled_where_the_library_pools() -> None:
 @torch.inference_mode()
 def test_other_towers_are_not_cut(kind: Any, settings: Any) -> None:
     model, text = model_of(kind, **settings), titles_of_lengths(2, 5, 9)
-    assert num_needed(model, text).tolist() == [20, 20, 20]
-    torch.testing.assert_close(encode_text(model, text), model.encode_text(text))
+    assert CutText(model).num_needed(text).tolist() == [20, 20, 20]
+    torch.testing.assert_close(CutText(model).encode(text), model.encode_text(text))
+
+
+@pytest.mark.parametrize("kind", [CLIP, CustomTextCLIP])
+@pytest.mark.parametrize("settings", [{}, {"pool_type": "eos", "eos_id": END}])
+@torch.inference_mode()
+def test_encoding_never_waits_for_the_device(kind: Any, settings: Any) -> None:
+    model, text = model_of(kind, **settings), titles_of_lengths(2, 5, 9)
+    cut_text = CutText(model)
+    # On this device nothing has a value: reading one, as waiting for a GPU would, is an error.
+    model.to("meta")
+    assert cut_text.num_needed(text).tolist() == [2, 5, 9]
+    assert cut_text.encode(text[:, :9].to("meta")).shape == (3, 16)
 
 
 def test_the_encoder_runs_on_fewer_positions(tmp_path: Path) -> None:
