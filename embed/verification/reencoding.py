@@ -96,7 +96,7 @@ def _check_space(
         return
     yield _compare_infos(name, encoder.info, info)
     if not sample.rows:
-        yield f"{name}: sample", "skipped", "no row of the sample is as it was encoded"
+        yield f"{name}: sample", "skipped", "there is no row to compare: see above"
         return
     yield from _check_sample(store, name, encoder, sample, source.max_pixels)
 

@@ -82,6 +82,7 @@ def _structure(store: Store) -> Iterator[Check]:
     yield Check("format", "ok", f"embedding-store version {store.attributes['format_version']}")
     yield _checked("counts", lambda: _counts(store))
     yield _checked("ids", lambda: _ids(store))
+    yield _checked("checksums", lambda: _checksums(store))
     yield _checked("hashes", lambda: _hashes(store))
     yield _checked("failures", lambda: _failures(store))
     kinds = {"dense": _dense, "binary": _binary, "sparse": _sparse}
@@ -124,6 +125,16 @@ def _given_ids(store: Store) -> Iterator[list[str]]:
             raise StoreError(f"the id of row {num_before + ids.index('')} is empty")
         num_before += len(ids)
         yield ids
+
+
+def _checksums(store: Store) -> str:
+    damaged = store.damaged
+    if damaged:
+        raise StoreError(
+            f"{', '.join(sorted(damaged))}: not the bytes that were written; make it again from "
+            f"its source, or take it from a copy"
+        )
+    return "every array is as it was written"
 
 
 def _hashes(store: Store) -> str:
