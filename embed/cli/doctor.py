@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @encoder_options
 @source_options
 @click.option(
-    "--max-pixels", type=int, default=100_000_000, help="Largest image, as pixels in all."
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    help="Refuse images of more pixels, as `embed run` does.",
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", default="auto", help="auto, fp32, bf16 or fp16.")
