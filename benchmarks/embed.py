@@ -34,12 +34,12 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.machine import describe_machine, write_results  # noqa: E402
 from embed.decoding import read_pixels  # noqa: E402
+from embed.doctor.rates import decode_rate, rate, rate_in_threads, write_rate  # noqa: E402
 from embed.encoders.registry import load_encoders  # noqa: E402
 from embed.encoders.specs import parse_specs  # noqa: E402
 from embed.encoders.torch_encoders import TorchImageEncoder  # noqa: E402
 from embed.images import decode_image  # noqa: E402
 from embed.jpeg import decode_jpeg  # noqa: E402
-from embed.rates import decode_rate, rate, rate_in_threads, write_rate  # noqa: E402
 from embed.resizing import resize  # noqa: E402
 from embed.run import RunSettings, run  # noqa: E402
 from embed.store import Store  # noqa: E402

@@ -11,7 +11,7 @@ from embed.cli.source_options import encoder_options, source_options, source_set
 from embed.options import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from embed.doctor import Diagnosis
+    from embed.doctor.examination import Diagnosis
 
 
 @main.command()
@@ -41,7 +41,7 @@ def doctor(source: str, as_json: bool, **options: Any) -> None:
     Reads, decodes, copies, encodes and writes a sample for some seconds, each step by itself and
     then all together. Nothing is kept.
     """
-    from embed.doctor import DoctorSettings, examine
+    from embed.doctor.examination import DoctorSettings, examine
 
     columns, fetch = source_settings(options)
     diagnosis = examine(
@@ -76,11 +76,11 @@ def _print(diagnosis: "Diagnosis") -> None:
         for step in diagnosis.steps
     ]
     print_table(
-        f"{diagnosis.num_sampled:,} items, {diagnosis.num_unreadable} of them unreadable",
+        f"a sample of {diagnosis.num_sampled:,} items, {diagnosis.num_unreadable} unreadable",
         ["step by itself", "items/s", "ms an item"],
         rows,
     )
-    what = "decoding and encoding in turn" if diagnosis.takes_turns else "encoding alone"
+    what = "decoding and encoding in turn" if diagnosis.counts_decoding else "encoding alone"
     click.echo(
         f"together {diagnosis.end_to_end:,.1f} items/s: {diagnosis.share_of_ceiling:.0%} of "
         f"{diagnosis.ceiling:,.1f}, the most that {what} could reach here"

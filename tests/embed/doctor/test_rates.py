@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from embed.doctor.rates import decode_rate, rate, rate_in_threads, write_rate
 from embed.images import ImageTransform
 from embed.parts import PartsFolder
-from embed.rates import decode_rate, rate, rate_in_threads, write_rate
 from embed.store import SpaceInfo
 
 

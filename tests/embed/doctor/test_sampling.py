@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from embed.doctor import DoctorSettings, _read_catalogue
-from embed.sampling import NUM_STRETCHES, ROWS_PER_STRETCH, cut_sample, spread
+from embed.doctor.examination import DoctorSettings, _read_catalogue
+from embed.doctor.sampling import NUM_STRETCHES, ROWS_PER_STRETCH, cut_sample, spread
 from embed.sources import Fetcher, FetchSettings, SourceSettings, read_source
 
 

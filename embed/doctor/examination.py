@@ -13,12 +13,12 @@ from jaxtyping import UInt8
 
 from embed.decoding import read_pixels
 from embed.devices import num_cores
+from embed.doctor.rates import decode_rate, rate, write_rate
+from embed.doctor.sampling import Sample, cut_sample, read_sample, spread
 from embed.encoders.specs import EncoderSpec, parse_specs
 from embed.errors import ImageError, SettingsError, SourceError
 from embed.images import MAX_PIXELS, ImageTransform
 from embed.pipeline import Flow
-from embed.rates import decode_rate, rate, write_rate
-from embed.sampling import Sample, cut_sample, read_sample, spread
 from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source, require_column
 from embed.workers import Order, OwnProcess
 
@@ -56,15 +56,17 @@ class Step:
 class Diagnosis:
     """What was measured, and what follows from it.
 
-    `ceiling` is the rate, in items a second, at which nothing but the encoders would work or, where
-    decoding needs the same cores, nothing but decoding and encoding in turn. `left_out` names the
-    encoders that have no step in the stream, since they learn from all titles at its end.
+    `num_sampled` items were looked at, of which `num_unreadable` could not be read or decoded.
+    `ceiling` is the rate, in items a second, at which nothing but the encoders would work or, on a
+    CPU, where decoding needs the same cores (`counts_decoding`), nothing but decoding and encoding
+    in turn. `left_out` names the encoders that have no step in the stream, since they learn from
+    all titles at its end.
     """
 
     num_sampled: int
     num_unreadable: int
     steps: tuple[Step, ...]
-    takes_turns: bool
+    counts_decoding: bool
     ceiling: float
     end_to_end: float
     settings: dict[str, str]
@@ -149,12 +151,14 @@ def _diagnose(
     pixels = _decoded(sample, crew, settings.max_pixels)
     seconds = settings.seconds / 6  # for each step that is repeated
     steps = _measure_steps(sample, pixels, crew, order, seconds)
-    ceiling = _ceiling(steps, takes_turns=flow.takes_turns)
+    on_cpu = crew.device == "cpu"
+    ceiling = _ceiling(steps, counts_decoding=on_cpu)
+    num_undecodable = len(sample.files) - len(next(iter(pixels.values()), sample.files))
     return Diagnosis(
         num_sampled=len(sample.ids),
-        num_unreadable=sample.num_unreadable,
+        num_unreadable=sample.num_unreadable + num_undecodable,
         steps=tuple(steps),
-        takes_turns=flow.takes_turns,
+        counts_decoding=on_cpu,
         ceiling=ceiling,
         end_to_end=_end_to_end(catalogue, crew, flow, ceiling * settings.seconds / 3),
         settings=_advice(steps, pixels, crew, flow, seconds),
@@ -254,11 +258,11 @@ def _encode_rate(encoder: Any, batch: Any, seconds: float) -> float:
     return rate(encode, seconds)
 
 
-def _ceiling(steps: Sequence[Step], *, takes_turns: bool) -> float:
+def _ceiling(steps: Sequence[Step], *, counts_decoding: bool) -> float:
     counted = [
         step
         for step in steps
-        if step.name.startswith("encode ") or (takes_turns and step.name == "decode")
+        if step.name.startswith("encode ") or (counts_decoding and step.name == "decode")
     ]
     return 1 / sum(1 / step.items_per_second for step in counted)
 
@@ -304,5 +308,5 @@ def _workers(steps: Sequence[Step], flow: Flow) -> int:
     if flow.takes_turns or flow.num_readers > num_cores():
         return flow.num_readers
     rates = {step.name: step.items_per_second for step in steps}
-    wanted = _ceiling(steps, takes_turns=False) / GOOD_ENOUGH
+    wanted = _ceiling(steps, counts_decoding=False) / GOOD_ENOUGH
     return min(num_cores(), max(1, ceil(wanted / (rates["decode"] / num_cores())) + 1))

@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from embed.doctor import Diagnosis, DoctorSettings, Step, encoders_together, examine
+from embed.doctor.examination import Diagnosis, DoctorSettings, Step, encoders_together, examine
 from embed.errors import SettingsError, SourceError
 from embed.sources import SourceSettings
 from tests.conftest import Invoke, json_of
@@ -50,7 +50,7 @@ def test_every_step_is_measured(catalogue: Path, vit: str, tmp_path: Path) -> No
     names, ending = [step.name for step in found.steps], ("encoders together", "write")
     assert names == ["read", "decode", "copy", "encode vit", "encode phash", *ending]
     assert all(step.items_per_second > 0 for step in found.steps)
-    assert (found.num_sampled, found.num_unreadable) == (12, 1)
+    assert (found.num_sampled, found.num_unreadable) == (12, 2)
     assert found.end_to_end > 0
     encoding = [step for step in found.steps if step.name.startswith("encode ")]
     assert encoders_together(encoding) in found.steps
@@ -62,7 +62,7 @@ def test_every_step_is_measured(catalogue: Path, vit: str, tmp_path: Path) -> No
 def test_readers_and_encoders_that_take_turns(catalogue: Path, vit: str) -> None:
     found = examine(DoctorSettings(str(catalogue), (vit,), seconds=1.0, device="cpu"))
     rates = {step.name: step.items_per_second for step in found.steps}
-    assert found.takes_turns
+    assert found.counts_decoding
     assert found.ceiling == pytest.approx(1 / (1 / rates["decode"] + 1 / rates["encode vit"]))
     assert set(found.settings) == {"--device", "--batch-size", "--precision", "--workers"}
 

@@ -1,0 +1,1 @@
+"""What limits a run on one's own data and machine."""
