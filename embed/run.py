@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from embed.devices import num_cores
 from embed.encoders.base import FittedTextEncoder
 from embed.encoders.registry import load_encoders
 from embed.encoders.specs import DEFAULT_IMAGE_SPECS, EncoderSpec, parse_specs
@@ -40,7 +41,8 @@ from embed.sources import Catalogue, FetchSettings, SourceSettings, read_source,
 from embed.store import Failure, Store, StoreWriter
 from embed.summary import RunSummary, num_encoded, versions, warnings_of
 from embed.units import Outcome, blank_hashes, rows_per_unit, unit_starts
-from embed.workers import Order, Workers, start_workers
+from embed.worker_processes import WorkerProcesses
+from embed.workers import Order, OwnProcess, Workers
 
 SPOOL = "catalogue"
 
@@ -211,7 +213,12 @@ def _order(
 
 @contextmanager
 def _workers(order: Order, settings: RunSettings) -> Iterator[Workers]:
-    workers = start_workers(order, [name.strip() for name in settings.device.split(",")])
+    devices = [name.strip() for name in settings.device.split(",")]
+    workers: Workers
+    if len(devices) == 1:
+        workers = OwnProcess(order, devices[0], num_cores())
+    else:
+        workers = WorkerProcesses(order, devices)
     try:
         yield workers
     finally:
