@@ -57,6 +57,7 @@ def _kill(
     expected: dict[str, Any],
 ) -> dict[str, int]:
     """Counts of kills, of those that left parts behind, and of sealed stores that were compared."""
+    output.unlink(missing_ok=True)
     _, seconds = _timed(source, output, device)
     _compare(output, expected)
     counts = {"kills": 0, "kills_that_left_parts": 0, "stores_compared": 0}
