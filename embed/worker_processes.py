@@ -222,9 +222,9 @@ def _work(order: Order, device: str, cores: int, connection: Connection, parent:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold back Ctrl-C from this thread, and for good from the processes that it starts."""
+    """Hold back Ctrl-C and SIGTERM from this thread, and for good from what it starts."""
     resource_tracker.ensure_running()  # or it would start with the first process, and let it go
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

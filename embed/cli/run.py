@@ -1,5 +1,8 @@
 """`python -m embed run`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +72,26 @@ def run(source: str, output: Path, as_json: bool, **options: Any) -> None:
     items that the source no longer has (--prune).
     """
     try:
-        summary = _run(source, output, options)
+        with _termination_interrupts():
+            summary = _run(source, output, options)
     except KeyboardInterrupt:
         click.echo("stopped: finished rows are kept, the same command goes on from them", err=True)
         raise click.exceptions.Exit(130) from None
     _report(summary, as_json)
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Take SIGTERM, by which schedulers stop jobs, for Ctrl-C: finished rows are written first."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(source: str, output: Path, options: dict[str, Any]) -> "RunSummary":

@@ -111,13 +111,16 @@ def test_workers_die_with_their_parent(large: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sends signals to process groups")
-def test_an_interrupt_ends_all_workers_and_keeps_finished_rows(large: Path, tmp_path: Path) -> None:
-    """Ctrl-C reaches every process of the terminal's group."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_all_workers_and_keeps_finished_rows(
+    large: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C reaches every process of the terminal's group; so may a scheduler's SIGTERM."""
     output = tmp_path / "s.h5"
     process = start(large, output)
     wait_for_part(output, process)
     workers = workers_of(process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1].startswith("stopped: finished rows are kept")
