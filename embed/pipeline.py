@@ -35,8 +35,8 @@ Report = Callable[[UnitResult], None]
 class Flow:
     """How wide the stream is.
 
-    Where readers and encoders need the same cores they take turns: side by side, the encoder's
-    threads would wait for each other at every layer. `in_flight` batches are begun before the
+    Where readers and encoders need the same cores they take turns, which is as fast as side by side
+    (measured with ViT-S-32 on two) and holds fewer images in memory. `in_flight` batches are begun before the
     first of them is waited for, so that a GPU always has one to go on with.
     """
 
