@@ -36,8 +36,8 @@ class Flow:
     """How wide the stream is.
 
     Where readers and encoders need the same cores they take turns, which is as fast as side by side
-    (measured with ViT-S-32 on two) and holds fewer images in memory. `in_flight` batches are begun before the
-    first of them is waited for, so that a GPU always has one to go on with.
+    (measured with ViT-S-32 on two) and holds fewer images in memory. `in_flight` batches are begun
+    before the first of them is waited for, so that a GPU always has one to go on with.
     """
 
     batch_size: int
