@@ -13,10 +13,14 @@ from embed.run import RunSettings, run
 from tests.conftest import write_catalogue
 from tests.embed.test_run import HOG, PHASH, contents
 
-CODE = (
-    "import embed.part_writer; embed.part_writer.PART_SECONDS = 0.02; "
-    "from embed.cli import main; main(prog_name='embed')"
-)
+# A file, and not `python -c`: the workers import it as well, and write parts as often.
+SCRIPT = """
+import embed.part_writer
+embed.part_writer.PART_SECONDS = 0.02
+if __name__ == "__main__":
+    from embed.cli import main
+    main(prog_name="embed")
+"""
 
 
 @pytest.fixture
@@ -26,11 +30,20 @@ def large(tmp_path: Path) -> Path:
 
 
 def start(catalogue: Path, output: Path) -> subprocess.Popen[str]:
-    command: list[str | Path] = [sys.executable, "-c", CODE, "run", catalogue, "-o", output]
+    script = output.with_name("embed_often.py")
+    script.write_text(SCRIPT)
+    command: list[str | Path] = [sys.executable, script, "run", catalogue, "-o", output]
     command += ["--device", "cpu,cpu", "--batch-size", "8"]
     command += ["--image-encoder", PHASH, "--image-encoder", f"b={PHASH}"]  # need no torch
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        stderr=pipe,
+        stdout=pipe,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
