@@ -15,7 +15,7 @@ from embed.rows import dump_splits, load_splits
 from embed.store import Modality, SpaceInfo, Store, StoreWriter
 from heads.features import FeatureReader, check_references
 from heads.head import Head, load_head
-from heads.projection import project
+from heads.projection.network import project
 
 ROWS_PER_BLOCK = 8192
 

@@ -21,7 +21,7 @@ from embed.options import (
 )
 
 if TYPE_CHECKING:
-    from heads.training import TrainedHead
+    from heads.projection.training import TrainedHead
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -68,9 +68,9 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     """
     from embed.rows import Split, Where
     from embed.store import Store
-    from heads.projection import ProjectionSettings
+    from heads.projection.network import ProjectionSettings
+    from heads.projection.training import Task, TrainingSettings
     from heads.run import train_to_files
-    from heads.training import Task, TrainingSettings
 
     split = Split.parse(
         options["target"], options["split"], options["split_seed"], options["split_column"]

@@ -18,7 +18,7 @@ from embed.errors import HeadError
 from embed.files import replacing
 from embed.rows import Split
 from heads.features import SpaceReference
-from heads.projection import Projection, ProjectionSettings
+from heads.projection.network import Projection, ProjectionSettings
 
 FORMAT = "embedding-head"
 FORMAT_VERSION = 1

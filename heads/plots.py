@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from embed.files import replacing
-from heads.training import Epoch, TrainedHead
+from heads.projection.training import Epoch, TrainedHead
 
 LOSS_COLOR, F1_COLOR = "#9a6b1f", "#1f5c9a"
 

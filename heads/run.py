@@ -9,8 +9,8 @@ from embed.files import refuse_existing, replacing
 from embed.store import Store
 from heads.head import save_head
 from heads.plots import plot_training
-from heads.projection import ProjectionSettings
-from heads.training import Task, TrainedHead, TrainingSettings, train_projection
+from heads.projection.network import ProjectionSettings
+from heads.projection.training import Task, TrainedHead, TrainingSettings, train_projection
 
 
 def train_to_files(

@@ -23,20 +23,21 @@ from embed.errors import (
 )
 from embed.rows import Split, Where, load_splits, unseen_rows
 from embed.store import SpaceInfo, Store, StoreWriter
-from heads import training as training_module
 from heads.applying import apply_head
 from heads.features import FeatureReader, refer_to
 from heads.head import load_head, save_head
-from heads.projection import MetricLoss, Projection, ProjectionSettings, project
-from heads.run import train_to_files
-from heads.start import MAX_FEATURES, start_at_discriminants
-from heads.training import (
+from heads.projection import training as training_module
+from heads.projection.losses import MetricLoss
+from heads.projection.network import Projection, ProjectionSettings, project
+from heads.projection.start import MAX_FEATURES, start_at_discriminants
+from heads.projection.training import (
     Task,
     TrainedHead,
     TrainingSettings,
     _cosine_with_warmup,
     train_projection,
 )
+from heads.run import train_to_files
 from tests.conftest import Invoke, json_of
 
 NUM_CLASSES, PER_CLASS = 40, 6

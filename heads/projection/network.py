@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
-from pytorch_metric_learning.losses import ArcFaceLoss, NormalizedSoftmaxLoss
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
@@ -60,37 +59,6 @@ class Projection(nn.Module):
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
         """Vectors of unit length."""
         return nn.functional.normalize(self.linear(self.dropout(features)))
-
-
-class MetricLoss(nn.Module):
-    """The loss over classes, with a centre of its own for each class.
-
-    ArcFace: Deng et al., CVPR 2019 (arXiv:1801.07698). Normalised softmax: Zhai & Wu, BMVC 2019
-    (arXiv:1811.12649), whose temperature is 1 / scale. Both by pytorch-metric-learning.
-    """
-
-    def __init__(self, num_classes: int, settings: ProjectionSettings) -> None:
-        super().__init__()
-        if settings.loss == "arcface":
-            # The library takes degrees; we speak of radians everywhere.
-            degrees = math.degrees(settings.margin_radians)
-            self.loss = ArcFaceLoss(num_classes, settings.dim, margin=degrees, scale=settings.scale)
-        else:
-            self.loss = NormalizedSoftmaxLoss(
-                num_classes, settings.dim, temperature=1 / settings.scale
-            )
-
-    def forward(
-        self, vectors: Float[Tensor, "b e"], labels: Int[Tensor, " b"]
-    ) -> Float[Tensor, ""]:
-        """The mean loss of the batch."""
-        loss: Tensor = self.loss(vectors, labels)
-        return loss
-
-    @torch.no_grad()
-    def set_centres(self, centres: Float[Tensor, "c e"]) -> None:
-        """Put the classes' centres where these vectors are."""
-        self.loss.W.copy_(centres.T)
 
 
 @torch.no_grad()

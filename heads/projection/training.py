@@ -17,8 +17,9 @@ from embed.rows import Split, Where, codes, has_value, select_rows
 from embed.store import Store
 from heads.features import FeatureReader, SpaceReference, refer_to
 from heads.head import HeadInfo
-from heads.projection import MetricLoss, Projection, ProjectionSettings, project
-from heads.start import start_at_discriminants
+from heads.projection.losses import MetricLoss
+from heads.projection.network import Projection, ProjectionSettings, project
+from heads.projection.start import start_at_discriminants
 from retrieval.curves import score_curve
 from retrieval.neighbours import neighbours_of_vectors
 

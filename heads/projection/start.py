@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from embed.errors import SettingsError
-from heads.projection import MetricLoss, Projection, project
+from heads.projection.losses import MetricLoss
+from heads.projection.network import Projection, project
 
 SHRINKAGE = 0.03
 MAX_FEATURES = 4096

@@ -1,0 +1,1 @@
+"""What training needs whatever the head: order of rows, optimisers and schedules, the loop."""
