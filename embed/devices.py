@@ -36,3 +36,12 @@ def num_cores() -> int:
     """The CPU cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def has_bf16_units() -> bool:
+    """Whether this CPU multiplies bf16 in hardware (AVX512_BF16 or AMX): elsewhere it is slow."""
+    import torch
+
+    # torch knew fewer capabilities before it had this call: fp32 is right everywhere.
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))

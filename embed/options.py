@@ -1,6 +1,7 @@
 """What the command lines share: errors in one line, `--config`, `--json`, tables, options."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -75,6 +76,26 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise click.UsageError(f"{path} should hold a mapping of option names to values")
     return values
+
+
+class MemorySize(click.ParamType[int]):
+    """A number of bytes, such as 500MB, 2GiB or 1.5G; a bare unit counts in powers of 1,024."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes; usage is wrong where it is no size above 0."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)(i?B?)\s*", str(value), re.IGNORECASE)
+        try:
+            number = float(found[1]) if found else 0.0
+        except ValueError:
+            number = 0.0
+        if not found or number <= 0:
+            self.fail(f"expected a size such as 2GiB or 500MB, found '{value}'", param, ctx)
+        base = 1000 if found[3].upper() == "B" and found[2] else 1024
+        return int(number * base ** " KMGT".index(found[2].upper() or " "))
 
 
 def command_line() -> str:

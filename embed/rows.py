@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float64, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.store import Store
@@ -75,6 +75,8 @@ class Split:
 
     A group is a value of the column `group` (a product, say). All of its rows fall on one side,
     and on the same one in every run, store and subset, since only the value and the seed count.
+    With `stratify` the shares hold within each value of that column, as near as whole groups allow:
+    groups are ranked by their hash there, so the side also depends on which others there are.
     With `column` the catalogue's own split is taken: its values are train, val and test.
     """
 
@@ -84,9 +86,17 @@ class Split:
     test: float = 0.1
     seed: int = 0
     column: str | None = None
+    stratify: str | None = None
 
     @classmethod
-    def parse(cls, group: str, shares: str, seed: int = 0, column: str | None = None) -> "Split":
+    def parse(
+        cls,
+        group: str,
+        shares: str,
+        seed: int = 0,
+        column: str | None = None,
+        stratify: str | None = None,
+    ) -> "Split":
         """From shares such as 80/10/10, in per cent.
 
         Raises:
@@ -102,7 +112,7 @@ class Split:
                 f"found '{shares}'"
             )
         train, val, test = (number / 100 for number in numbers)
-        return cls(group, train, val, test, seed, column)
+        return cls(group, train, val, test, seed, column, stratify)
 
     def sides(self, store: Store) -> Shaped[np.ndarray, " n"]:
         """The side of each row: 'train', 'val' or 'test'; '' where its group or side is missing.
@@ -113,16 +123,14 @@ class Split:
         if self.column is not None:
             return self._sides_of_column(store)
         values = store.column(self.group)
-        groups, inverse = np.unique(values, return_inverse=True)
-        sides = np.array([self._side(group) for group in groups.tolist()], dtype="<U5")[inverse]
+        groups, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        positions = np.array([group_position(group, self.seed) for group in groups.tolist()])
+        if self.stratify is not None:
+            positions = _ranked_within(positions, store.column(self.stratify)[first])
+        shares = np.array([self.train, self.train + self.val])
+        sides = np.array(SIDES, dtype="<U5")[np.searchsorted(shares, positions, "right")][inverse]
         sides[~has_value(values)] = ""
         return sides
-
-    def _side(self, group: object) -> Side:
-        position = group_position(group, self.seed)
-        if position < self.train:
-            return "train"
-        return "val" if position < self.train + self.val else "test"
 
     def _sides_of_column(self, store: Store) -> Shaped[np.ndarray, " n"]:
         values = store.column(self.column or "").astype(str)
@@ -145,6 +153,19 @@ def group_position(group: object, seed: int) -> float:
         group = int(group)
     digest = blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()
     return float(int.from_bytes(digest, "big") / 2**64)
+
+
+def _ranked_within(
+    positions: Float64[np.ndarray, " g"], strata: Shaped[np.ndarray, " g"]
+) -> Float64[np.ndarray, " g"]:
+    """Each group's rank among those of its stratum, as a share from 0 to 1: (rank + ½) / size."""
+    members = np.unique(strata, return_inverse=True)[1]
+    order = np.lexsort((positions, members))
+    sizes = np.bincount(members)
+    starts = np.cumsum(sizes) - sizes
+    ranks = np.empty(len(positions))
+    ranks[order] = np.arange(len(positions)) - starts[members[order]]
+    return np.asarray((ranks + 0.5) / sizes[members])
 
 
 def has_value(values: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

@@ -1,6 +1,7 @@
 """Applying a head: its vectors for every item of a store become a space of that store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from embed.files import refuse_existing
 from embed.locks import locked
 from embed.rows import dump_splits, load_splits
 from embed.store import Modality, SpaceInfo, Store, StoreWriter
-from heads.features import FeatureReader, check_references
+from heads.features import FeatureReader, FeatureStores, check_references
 from heads.head import Head, load_head
-from heads.projection.network import project
+from heads.info import HeadInfo
+from heads.projection.bodies import project
 
 ROWS_PER_BLOCK = 8192
 
@@ -36,13 +38,15 @@ def apply_head(
     *,
     name: str | None = None,
     output: Path | None = None,
+    joined: Sequence[Path] = (),
     force: bool = False,
     command: str = "heads.applying.apply_head",
 ) -> Applied:
     """Add the head's space to the store, or to a copy of it at `output`.
 
     The space is named after the head's file unless `name` is given. Its vectors are float32 and of
-    unit length, and it carries the splits of the heads that it went through.
+    unit length, and it carries the splits of the heads that it went through. Spaces that the head
+    takes in may also be in the stores `joined`, by id.
 
     Raises:
         HeadError: the head can't be read.
@@ -51,50 +55,57 @@ def apply_head(
         OutputExistsError: there is such a space, or `output`, already, and not `force`.
         StoreError: a run is writing the store.
     """
-    head = load_head(head_path)
+    head = load_head(head_path, "vectors")
     name = head_path.stem if name is None else name
     _refuse_name(name, head)
     if output is not None:
         refuse_existing(output, force=force)
-    with locked(output or store_path), Store(store_path) as store:
+    with locked(output or store_path), ExitStack() as stack:
+        store, *others = (stack.enter_context(Store(path)) for path in (store_path, *joined))
+        stores = FeatureStores(store, *others)
         _refuse_existing_space(store, name, force=force)
-        check_references(store, head.info.spaces)
-        info = _space_info(store, head)
+        check_references(stores, head.info.spaces)
+        info = _space_info(stores, head)
         with StoreWriter(output or store_path, command, store.versions) as writer:
-            _write_space(writer, store, name, info, head)
+            _write_space(writer, stores, name, info, head)
         return Applied(output or store_path, name, info, len(store))
 
 
-def _write_space(writer: StoreWriter, store: Store, name: str, info: SpaceInfo, head: Head) -> None:
+def _write_space(
+    writer: StoreWriter, stores: FeatureStores, name: str, info: SpaceInfo, head: Head
+) -> None:
     """All of the store but a space of this name, and the head's space."""
+    store = stores.items
     writer.copy_items(store)
     for other in store.spaces:
         if other != name:
             writer.copy_space(store, other)
-    writer.write_seen(name, _seen(store, head))
+    writer.write_seen(name, _seen(stores, head.info))
     dataset = writer.create_array(name, info, (len(store), info.dim), np.float32)
-    for start, vectors in _blocks(store, head):
+    for start, vectors in _blocks(stores, head):
         dataset[start : start + len(vectors)] = vectors
 
 
-def _blocks(store: Store, head: Head) -> Iterator[tuple[int, Float[np.ndarray, "b e"]]]:
-    features_of = FeatureReader(store, head.info.spaces)
-    for start in range(0, len(store), ROWS_PER_BLOCK):
-        rows = np.arange(start, min(start + ROWS_PER_BLOCK, len(store)))
+def _blocks(stores: FeatureStores, head: Head) -> Iterator[tuple[int, Float[np.ndarray, "b e"]]]:
+    features_of = FeatureReader(stores, head.info.spaces)
+    num_items = len(stores.items)
+    for start in range(0, num_items, ROWS_PER_BLOCK):
+        rows = np.arange(start, min(start + ROWS_PER_BLOCK, num_items))
         yield start, project(head.network, torch.from_numpy(features_of(rows))).numpy()
 
 
-def _seen(store: Store, head: Head) -> Bool[np.ndarray, " n"]:
+def _seen(stores: FeatureStores, info: HeadInfo) -> Bool[np.ndarray, " n"]:
     """The rows that this head, or one whose space it takes in, was trained or chosen on.
 
-    In a store without the column that the split goes by there is nothing to tell them by.
+    In a store without the columns that a split goes by there is nothing to tell them by.
     """
-    seen = np.zeros(len(store), bool)
-    for space in head.info.spaces:
-        seen |= store.seen(space.name)
-    split = head.info.split
-    if (split.column or split.group) in store.columns:
-        seen |= np.isin(split.sides(store), ("train", "val"))
+    seen = np.zeros(len(stores.items), bool)
+    for space in info.spaces:
+        seen |= stores.seen(space.name)
+    known = {"id", *stores.items.columns}
+    for split in info.splits:
+        if {split.column or split.group, split.stratify or "id"} <= known:
+            seen |= np.isin(split.sides(stores.items), ("train", "val"))
     return seen
 
 
@@ -119,17 +130,18 @@ def _refuse_existing_space(store: Store, name: str, *, force: bool) -> None:
         )
 
 
-def _space_info(store: Store, head: Head) -> SpaceInfo:
-    inputs = [store.space(space.name) for space in head.info.spaces]
+def _space_info(stores: FeatureStores, head: Head) -> SpaceInfo:
+    inputs = [stores.space(space.name) for space in head.info.spaces]
     splits = [split for info in inputs for split in load_splits(info.training)]
     modalities: set[Modality] = {info.modality for info in inputs}
+    names = ", ".join(space.name for space in head.info.spaces)
     return SpaceInfo(
         kind="dense",
         modality=modalities.pop() if len(modalities) == 1 else "fused",
-        spec=f"head:{head.info.kind}({', '.join(space.name for space in head.info.spaces)})",
+        spec=f"head:{head.info.kind}({names})",
         fingerprint=head.fingerprint,
         precision="fp32",
         normalized=True,
-        dim=head.network.linear.out_features,
-        training=dump_splits([*splits, head.info.split]),
+        dim=project(head.network, torch.zeros(1, head.info.num_features)).shape[1],
+        training=dump_splits([*splits, *head.info.splits]),
     )

@@ -1,51 +1,124 @@
-"""What heads are trained on: spaces of a store side by side, each of unit length."""
+"""What heads are trained on: spaces of one or more stores side by side, each of unit length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+import scipy.sparse
+from jaxtyping import Bool, Float, Int, Shaped
 
-from embed.errors import FingerprintError, SettingsError, StoreError
-from embed.store import Store
+from embed.errors import FingerprintError, IdError, SettingsError, StoreError
+from embed.store import SpaceInfo, Store
 
 MAX_DENSE_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
 class SpaceReference:
-    """A space that a head takes in: its name, and the fingerprint and size that it must have."""
+    """A space that a head takes in: its name, the fingerprint and size that it must have.
+
+    Its vectors are scaled to the length `weight`.
+    """
 
     name: str
     fingerprint: str
     dim: int
+    weight: float = 1.0
 
 
-def refer_to(store: Store, names: Sequence[str]) -> tuple[SpaceReference, ...]:
-    """References to spaces of a store, in the order given.
+class FeatureStores:
+    """Where features come from: items and columns of the first store, spaces of any of them.
+
+    Other stores are joined by id: they may hold more items, in any order.
 
     Raises:
-        StoreError: a space that the store does not have.
-        SettingsError: none, or the same one twice.
+        IdError: an item that another store lacks; the message names it.
+        SettingsError: two stores have a space of one name.
     """
+
+    def __init__(self, items: Store, *others: Store) -> None:
+        self.items = items
+        self._holders = dict.fromkeys(items.spaces, items)
+        self._rows: dict[str, Int[np.ndarray, " n"]] = {}
+        for other in others:
+            rows = _rows_by_id(items, other)
+            for name in other.spaces:
+                self._refuse_repeated(name, other)
+                self._holders[name], self._rows[name] = other, rows
+
+    def space(self, name: str) -> SpaceInfo:
+        """What the space says of itself.
+
+        Raises:
+            StoreError: no store has it; the message names those that there are.
+        """
+        if name not in self._holders:
+            known = ", ".join(self._holders) or "none"
+            raise StoreError(f"{self.items.path} has no space '{name}': it has {known}")
+        return self._holders[name].space(name)
+
+    def seen(self, name: str) -> Bool[np.ndarray, " n"]:
+        """True at the items that a head of this space has seen in training."""
+        return self._holders[name].seen(name)[self.rows_of(name)]
+
+    def rows_of(self, name: str) -> Int[np.ndarray, " n"] | slice:
+        """Where the items stand in the store that holds this space."""
+        return self._rows.get(name, slice(None))
+
+    def vectors(self, name: str) -> Shaped[np.ndarray, "m d"] | scipy.sparse.csr_array:
+        """All vectors of the space, as its own store holds them: mapped, or sparse in memory."""
+        holder = self._holders[name]
+        return holder.sparse(name) if self.space(name).kind == "sparse" else holder.array(name)
+
+    def _refuse_repeated(self, name: str, other: Store) -> None:
+        if name in self._holders:
+            raise SettingsError(
+                f"{self._holders[name].path} and {other.path} both have a space '{name}': "
+                f"rename one with `python -m embed export` and `import`, or leave it out"
+            )
+
+
+def _rows_by_id(items: Store, other: Store) -> Int[np.ndarray, " n"]:
+    try:
+        return other.rows_of(items.ids.tolist())
+    except IdError as error:
+        raise IdError(f"{error}: every item of {items.path} is needed there") from error
+
+
+def refer_to(
+    stores: FeatureStores, names: Sequence[str], weights: Mapping[str, float] | None = None
+) -> tuple[SpaceReference, ...]:
+    """References to spaces, in the order given, each scaled by its weight, 1 where none is given.
+
+    Raises:
+        StoreError: a space that there is not.
+        SettingsError: none, or the same one twice; a weight that is not above 0 or of no space.
+    """
+    weights = weights or {}
     if not names or len(set(names)) < len(names):
         found = ", ".join(names) or "none"
         raise SettingsError(f"--space names one or more different spaces: found {found}")
-    infos = [store.space(name) for name in names]
+    for name, weight in weights.items():
+        if name not in names or not 0 < weight < np.inf:
+            raise SettingsError(
+                f"--weight takes NAME=FACTOR of a space that is taken in ({', '.join(names)}), "
+                f"above 0: found {name}={weight:g}"
+            )
+    infos = [stores.space(name) for name in names]
     return tuple(
-        SpaceReference(name, info.fingerprint, info.dim)
+        SpaceReference(name, info.fingerprint, info.dim, float(weights.get(name, 1.0)))
         for name, info in zip(names, infos, strict=True)
     )
 
 
-def check_references(store: Store, references: Sequence[SpaceReference]) -> None:
-    """Raise FingerprintError where a space of the store is not the one that is referred to."""
+def check_references(stores: FeatureStores, references: Sequence[SpaceReference]) -> None:
+    """Raise FingerprintError where a space is not the one that is referred to."""
     for reference in references:
-        found = store.space(reference.name).fingerprint
+        found = stores.space(reference.name).fingerprint
         if found != reference.fingerprint:
             raise FingerprintError(
-                f"space '{reference.name}' of {store.path} has fingerprint {found}, but the head "
-                f"was trained on {reference.fingerprint}: other weights, preprocessing or "
+                f"space '{reference.name}' of {stores.items.path} has fingerprint {found}, but the "
+                f"head was trained on {reference.fingerprint}: other weights, preprocessing or "
                 f"precision; train the head again, or embed with the encoder that it knows"
             )
 
@@ -53,51 +126,66 @@ def check_references(store: Store, references: Sequence[SpaceReference]) -> None
 class FeatureReader:
     """Reads features of rows; a sparse space is taken from the file once, however many the calls.
 
-    Features are the spaces side by side, float32, each scaled to unit length by row. A binary space
-    counts as −1 and 1, a sparse one is filled up with zeros. A zero vector stays so.
+    Features are the spaces side by side, float32, each scaled by row to the length of its weight. A
+    binary space counts as −1 and 1, a sparse one is filled up with zeros. A zero vector stays so.
     """
 
-    def __init__(self, store: Store, references: Sequence[SpaceReference]) -> None:
-        self._store = store
-        self._names = [reference.name for reference in references]
-        self._vectors = {
-            name: store.sparse(name) if store.space(name).kind == "sparse" else store.array(name)
-            for name in self._names
-        }
+    def __init__(self, stores: FeatureStores, references: Sequence[SpaceReference]) -> None:
+        self._stores = stores
+        self._references = references
+        self._vectors = {r.name: stores.vectors(r.name) for r in references}
+        self.num_features = sum(reference.dim for reference in references)
 
     def __call__(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
-        """The features of these rows.
+        """The features of these items.
 
         Raises:
             StoreError: a vector holds NaN or infinity; the message names its item.
             SettingsError: a sparse space too wide to be filled up.
         """
-        features = np.concatenate([self._unit_rows(name, rows) for name in self._names], axis=1)
-        damaged = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        if len(damaged):
-            item_id = self._store.ids[rows[damaged[0]]]
-            raise StoreError(
-                f"{len(damaged)} items of {self._store.path}, '{item_id}' among them, "
-                f"hold NaN or infinity in {' or '.join(self._names)}: embed them again"
-            )
+        features = np.empty((len(rows), self.num_features), np.float32)
+        start = 0
+        for reference in self._references:
+            self._fill(features[:, start : start + reference.dim], reference, rows)
+            start += reference.dim
+        self._refuse_damaged(features, rows)
         return features
 
-    def _unit_rows(self, name: str, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
-        vectors = self._dense_rows(name, rows)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+    def _fill(
+        self, into: Float[np.ndarray, "m d"], reference: SpaceReference, rows: Int[np.ndarray, " m"]
+    ) -> None:
+        into[...] = self._dense_rows(reference.name, rows)
+        lengths = np.sqrt(np.einsum("md,md->m", into, into, dtype=np.float64))
+        scales = (reference.weight / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        with np.errstate(invalid="ignore"):  # infinity × 0, which the caller refuses
+            into *= scales[:, None]
 
-    def _dense_rows(self, name: str, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
-        info, vectors = self._store.space(name), self._vectors[name]
+    def _refuse_damaged(
+        self, features: Float[np.ndarray, "m d"], rows: Int[np.ndarray, " m"]
+    ) -> None:
+        # A sum is finite where all it adds is, and needs no array of its own.
+        damaged = np.flatnonzero(~np.isfinite(features.sum(axis=1, dtype=np.float64)))
+        if len(damaged):
+            item_id = self._stores.items.ids[rows[damaged[0]]]
+            names = " or ".join(reference.name for reference in self._references)
+            raise StoreError(
+                f"{len(damaged)} items of {self._stores.items.path}, '{item_id}' among them, "
+                f"hold NaN or infinity in {names}: embed them again"
+            )
+
+    def _dense_rows(self, name: str, rows: Int[np.ndarray, " m"]) -> Shaped[np.ndarray, "m d"]:
+        info, vectors = self._stores.space(name), self._vectors[name]
+        places = self._stores.rows_of(name)
+        at = rows if isinstance(places, slice) else places[rows]
         if info.kind == "dense":
-            return np.asarray(vectors[rows], np.float32)
+            return np.asarray(vectors[at])
         if info.kind == "binary":
-            bits = np.unpackbits(np.asarray(vectors[rows]), axis=1)
+            bits = np.unpackbits(np.asarray(vectors[at]), axis=1, count=info.dim)
             return bits.astype(np.float32) * 2 - 1
-        if len(rows) * info.dim * 4 > MAX_DENSE_BYTES:
+        if len(at) * info.dim * 4 > MAX_DENSE_BYTES:
             raise SettingsError(
-                f"space '{name}' is sparse with {info.dim:,} terms: {len(rows):,} rows of it do "
+                f"space '{name}' is sparse with {info.dim:,} terms: {len(at):,} rows of it do "
                 f"not fit into {MAX_DENSE_BYTES // 2**30} GiB; embed with tfidf:max_features=… "
                 f"first"
             )
-        return np.asarray(vectors[rows].toarray(), np.float32)
+        return np.asarray(vectors[at].toarray())

@@ -1,48 +1,164 @@
-"""Training a head into its files: the head, the history of its epochs, and a picture of them."""
+"""Training a head, of whichever kind, and the files that it leaves.
+
+HEAD.safetensors is the head. Beside it HEAD.md says what it is, HEAD.jsonl holds one JSON object a
+line for each epoch, HEAD.png draws them, and while training goes on HEAD.checkpoint is what a
+killed run goes on from.
+"""
 
 import json
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
-from embed.store import Store
+from heads.attributes.learner import AttributeLearner
+from heads.attributes.settings import AttributeHeadSettings
+from heads.card import write_card
+from heads.features import FeatureStores
 from heads.head import save_head
 from heads.plots import plot_training
-from heads.projection.network import ProjectionSettings
-from heads.projection.training import Task, TrainedHead, TrainingSettings, train_projection
+from heads.projection.learner import ProjectionLearner
+from heads.projection.settings import ProjectionSettings
+from heads.settings import KindSettings
+from heads.tasks import Task
+from heads.training.checkpoints import Checkpoint
+from heads.training.loop import Epoch, Learner, Reporting, TrainedHead, fit, seeded
+from heads.training.sampling import make_sampler
+from heads.training.settings import Runtime, TrainingSettings
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class HeadFiles:
+    """The files of a head, by the name of the first."""
+
+    head: Path
+
+    def __post_init__(self) -> None:
+        if self.head.suffix != SUFFIX:
+            raise SettingsError(f"a head is a {SUFFIX} file: found -o {self.head}")
+
+    @property
+    def history(self) -> Path:
+        """One line of JSON for each epoch."""
+        return self.head.with_suffix(".jsonl")
+
+    @property
+    def picture(self) -> Path:
+        """The curve of its training."""
+        return self.head.with_suffix(".png")
+
+    @property
+    def card(self) -> Path:
+        """What the head is, was trained on and reached."""
+        return self.head.with_suffix(".md")
+
+    @property
+    def checkpoint(self) -> Path:
+        """What a killed run goes on from."""
+        return self.head.with_suffix(".checkpoint")
+
+    def refuse_existing(self, *, force: bool) -> None:
+        """Raise OutputExistsError where one of them is there, and not `force`."""
+        for path in (self.head, self.history, self.picture, self.card):
+            refuse_existing(path, force=force)
+
+
+def train_head(
+    stores: FeatureStores,
+    task: Task,
+    settings: KindSettings | None = None,
+    training: TrainingSettings | None = None,
+    reporting: Callable[[Learner], Reporting] = lambda learner: Reporting(),
+) -> TrainedHead:
+    """Train a head of the kind that `settings` are of, a projection where there are none.
+
+    It is kept as it was at the best epoch on the validation rows (or at the last, by
+    `training.keep`). The same seed gives the same weights on one machine's CPU; a GPU adds up in an
+    order that varies. `reporting` says who is told of the epochs of a learner.
+
+    Raises:
+        StoreError: a space or column that the store does not have, or vectors that are not finite.
+        SelectionError: the task leaves too few rows or classes.
+        SettingsError: settings that don't fit the data, or a learning rate that diverges.
+    """
+    settings, training = settings or ProjectionSettings(), training or TrainingSettings()
+    started = time.monotonic()
+    runtime = Runtime.choose(training)
+    with seeded(training.seed, runtime.device):
+        learner = _learner(stores, task, settings, training, runtime)
+        sampler = make_sampler(learner.labels.cpu(), training.sampling)
+        fitted = fit(learner, sampler, training, reporting(learner))
+        reported = learner.report(fitted.network)
+    info = replace(
+        learner.info,
+        metrics={**reported.metrics, "loss": fitted.kept.loss, "epoch": fitted.kept.epoch},
+        intervals=reported.intervals,
+        details=reported.details,
+    )
+    notes = (*learner.notes, *filter(None, [sampler.note]))
+    return TrainedHead(info, fitted.network, fitted.history, time.monotonic() - started, notes)
+
+
+def _learner(
+    stores: FeatureStores,
+    task: Task,
+    settings: KindSettings,
+    training: TrainingSettings,
+    runtime: Runtime,
+) -> Learner:
+    if isinstance(settings, AttributeHeadSettings):
+        return AttributeLearner(stores, task, settings, training, runtime)
+    return ProjectionLearner(stores, task, settings, training, runtime)
 
 
 def train_to_files(
-    store: Store,
+    stores: FeatureStores,
     task: Task,
-    head: ProjectionSettings,
+    settings: KindSettings,
     training: TrainingSettings,
     output: Path,
     *,
     force: bool = False,
+    resume: bool = False,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> TrainedHead:
-    """`train_projection`, with the head saved to `output`, and its history and picture beside it.
-
-    HEAD.jsonl holds one JSON object a line for each epoch, HEAD.png draws them.
+    """`train_head` into `HeadFiles`; with `resume` a killed run goes on from its last epoch.
 
     Raises:
-        SettingsError: `output` is not named .safetensors; and what `train_projection` raises.
-        OutputExistsError: one of the three files exists and not `force`; nothing is trained then.
+        SettingsError: `output` is not named .safetensors; and what `train_head` raises.
+        OutputExistsError: one of the files exists and not `force`; nothing is trained then.
     """
-    if output.suffix != ".safetensors":
-        raise SettingsError(f"a head is a .safetensors file: found -o {output}")
-    history_path, picture_path = output.with_suffix(".jsonl"), output.with_suffix(".png")
-    for path in (output, history_path, picture_path):
-        refuse_existing(path, force=force)
-    trained = train_projection(store, task, head, training)
-    save_head(output, trained.info, trained.network)
-    _write_history(trained, history_path)
-    plot_training(trained, picture_path)
+    files = HeadFiles(output)
+    files.refuse_existing(force=force)
+
+    def reporting(learner: Learner) -> Reporting:
+        return Reporting(on_epoch, Checkpoint(files.checkpoint, identity(learner)), resume)
+
+    trained = train_head(stores, task, settings, training, reporting)
+    write_files(trained, files)
+    files.checkpoint.unlink(missing_ok=True)
     return trained
 
 
-def _write_history(trained: TrainedHead, path: Path) -> None:
-    lines = [json.dumps(asdict(epoch)) for epoch in trained.history]
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def identity(learner: Learner) -> Mapping[str, Any]:
+    """All that the result of training depends on: settings, fingerprints, rows and labels."""
+    content = blake2b(digest_size=16)
+    for rows in (learner.rows.train, learner.rows.val, learner.labels.cpu().numpy()):
+        content.update(rows.tobytes())
+    return {**asdict(learner.info), "rows": content.hexdigest()}
+
+
+def write_files(trained: TrainedHead, files: HeadFiles) -> None:
+    """The head last, so that where it is the others are as well."""
+    lines = [json.dumps(epoch.flat()) for epoch in trained.history]
+    with replacing(files.history) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    plot_training(trained, files.picture)
+    write_card(trained.info, files.card, files.picture)
+    save_head(files.head, trained.info, trained.network)

@@ -21,7 +21,7 @@ CONTRACT = {
 }
 ALLOWED = {
     "embed": set(),
-    "heads": CONTRACT | {"retrieval.curves", "retrieval.neighbours"},
+    "heads": CONTRACT | {"retrieval.curves", "retrieval.intervals", "retrieval.neighbours"},
     "retrieval": CONTRACT,
 }
 WITHOUT_MODELS = (

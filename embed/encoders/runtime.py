@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from embed.devices import choose_device
+from embed.devices import choose_device, has_bf16_units
 from embed.encoders.base import unit_length
 from embed.errors import EncoderError, SettingsError
 
@@ -70,10 +70,3 @@ class Runtime:
             )
         scaled = unit_length(features)
         return scaled if self.precision == "fp32" else scaled.astype(np.float16)
-
-
-def has_bf16_units() -> bool:
-    """Whether this CPU multiplies bf16 in hardware (AVX512_BF16 or AMX): elsewhere it is slow."""
-    # torch knew fewer capabilities before it had this call: fp32 is right everywhere.
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))

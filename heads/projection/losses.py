@@ -1,13 +1,21 @@
 """What a projection head learns by."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from pytorch_metric_learning.losses import ArcFaceLoss, NormalizedSoftmaxLoss
 from torch import Tensor, nn
 
-from heads.projection.network import ProjectionSettings
+
+@dataclass(frozen=True)
+class LossSettings:
+    """x."""
+
+    loss: str = "arcface"
+    scale: float = 16.0
+    margin_radians: float = 0.5
 
 
 class MetricLoss(nn.Module):
@@ -17,16 +25,17 @@ class MetricLoss(nn.Module):
     (arXiv:1811.12649), whose temperature is 1 / scale. Both by pytorch-metric-learning.
     """
 
-    def __init__(self, num_classes: int, settings: ProjectionSettings) -> None:
+    has_centres = True
+
+    def __init__(self, sizes, dim, settings: LossSettings, precision="fp32") -> None:
+        num_classes = len(sizes)
         super().__init__()
         if settings.loss == "arcface":
             # The library takes degrees; we speak of radians everywhere.
             degrees = math.degrees(settings.margin_radians)
-            self.loss = ArcFaceLoss(num_classes, settings.dim, margin=degrees, scale=settings.scale)
+            self.loss = ArcFaceLoss(num_classes, dim, margin=degrees, scale=settings.scale)
         else:
-            self.loss = NormalizedSoftmaxLoss(
-                num_classes, settings.dim, temperature=1 / settings.scale
-            )
+            self.loss = NormalizedSoftmaxLoss(num_classes, dim, temperature=1 / settings.scale)
 
     def forward(
         self, vectors: Float[Tensor, "b e"], labels: Int[Tensor, " b"]

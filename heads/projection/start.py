@@ -5,45 +5,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from embed.errors import SettingsError
-from heads.projection.losses import MetricLoss
-from heads.projection.network import Projection, project
 
 SHRINKAGE = 0.03
 MAX_FEATURES = 4096
 
 
 @torch.no_grad()
-def start_at_discriminants(
-    network: Projection,
-    loss: MetricLoss,
-    features: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
-) -> None:
-    """Set the map to regularised linear discriminants, and each class centre to its class's mean.
-
-    Directions in which rows of one class differ are shrunk (Fisher, 1936), and of what is left
-    those of most variance are kept: a start that serves classes which training never saw better
-    than a random one, and that the loss keeps near, since its centres stand where the classes are.
-    The within-class covariance is regularised by `SHRINKAGE` times its largest eigenvalue. Rows of
-    the map have length 1 in the mean.
-
-    Raises:
-        SettingsError: more than `MAX_FEATURES` features, whose covariance would take long to
-            decompose, or no more rows than classes, which tell nothing of what is within a class.
-    """
+def discriminants(table, labels, dim, generator):
+    """x."""
+    features = table.features
     num_classes = int(labels.max()) + 1
     _refuse_unfit(len(features), features.shape[1], num_classes)
     mean = features.mean(dim=0)
     whitening = _inverse_root(_within_class_covariance(features, labels, num_classes))
     whitened = (features - mean) @ whitening  # (n, d)
-    size = min(network.linear.out_features, *whitened.shape)
+    size = min(dim, *whitened.shape)
     _, _, directions = torch.svd_lowrank(whitened, q=size, niter=4)
-    weight = torch.zeros_like(network.linear.weight)
+    weight = torch.zeros(dim, features.shape[1])
     weight[:size] = directions.T @ whitening
     weight /= weight[:size].norm(dim=1).mean()
-    network.linear.weight.copy_(weight)
-    network.linear.bias.copy_(-weight @ mean)
-    loss.set_centres(_class_means(project(network, features), labels, num_classes))
+    return weight, -weight @ mean
+
+
+def class_centres(project, table, labels, num_classes):
+    """x."""
+    return _class_means(project(table.features), labels, num_classes)
 
 
 def _refuse_unfit(num_rows: int, num_features: int, num_classes: int) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from embed.devices import has_bf16_units
 from embed.encoders import probes
 from embed.encoders.precision import settle
-from embed.encoders.runtime import Runtime, has_bf16_units
+from embed.encoders.runtime import Runtime
 from tests.embed.encoders.tiny_models import clip_folder, image_encoder
 
 CPU = torch.device("cpu")

@@ -1,0 +1,156 @@
+"""An attribute head in training: one classifier for each attribute of each category."""
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from heads.attributes.calibration import calibrate
+from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
+from heads.attributes.network import AttributeNetwork
+from heads.attributes.predicting import predicted_classes, predicted_logits
+from heads.attributes.rows import AttributeRows, attribute_rows
+from heads.attributes.scores import score_attributes, score_intervals
+from heads.attributes.settings import AttributeHeadSettings
+from heads.features import FeatureReader, FeatureStores, refer_to
+from heads.info import HeadInfo
+from heads.kinds import ATTRIBUTES
+from heads.tables import open_table
+from heads.tasks import Task
+from heads.training.augmentation import mixed, with_noise
+from heads.training.loop import Learner, Reported
+from heads.training.settings import Runtime, TrainingSettings
+
+ROWS_TO_STANDARDISE_BY = 65_536
+
+
+class AttributeLearner(Learner):
+    """A network over all pairs of category and attribute, and the score of the validation rows.
+
+    Raises:
+        StoreError: a space or column that the store does not have, or vectors that are not finite.
+        SelectionError: a side without rows, or a target with fewer than two classes.
+    """
+
+    network: AttributeNetwork
+    chosen_by = "attribute_score"
+
+    def __init__(
+        self,
+        stores: FeatureStores,
+        task: Task,
+        settings: AttributeHeadSettings,
+        training: TrainingSettings,
+        runtime: Runtime,
+    ) -> None:
+        self._settings, self._training, self._runtime = settings, training, runtime
+        references = refer_to(stores, task.spaces, task.weights)
+        self._data = data = attribute_rows(stores.items, task)
+        self.rows, self.notes = data.sides, data.notes
+        reader = FeatureReader(stores, references)
+        device = runtime.device
+        self.table = open_table(reader, data.sides.train, device, training.memory_bytes)
+        self._val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
+        self._categories = torch.from_numpy(data.train.categories).to(device)
+        self._labels = torch.from_numpy(data.train.labels).to(device)
+        self.labels = _classes_to_draw_by(data)
+        counts = torch.from_numpy(data.vocabulary.class_counts()).to(device)
+        self._class_weights = balanced_weights(counts) if settings.class_weights else None
+        self.network = AttributeNetwork(
+            self.table.num_features, data.vocabulary.num_classes(), settings.network
+        ).to(device)
+        self.info = HeadInfo(
+            kind=ATTRIBUTES,
+            spaces=references,
+            targets=task.targets,
+            splits=(task.split,),
+            settings=asdict(settings.network),
+            training={
+                **asdict(training),
+                "class_weights": settings.class_weights,
+                "focal_gamma": settings.focal_gamma,
+                "label_smoothing": settings.label_smoothing,
+                "calibrate": settings.calibrate,
+                **asdict(task.limits),
+            },
+            num_train=len(data.sides.train),
+            num_validation=len(data.sides.val),
+            metrics={},
+            vocabulary=asdict(data.vocabulary),
+            where=tuple(f"{where.column}={where.value}" for where in task.where),
+        )
+
+    def start(self) -> None:
+        """Standardise features by those of the training rows, at most some ten thousand of them."""
+        generator = torch.Generator().manual_seed(self._training.seed)
+        rows = torch.randperm(self.table.num_rows, generator=generator)[:ROWS_TO_STANDARDISE_BY]
+        self.network.fit_inputs(self.table.rows(rows.sort().values))
+
+    def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+        """The mean loss of a batch; rows are mixed within their category only."""
+        augmentation = self._training.augmentation
+        index = index.to(self._labels.device)
+        categories, labels = self._categories[index], self._labels[index]
+        features = with_noise(features, augmentation.noise)
+        if not augmentation.mixup:
+            return self._loss(self._logits(features, categories), categories, labels)
+        mixture = mixed(features, augmentation.mixup, categories)
+        logits = self._logits(mixture.features, categories)
+        own = self._loss(logits, categories, labels)
+        other = self._loss(logits, categories, labels[mixture.partners])
+        return mixture.share * own + (1 - mixture.share) * other
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Attribute score and accuracy of the validation rows."""
+        scores = score_attributes(self._data.vocabulary, self._data.val, self._predicted(network))
+        return {"attribute_score": scores.attribute_score, "accuracy": scores.accuracy}
+
+    def report(self, network: nn.Module) -> Reported:
+        """Every score, with intervals, by pair; `calibrate` sets the network's temperature."""
+        data = self._data
+        logits = predicted_logits(network, self._val_table, data.val.categories)
+        predicted = predicted_classes(logits)
+        scores = asdict(score_attributes(data.vocabulary, data.val, predicted))
+        intervals = score_intervals(
+            data.vocabulary, data.val, predicted, data.groups, np.random.default_rng(0)
+        )
+        details = {name: scores.pop(name) for name in ("pairs", "num_labels", "num_unknown")}
+        if self._settings.calibrate:
+            calibration = calibrate(logits, data.val)
+            network.temperature.fill_(calibration.temperature)
+            details["calibration"] = asdict(calibration)
+        return Reported(scores, asdict(intervals), details)
+
+    def _predicted(self, network: nn.Module) -> Int[np.ndarray, "m a"]:
+        return predicted_classes(
+            predicted_logits(network, self._val_table, self._data.val.categories)
+        )
+
+    def _logits(
+        self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b a k"]:
+        with self._runtime.autocast():
+            logits: Tensor = self.network(features, categories)
+        return logits.float()
+
+    def _loss(
+        self,
+        logits: Float[Tensor, "b a k"],
+        categories: Int[Tensor, " b"],
+        labels: Int[Tensor, "b a"],
+    ) -> Float[Tensor, ""]:
+        weights = None
+        if self._class_weights is not None:
+            weights = weights_of_labels(self._class_weights, categories, labels)
+        settings = self._settings
+        return attribute_loss(
+            logits, labels, weights, settings.label_smoothing, settings.focal_gamma
+        )
+
+
+def _classes_to_draw_by(data: AttributeRows) -> Int[Tensor, " n"]:
+    """The first target's class within its category, missing being one of them."""
+    keys = np.stack([data.train.categories, data.train.labels[:, 0]])
+    return torch.from_numpy(np.unique(keys, axis=1, return_inverse=True)[1].astype(np.int64))

@@ -1,0 +1,87 @@
+"""The rows that attributes are learnt from or judged on: their categories and labels as numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from embed.store import Store
+from heads.attributes.vocabulary import Codes, Columns, Vocabulary, label_texts
+from heads.tasks import Sides, Task, choose_sides, limited
+
+
+@dataclass(frozen=True)
+class AttributeRows:
+    """Both sides of a task; `groups` (m,) number the val rows that stand or fall together."""
+
+    sides: Sides
+    vocabulary: Vocabulary
+    train: Codes
+    val: Codes
+    groups: Int[np.ndarray, " m"]
+    notes: tuple[str, ...]
+
+
+def attribute_rows(store: Store, task: Task) -> AttributeRows:
+    """The rows with a label of any target, and the classes that the training rows have.
+
+    Raises:
+        StoreError: a column that the store does not have.
+        SelectionError: a side without rows, or a target with fewer than two classes.
+    """
+    names = [*task.targets, *([task.category] if task.category else [])]
+    columns = {name: store.column(name) for name in names}
+    labelled = np.zeros(len(store), bool)
+    for name in task.targets:
+        labelled |= np.array([text is not None for text in label_texts(columns[name])], bool)
+    sides, notes = limited(store, task, choose_sides(store, task, labelled))
+    vocabulary = Vocabulary.of(_of_rows(columns, sides.train), task.targets, task.category)
+    train = vocabulary.encode(_of_rows(columns, sides.train))
+    val = vocabulary.encode(_of_rows(columns, sides.val))
+    notes = (*notes, *_notes(vocabulary, val))
+    return AttributeRows(sides, vocabulary, train, val, _groups(store, task, sides.val), notes)
+
+
+def category_note(codes: Codes) -> str:
+    """A warning about rows of categories that training never saw; nothing where there are none."""
+    strange = codes.strange_categories
+    if not strange:
+        return ""
+    shown = ", ".join(f"'{name}' ({count:,})" for name, count in list(strange.items())[:5])
+    return (
+        f"{sum(strange.values()):,} rows are of categories that the head never saw, and nothing is "
+        f"predicted for them: {shown}{', …' if len(strange) > 5 else ''}"
+    )
+
+
+def _notes(vocabulary: Vocabulary, val: Codes) -> list[str]:
+    notes = [category_note(val)]
+    once, constant = vocabulary.classes_seen_once, vocabulary.constant_pairs
+    if once:
+        pair, name = once[0]
+        notes.append(
+            f"{len(once):,} classes have one training row, such as '{name}' of {pair.attribute}"
+        )
+    if constant:
+        pair = constant[0]
+        notes.append(
+            f"{len(constant):,} attributes of a category have one class, which is always "
+            f"predicted, such as {pair.attribute} of '{pair.category}'"
+        )
+    if val.num_unknown:
+        notes.append(
+            f"{val.num_unknown:,} validation labels are of classes that training never saw: they "
+            f"count as wrong"
+        )
+    return [note for note in notes if note]
+
+
+def _of_rows(columns: Columns, rows: Int[np.ndarray, " m"]) -> dict[str, Shaped[np.ndarray, " m"]]:
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def _groups(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+    if task.split.column is not None:
+        return np.arange(len(rows))
+    values = store.column(task.split.group)[rows]
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,183 @@
+"""A projection head in training: equal values of the target come near."""
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from embed.errors import SelectionError, SettingsError
+from embed.rows import codes, has_value
+from heads.features import FeatureReader, FeatureStores, refer_to
+from heads.info import HeadInfo
+from heads.kinds import PROJECTION
+from heads.projection.bodies import Body, LinearBody, make_body, project
+from heads.projection.losses import MetricLoss
+from heads.projection.settings import ProjectionSettings
+from heads.projection.start import class_centres, discriminants
+from heads.tables import open_table
+from heads.tasks import Sides, Task, choose_sides, limited
+from heads.training.augmentation import mixed, with_noise
+from heads.training.loop import Learner, Reported
+from heads.training.settings import Runtime, TrainingSettings
+from retrieval.curves import metrics_at, score_curve
+from retrieval.intervals import bootstrap_interval
+from retrieval.neighbours import neighbours_of_vectors
+
+VALIDATION_NEIGHBOURS = 50
+
+
+class ProjectionLearner(Learner):
+    """A body, its loss with the classes' centres, and row F1 on the validation rows.
+
+    By a split of groups, validation has no class of training; a split column may share classes.
+
+    Raises:
+        StoreError: a space or column that the store does not have, or vectors that are not finite.
+        SelectionError: fewer than two classes to train on, or no two validation rows that match.
+        SettingsError: a start, sampler or features that don't fit.
+    """
+
+    network: Body
+    chosen_by = "row_f1"
+
+    def __init__(
+        self,
+        stores: FeatureStores,
+        task: Task,
+        settings: ProjectionSettings,
+        training: TrainingSettings,
+        runtime: Runtime,
+    ) -> None:
+        self._settings, self._training, self._runtime = settings, training, runtime
+        references = refer_to(stores, task.spaces, task.weights)
+        values = stores.items.column(_only_target(task))
+        chosen = choose_sides(stores.items, task, has_value(values))
+        sides, self.notes = limited(stores.items, task, chosen)
+        classes, labels = np.unique(values[sides.train], return_inverse=True)
+        self.val_labels = codes(values[sides.val])
+        _refuse_unfit(task, sides, classes, self.val_labels)
+        reader = FeatureReader(stores, references)
+        self.table = open_table(reader, sides.train, runtime.device, training.memory_bytes)
+        self._val_table = open_table(reader, sides.val, runtime.device, training.memory_bytes)
+        self.labels = torch.from_numpy(labels.astype(np.int64)).to(runtime.device)
+        self.rows = sides
+        sizes = torch.bincount(self.labels, minlength=len(classes))
+        self.network = make_body(self.table.num_features, settings.body).to(runtime.device)
+        self._loss = MetricLoss(sizes, self._dim(), settings.loss, runtime.precision)
+        self._loss.to(runtime.device)
+        self.info = HeadInfo(
+            kind=PROJECTION,
+            spaces=references,
+            targets=task.targets,
+            splits=(task.split,),
+            settings=asdict(settings.body),
+            training={
+                **asdict(training),
+                "loss": asdict(settings.loss),
+                "start": settings.start,
+                **asdict(task.limits),
+            },
+            num_train=len(sides.train),
+            num_validation=len(sides.val),
+            metrics={},
+            classes=tuple(map(str, classes)),
+            where=tuple(f"{where.column}={where.value}" for where in task.where),
+        )
+
+    @property
+    def centres(self) -> nn.Module | None:
+        """The classes' centres, where the loss has some."""
+        return self._loss if self._loss.has_centres else None
+
+    def start(self) -> None:
+        """Linear discriminants where they are wanted, and centres at the means of their classes."""
+        body = self.network
+        if self._settings.starts_at_discriminants and isinstance(body, LinearBody):
+            generator = torch.Generator().manual_seed(self._training.seed)
+            weight, bias = discriminants(self.table, self.labels, self._dim(), generator)
+            with torch.no_grad():
+                body.linear.weight.copy_(weight)
+                body.linear.bias.copy_(bias)
+            if self._loss.has_centres:
+                num_classes = len(self.info.classes)
+                self._loss.set_centres(
+                    class_centres(self._project, self.table, self.labels, num_classes)
+                )
+
+    def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+        """The mean loss of a batch, with the noise and mixtures of the settings."""
+        augmentation = self._training.augmentation
+        labels = self.labels[index.to(self.labels.device)]
+        features = with_noise(features, augmentation.noise)
+        if not augmentation.mixup:
+            loss: Tensor = self._loss(self._vectors(features), labels)
+            return loss
+        mixture = mixed(features, augmentation.mixup)
+        vectors = self._vectors(mixture.features)
+        own, other = self._loss(vectors, labels), self._loss(vectors, labels[mixture.partners])
+        both: Tensor = mixture.share * own + (1 - mixture.share) * other
+        return both
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Row F1 of the validation rows among themselves, at the threshold that is best for it."""
+        vectors = self._val_vectors(network)
+        return {"row_f1": validation_row_f1(vectors, self.val_labels)[0]}
+
+    def report(self, network: nn.Module) -> Reported:
+        """The same with its interval; optimistic, the threshold being chosen on these rows."""
+        mean, values = validation_row_f1(self._val_vectors(network), self.val_labels)
+        interval = bootstrap_interval(values, self.val_labels, np.random.default_rng(0))
+        return Reported({"row_f1": mean}, {"row_f1": interval})
+
+    def _dim(self) -> int:
+        return self.network.dim
+
+    def _vectors(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+        with self._runtime.autocast():
+            vectors: Tensor = self.network(features)
+        return vectors.float()
+
+    def _project(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+        return project(self.network, features)
+
+    def _val_vectors(self, network: nn.Module) -> Float[np.ndarray, "m e"]:
+        blocks = [project(network, features).cpu() for _, features in self._val_table.blocks()]
+        return torch.cat(blocks).numpy()
+
+
+def validation_row_f1(
+    vectors: Float[np.ndarray, "m e"], labels: Int[np.ndarray, " m"]
+) -> tuple[float, Float[np.ndarray, " m"]]:
+    """Row F1 of the rows among themselves at their best threshold: the mean, and by row."""
+    neighbours = neighbours_of_vectors(vectors, VALIDATION_NEIGHBOURS)
+    curve = score_curve(neighbours, labels)
+    threshold = curve.threshold(curve.best_cut())
+    by_row = metrics_at(neighbours, labels, np.full(len(labels), threshold))[0]
+    return float(by_row.mean()), by_row
+
+
+def _only_target(task: Task) -> str:
+    if len(task.targets) != 1 or task.category is not None:
+        raise SettingsError(
+            f"a projection learns one --target, and no --category: found "
+            f"{', '.join(task.targets) or 'none'}; for several there is --kind attributes"
+        )
+    return task.targets[0]
+
+
+def _refuse_unfit(
+    task: Task, sides: Sides, classes: Shaped[np.ndarray, " c"], val_labels: Int[np.ndarray, " m"]
+) -> None:
+    target = task.targets[0]
+    if len(classes) < 2:
+        raise SelectionError(
+            f"column '{target}' has {len(classes)} classes in {len(sides.train)} training rows: "
+            f"a head needs at least 2; look at --target, --where, --min-per-class and --split"
+        )
+    if len(np.unique(val_labels)) == len(val_labels):
+        raise SelectionError(
+            f"no two of the {len(val_labels)} validation rows share a value of '{target}', so the "
+            f"best epoch can't be told: give validation a larger share with --split"
+        )

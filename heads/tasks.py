@@ -1,0 +1,75 @@
+"""What a head learns, and from which rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from embed.errors import SelectionError
+from embed.rows import Split, Where, codes, select_rows
+from embed.store import Store
+from heads.training.limits import RowLimits, limit_rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a head learns, and from which rows.
+
+    `targets` are the columns to learn: the one whose equal values should come near, or the
+    attributes to predict, which may differ by `category`. `weights` scale spaces. `limits` are on
+    the training rows of each class: of the first target, within its category.
+    """
+
+    spaces: tuple[str, ...]
+    targets: tuple[str, ...]
+    split: Split
+    where: tuple[Where, ...] = ()
+    category: str | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    limits: RowLimits = field(default_factory=RowLimits)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The rows of a store to train on and to validate on, in the store's order."""
+
+    train: Int[np.ndarray, " t"]
+    val: Int[np.ndarray, " v"]
+
+
+def choose_sides(store: Store, task: Task, labelled: Bool[np.ndarray, " n"]) -> Sides:
+    """The rows of both sides, of those that have a label.
+
+    Raises:
+        StoreError: a column that the store does not have.
+        SelectionError: a side is empty.
+    """
+    chosen = select_rows(store, task.where) & labelled
+    sides = task.split.sides(store)
+    train, val = (np.flatnonzero(chosen & (sides == side)) for side in ("train", "val"))
+    for name, rows in (("train", train), ("val", val)):
+        if not len(rows):
+            raise SelectionError(
+                f"no row of {store.path} with a value of {' or '.join(task.targets)} is on the "
+                f"{name} side: look at --target, --where and --split"
+            )
+    return Sides(train, val)
+
+
+def limited(store: Store, task: Task, sides: Sides) -> tuple[Sides, tuple[str, ...]]:
+    """Without the training rows that the limits leave out, and what to tell the user of them."""
+    if task.limits == RowLimits():
+        return sides, ()
+    labels = codes(store.column(task.targets[0])[sides.train])
+    if task.category is not None:
+        categories = codes(store.column(task.category)[sides.train])
+        labels = np.unique(np.stack([categories, labels]), axis=1, return_inverse=True)[1]
+    found = limit_rows(labels, store.ids[sides.train], task.limits, task.split.seed)
+    notes = []
+    if found.num_small_classes:
+        notes.append(
+            f"{found.num_small_classes:,} classes with fewer than {task.limits.min_per_class} "
+            f"training rows are left out, {found.num_small_rows:,} rows in all"
+        )
+    return replace(sides, train=sides.train[found.rows]), tuple(notes)

@@ -1,0 +1,77 @@
+"""How a head is trained, whatever its kind."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from embed.devices import choose_device, has_bf16_units
+from embed.errors import SettingsError
+from heads.training.augmentation import AugmentationSettings
+from heads.training.optimisation import OptimisationSettings
+from heads.training.sampling import SamplingSettings
+
+Keep = Literal["best", "last"]
+Precision = Literal["auto", "fp32", "bf16"]
+KEEPS: tuple[Keep, ...] = ("best", "last")
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long a head is trained, on what, and which epoch is kept.
+
+    `patience` ends training after as many epochs without a better one. `keep` is the epoch whose
+    weights are kept: the best on the validation rows, or the last. `ema_decay` keeps a moving
+    average of the weights instead of the weights (0: none). `precision` is that of the large
+    products; weights and sums are float32 in any case. `memory_bytes` bounds the features that are
+    held in memory: where they are more, they are read from the store again and again.
+    """
+
+    epochs: int = 20
+    patience: int | None = None
+    keep: Keep = "best"
+    ema_decay: float = 0.0
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+    memory_bytes: int | None = None
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or (self.patience is not None and self.patience < 1):
+            raise SettingsError(
+                f"--epochs and --patience are at least 1: found {self.epochs} and {self.patience}"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise SettingsError(
+                f"--ema-decay lies from 0 (none) to below 1, such as 0.99: found {self.ema_decay:g}"
+            )
+        if self.keep not in KEEPS:
+            raise SettingsError(f"--keep is {' or '.join(KEEPS)}: found '{self.keep}'")
+        if self.precision not in PRECISIONS:
+            raise SettingsError(
+                f"--precision is {' or '.join(PRECISIONS)}: found '{self.precision}'"
+            )
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where training runs, and whether its large products are in bf16."""
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+
+    @classmethod
+    def choose(cls, settings: TrainingSettings) -> "Runtime":
+        """The device of the settings; `auto` is bf16 where the hardware multiplies it."""
+        device = choose_device(settings.device)
+        has_units = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16_units()
+        wants_bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_units)
+        return cls(device, "bf16" if wants_bf16 else "fp32")
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a network's products are computed."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -1,0 +1,91 @@
+"""Attribute heads in training: what they learn, and tasks that can't be learnt."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embed.errors import SelectionError, SettingsError
+from embed.rows import Split, Where
+from heads.tasks import Task
+from tests.heads.conftest import task, train, write_store
+
+ROWS = Split.parse("id", "60/20/20", stratify="category")
+
+
+def by_category(**fields: Any) -> Task:
+    return task(**{"targets": ("colour", "size"), "category": "category", "split": ROWS} | fields)
+
+
+def test_attributes_are_learnt_by_category(store_path: Path) -> None:
+    trained = train(store_path, by_category(), "attributes", epochs=20)
+    assert trained.info.metrics["attribute_score"] > 0.6  # chance is .2 to .5
+    assert 0 < trained.info.metrics["accuracy"] <= 1
+    pairs = {(pair["category"], pair["attribute"]) for pair in trained.info.details["pairs"]}
+    assert pairs == {("shoe", "colour"), ("shoe", "size"), ("shirt", "colour")}
+    low, high = trained.info.intervals["attribute_score"]
+    assert low < trained.info.metrics["attribute_score"] < high
+
+
+def test_a_linear_probe(store_path: Path) -> None:
+    what = task(targets=("category",), split=Split.parse("label", "60/20/20"))
+    trained = train(store_path, what, "attributes", epochs=20, hidden=0)
+    assert trained.info.output == "attributes"
+    assert trained.info.num_classes == 2
+
+
+def test_calibration_keeps_predictions_and_a_temperature(store_path: Path) -> None:
+    plain = train(store_path, by_category(), "attributes")
+    calibrated = train(store_path, by_category(), "attributes", calibrate=True)
+    assert calibrated.info.metrics["accuracy"] == plain.info.metrics["accuracy"]
+    temperature = calibrated.info.details["calibration"]["temperature"]
+    assert calibrated.network.state_dict()["temperature"].item() == pytest.approx(temperature)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"class_weights": True}, {"focal_gamma": 2.0, "label_smoothing": 0.1}, {"mixup": 0.4}],
+)
+def test_options_change_what_is_learnt(store_path: Path, options: dict[str, Any]) -> None:
+    plain, other = (
+        train(store_path, by_category(), "attributes", epochs=2, **chosen)
+        for chosen in ({}, options)
+    )
+    assert plain.history[-1].loss != other.history[-1].loss
+
+
+def test_categories_that_training_never_saw_are_counted(store_path: Path) -> None:
+    what = by_category(split=Split(group="", column="kind"))
+    with pytest.raises(SelectionError, match="should hold train, val and test"):
+        train(store_path, what, "attributes")
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "message"),
+    [
+        (by_category(targets=("same",)), SelectionError, "'same' has only 'x' in"),
+        (by_category(targets=("colour", "category")), SettingsError, "found colour, category"),
+        (
+            by_category(where=(Where("category", "shirt"),), targets=("size",)),
+            SelectionError,
+            "no row of .* with a value of size is on the train side",
+        ),
+    ],
+)
+def test_tasks_that_cannot_be_learnt(
+    store_path: Path, what: Task, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(store_path, what, "attributes")
+
+
+def test_options_of_the_other_kind_are_refused(store_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--scale is not for --kind attributes"):
+        train(store_path, by_category(), "attributes", scale=3.0)
+
+
+def test_damaged_features_are_refused(tmp_path: Path) -> None:
+    write_store(tmp_path / "n.h5", lambda vectors: vectors[7].fill(np.nan))
+    with pytest.raises(Exception, match="'i7' among them"):
+        train(tmp_path / "n.h5", by_category(), "attributes")

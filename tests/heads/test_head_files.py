@@ -1,0 +1,94 @@
+"""The files of a head: read as they were written, and refused where they are something else."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from embed.errors import HeadError, OutputExistsError, SettingsError
+from embed.store import Store
+from heads.features import FeatureStores
+from heads.head import load_head, save_head
+from heads.run import HeadFiles, train_to_files
+from heads.settings import head_settings
+from tests.heads.conftest import head_file, task, train
+
+
+def test_a_head_is_read_as_it_was_written(store_path: Path, tmp_path: Path) -> None:
+    trained = train(store_path)
+    save_head(tmp_path / "h.safetensors", trained.info, trained.network)
+    head = load_head(tmp_path / "h.safetensors")
+    save_head(tmp_path / "again.safetensors", trained.info, trained.network)
+    assert load_head(tmp_path / "again.safetensors").fingerprint == head.fingerprint
+    assert head.info == trained.info
+    for name, weights in trained.network.state_dict().items():
+        assert torch.equal(head.network.state_dict()[name], weights)
+
+
+def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "h.safetensors"
+    with pytest.raises(HeadError, match="no head at"):
+        load_head(path)
+    path.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(HeadError, match="is not a head, or it is damaged"):
+        load_head(path)
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(HeadError, match="tensors of something else"):
+        load_head(path)
+    save_file({"a": torch.zeros(2)}, path, {"embedding-head": '{"format_version": 1}'})
+    with pytest.raises(HeadError, match="format version 1: expected version 2; train it again"):
+        load_head(path)
+
+
+def test_a_cut_head_is_refused(store_path: Path, tmp_path: Path) -> None:
+    path = head_file(store_path, tmp_path / "h.safetensors")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(HeadError, match="is not a head, or it is damaged"):
+        load_head(path)
+
+
+def test_a_head_of_the_other_kind_is_refused(store_path: Path, tmp_path: Path) -> None:
+    vectors = head_file(store_path, tmp_path / "v.safetensors")
+    what = task(targets=("colour",))
+    attributes = head_file(store_path, tmp_path / "a.safetensors", what, "attributes")
+    with pytest.raises(HeadError, match=r"makes vectors and predicts nothing.*heads apply"):
+        load_head(vectors, "attributes")
+    with pytest.raises(HeadError, match=r"predicts colour and makes no space.*heads predict"):
+        load_head(attributes, "vectors")
+
+
+def test_a_notebook_trains_into_the_same_files(store_path: Path, tmp_path: Path) -> None:
+    output, settings = tmp_path / "h.safetensors", head_settings("projection", {"epochs": 2})
+    with Store(store_path) as store:
+        stores = FeatureStores(store)
+
+        def run(path: Path) -> None:
+            train_to_files(stores, task(), settings.kind, settings.training, path)
+
+        run(output)
+        files = HeadFiles(output)
+        assert load_head(output).info.metrics["epoch"] <= 2
+        assert len(files.history.read_text().splitlines()) == 2
+        assert files.picture.read_bytes().startswith(b"\x89PNG")
+        output.unlink()
+        with pytest.raises(OutputExistsError, match=r"h\.jsonl exists already"):
+            run(output)
+        with pytest.raises(SettingsError, match=r"is a \.safetensors file: found -o h\.bin"):
+            run(Path("h.bin"))
+    assert not output.exists()
+
+
+def test_the_card_says_what_the_head_is(store_path: Path, tmp_path: Path) -> None:
+    path = head_file(store_path, tmp_path / "shoe.safetensors", task("raw", "bits"))
+    card = path.with_suffix(".md").read_text()
+    info = load_head(path).info
+    assert card.startswith("# shoe\n")
+    assert f"| `raw` | 48 | 1 | `{'f' * 32}` |" in card
+    assert f"{info.num_train:,} training rows of {len(info.classes)} classes" in card
+    assert "Split 60/20/20 by `label`, seed 0" in card
+    low, high = info.intervals["row_f1"]
+    assert f"| row_f1 | {info.metrics['row_f1']:.4f} | {low:.4f} – {high:.4f} |" in card
+    assert "![Loss and metric over the epochs](shoe.png)" in card
+    assert "| `learning_rate` | 0.0005 |" in card

@@ -1,0 +1,71 @@
+"""`python -m heads train` and `apply`, as they are typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Invoke, json_of
+from tests.heads.conftest import NUM_CLASSES, PER_CLASS
+
+
+def test_command_lines(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke, retrieval_cli: Invoke
+) -> None:
+    head = tmp_path / "head.safetensors"
+    arguments: list[object] = ["--space", "raw", "--space", "bits", "--target", "label"]
+    arguments += ["--split", "60/20/20", "--epochs", "5", "-o", head]
+    result = json_of(heads_cli("train", store_path, *arguments, "--json"))
+    keys = {"head", "kind", "spaces", "num_train", "num_validation", "metrics", "seconds"}
+    assert set(result) >= keys
+    assert (result["kind"], result["spaces"]) == ("projection", ["raw", "bits"])
+    assert 0 < result["metrics"]["row_f1"] <= 1
+    lines = (tmp_path / "head.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert (tmp_path / "head.png").read_bytes().startswith(b"\x89PNG")
+    again = heads_cli("train", store_path, *arguments, exit_code=1)
+    assert "exists already: give another name, or --force" in again.stderr
+    assert "row F1" in heads_cli("train", store_path, *arguments, "--force").stdout
+    applied = json_of(heads_cli("apply", store_path, head, "--json"))
+    assert (applied["space"], applied["dim"]) == ("head", 256)
+    tune = ["--label", "label", "--protocol", "same-rows", "--unseen-by", "head", "--json"]
+    ours = json_of(retrieval_cli("tune-threshold", store_path, "--space", "head", *tune))
+    raw = json_of(retrieval_cli("tune-threshold", store_path, "--space", "raw", *tune))
+    assert ours["num_rows"] == raw["num_rows"] < NUM_CLASSES * PER_CLASS
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "exit_code"),
+    [
+        (["--split", "80/20"], "train/val/test in per cent", 2),
+        (["--split", "100/0/0"], "is on the val side: look at", 1),
+        (["--where", "kind"], "--where takes COLUMN=VALUE", 2),
+        (["--where", "kind=drawing"], "its values are iconic, photo", 1),
+        (["--split-column", "kind"], "should hold train, val and test: found iconic, photo", 1),
+        (["-o", "head.bin"], "a head is a .safetensors file", 2),
+        (["--learning-rate", "1e36"], "training diverged at epoch", 2),
+        (["--learning-rate", "nan"], "--learning-rate is a finite number above 0: found nan", 2),
+        (["--kind", "magic"], "Invalid value for '--kind'", 2),
+        (["--epochs", "0"], "--epochs and --patience are at least 1", 2),
+        (["--device", "warp"], "--device", 2),
+        (["--weight", "raw"], "--weight takes NAME=FACTOR", 2),
+        (["--dropout", "a,b"], "--dropout takes numbers with commas between them", 2),
+        (["--memory", "lots"], "expected a size such as 2GiB", 2),
+        (["--hidden", "8"], "--hidden is not for --kind projection", 2),
+        (["--join", "nowhere.h5"], "nowhere.h5", 1),
+    ],
+)
+def test_a_users_mistakes_are_one_line(
+    store_path: Path,
+    tmp_path: Path,
+    heads_cli: Invoke,
+    change: list[str],
+    message: str,
+    exit_code: int,
+) -> None:
+    head = tmp_path / "head.safetensors"
+    arguments = ["--space", "raw", "--target", "label", "-o", head, *change]
+    result = heads_cli("train", store_path, *arguments, exit_code=exit_code)
+    assert message in result.stderr
+    assert exit_code == 2 or result.stderr.count("\n") == 1
+    assert not head.exists()
