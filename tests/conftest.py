@@ -1,6 +1,21 @@
 """Every annotated shape and type is checked while the tests run."""
 
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+
 from jaxtyping import install_import_hook
+
+if sys.dont_write_bytecode:
+    # The processes that tests start would compile torch and the rest once more, each of them for
+    # seconds: they share what this one compiles, in a folder that goes when it ends.
+    sys.pycache_prefix = tempfile.mkdtemp(prefix="bytecode-of-tests-")
+    atexit.register(shutil.rmtree, sys.pycache_prefix, ignore_errors=True)
+    sys.dont_write_bytecode = False
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Before the packages are imported for the first time, so that the hook sees them all.
 install_import_hook(["embed", "heads", "retrieval"], "beartype.beartype")
@@ -71,6 +86,13 @@ def json_of(result: Result) -> dict[str, Any]:
 def catalogue(tmp_path: Path) -> Path:
     """A manifest of 12 small pictures of 4 products, with titles and typed columns."""
     return write_catalogue(tmp_path / "catalogue", num_products=4, num_photos=3)
+
+
+@pytest.fixture(scope="session")
+def large_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of 1,600 small pictures, to be read only: enough to be killed before the last."""
+    folder = tmp_path_factory.mktemp("large") / "catalogue"
+    return write_catalogue(folder, num_products=200, num_photos=8)
 
 
 def write_catalogue(folder: Path, num_products: int, num_photos: int) -> Path:

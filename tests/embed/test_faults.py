@@ -48,7 +48,7 @@ def test_a_full_disk_ends_in_a_clear_error_and_heals(tmp_path: Path, small_disk:
     assert "Traceback" not in done.stderr
     assert not (small_disk / "s.h5").exists()
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
-    subprocess.run(command, check=True, capture_output=True)
+    embed(catalogue, small_disk / "s.h5", image_encoders=(HOG,), text_encoders=())
     embed(catalogue, tmp_path / "whole.h5", image_encoders=(HOG,), text_encoders=())
     assert contents(small_disk / "s.h5") == contents(tmp_path / "whole.h5")
 

@@ -22,7 +22,7 @@ from embed.parts import PartsFolder
 from embed.run import RunSettings, run
 from embed.store import Failure, Store, StoreWriter
 from embed.summary import RunSummary
-from tests.conftest import Invoke, json_of, write_catalogue
+from tests.conftest import Invoke, json_of
 
 HOG, PHASH = "hog=classic:color-hog", "classic:phash"
 
@@ -279,18 +279,19 @@ def test_a_second_run_on_the_same_store_is_refused(catalogue: Path, tmp_path: Pa
         embed(catalogue, tmp_path / "s.h5")
 
 
-def test_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_again_and_again(large_catalogue: Path, tmp_path: Path) -> None:
     """SIGKILL at random moments: the sealed store is that of a run which was never killed."""
-    catalogue = write_catalogue(tmp_path / "catalogue", num_products=200, num_photos=8)
     code = (
         "import embed.part_writer; embed.part_writer.PART_SECONDS = 0.05; "
         "from embed.cli import main; main(prog_name='embed')"
     )
     # Neither needs torch, whose import would take most of the time.
-    arguments = ["run", str(catalogue), "--image-encoder", PHASH, "--image-encoder", f"b={PHASH}"]
-    arguments += ["--text-encoder", "tfidf", "--batch-size", "8"]
+    encoders = (PHASH, f"b={PHASH}")
+    embed(large_catalogue, tmp_path / "whole.h5", image_encoders=encoders, batch_size=8)
+    arguments = ["run", str(large_catalogue), "--text-encoder", "tfidf", "--batch-size", "8"]
+    for encoder in encoders:
+        arguments += ["--image-encoder", encoder]
     command = [sys.executable, "-c", code, *arguments]
-    subprocess.run([*command, "-o", tmp_path / "whole.h5"], check=True, capture_output=True)
     generator = random.Random(0)
     num_killed = num_with_parts = 0
     for _ in range(4):

@@ -23,12 +23,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """Enough rows that a worker can be killed before the last of them."""
-    return write_catalogue(tmp_path / "catalogue", num_products=200, num_photos=8)
-
-
 def start(catalogue: Path, output: Path) -> subprocess.Popen[str]:
     script = output.with_name("embed_often.py")
     script.write_text(SCRIPT)
@@ -81,23 +75,23 @@ def test_two_workers_make_the_store_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
-def test_a_worker_that_dies_is_started_again(large: Path, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_started_again(large_catalogue: Path, tmp_path: Path) -> None:
     output = tmp_path / "s.h5"
-    process = start(large, output)
+    process = start(large_catalogue, output)
     wait_for_part(output, process)
     os.kill(workers_of(process)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "died (SIGKILL) and was started again" in errors
     encoders = (PHASH, f"b={PHASH}")
-    run(RunSettings(large, tmp_path / "whole.h5", encoders, batch_size=8, device="cpu"))
+    run(RunSettings(large_catalogue, tmp_path / "whole.h5", encoders, batch_size=8, device="cpu"))
     assert contents(output) == contents(tmp_path / "whole.h5")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
-def test_a_worker_that_dies_twice_ends_the_run(large: Path, tmp_path: Path) -> None:
+def test_a_worker_that_dies_twice_ends_the_run(large_catalogue: Path, tmp_path: Path) -> None:
     output = tmp_path / "s.h5"
-    process = start(large, output)
+    process = start(large_catalogue, output)
     wait_for_part(output, process)
     while process.poll() is None:  # each worker again and again
         for pid in workers_of(process):
@@ -110,8 +104,8 @@ def test_a_worker_that_dies_twice_ends_the_run(large: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="relies on prctl")
-def test_workers_die_with_their_parent(large: Path, tmp_path: Path) -> None:
-    process = start(large, tmp_path / "s.h5")
+def test_workers_die_with_their_parent(large_catalogue: Path, tmp_path: Path) -> None:
+    process = start(large_catalogue, tmp_path / "s.h5")
     wait_for_part(tmp_path / "s.h5", process)
     workers = workers_of(process)
     process.kill()
@@ -126,11 +120,11 @@ def test_workers_die_with_their_parent(large: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="sends signals to process groups")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_all_workers_and_keeps_finished_rows(
-    large: Path, tmp_path: Path, number: signal.Signals
+    large_catalogue: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Ctrl-C reaches every process of the terminal's group; so may a scheduler's SIGTERM."""
     output = tmp_path / "s.h5"
-    process = start(large, output)
+    process = start(large_catalogue, output)
     wait_for_part(output, process)
     workers = workers_of(process)
     os.killpg(process.pid, number)

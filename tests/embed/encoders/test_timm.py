@@ -41,7 +41,7 @@ def test_mobilenet_on_real_photographs(shared: Path) -> None:
     weights = shared / "models" / "mobilenetv2_100.safetensors"
     model = timm.create_model("mobilenetv2_100", num_classes=0, checkpoint_path=str(weights)).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    images = photographs(shared, 100)
+    images = photographs(shared, 30)
     with torch.inference_mode():
         theirs = model(torch.stack([transform(image) for image in images])).numpy()
     ours = encode(image_encoder(f"timm:mobilenetv2_100@{weights}"), images)
