@@ -1,0 +1,170 @@
+"""Attribute heads: one small classifier for each attribute of each category.
+
+All classifiers of one category are computed together: their first layers are one matrix, their
+layer normalisations one call over groups, their second layers one batched product. Rows of a batch
+are grouped by category with one sort.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from embed.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class AttributeSettings:
+    """The classifiers: `hidden` units each, or 0 for a linear one; dropout before the last layer.
+
+    `input_dropout` sets features to zero in training.
+    """
+
+    hidden: int = 256
+    dropout: float = 0.1
+    input_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.hidden < 0:
+            raise SettingsError(
+                f"--hidden is a number of units, or 0 for linear classifiers: found {self.hidden}"
+            )
+        for name, share in (("dropout", self.dropout), ("input-dropout", self.input_dropout)):
+            if not 0 <= share < 1:
+                raise SettingsError(f"--{name} lies from 0 to below 1: found {share}")
+
+
+class AttributeNetwork(nn.Module):
+    """Features and categories in, logits of every attribute's classes out.
+
+    `num_classes` is a table of categories by attributes, 0 where a category lacks an attribute.
+    A pair of one class takes no weights: its logit is 0. Features are standardised first, by
+    statistics that `fit_inputs` keeps.
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+
+    def __init__(
+        self, num_features: int, num_classes: Int[np.ndarray, "c a"], settings: AttributeSettings
+    ) -> None:
+        super().__init__()
+        self.num_attributes = num_classes.shape[1]
+        self.max_classes = int(num_classes.max())
+        self.register_buffer("input_mean", torch.zeros(num_features))
+        self.register_buffer("input_scale", torch.ones(num_features))
+        self.dropout = nn.Dropout(settings.input_dropout)
+        self.categories = nn.ModuleList(
+            _Category(num_features, row.tolist(), self.max_classes, settings) for row in num_classes
+        )
+
+    @torch.no_grad()
+    def fit_inputs(self, features: Float[Tensor, "n d"]) -> None:
+        """Standardise by the mean and deviation of these features from now on.
+
+        A feature that never changes is only centred.
+        """
+        deviation, mean = torch.std_mean(features, dim=0, correction=0)
+        self.input_mean.copy_(mean)
+        self.input_scale.copy_(torch.where(deviation > 0, 1 / deviation, 1))
+
+    def forward(
+        self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b a k"]:
+        """Logits (float32); −∞ where a row's category has no such class, or is −1."""
+        inputs = self.dropout((features - self.input_mean) * self.input_scale)
+        sizes = torch.bincount(categories + 1, minlength=len(self.categories) + 1).tolist()
+        if max(sizes[1:]) == len(features):  # one category: nothing to sort
+            logits = self.categories[sizes.index(len(features)) - 1](inputs)
+        else:
+            logits = self._by_category(inputs, categories, sizes)
+        shaped: Tensor = logits.unflatten(1, (self.num_attributes, self.max_classes))
+        return shaped
+
+    def _by_category(
+        self, inputs: Float[Tensor, "b d"], categories: Int[Tensor, " b"], sizes: list[int]
+    ) -> Float[Tensor, "b ak"]:
+        order = torch.argsort(categories, stable=True)
+        groups = torch.split(inputs[order], sizes)
+        blocks = [
+            category(group)
+            for category, group in zip(self.categories, groups[1:], strict=True)
+            if len(group)
+        ]
+        strange = inputs.new_full((sizes[0], self.num_attributes * self.max_classes), -math.inf)
+        return torch.cat([strange, *blocks])[torch.argsort(order)]
+
+
+class _Category(nn.Module):
+    """The classifiers of one category: (r, d) features to (r, a·k) logits."""
+
+    blank: Tensor
+    columns: Tensor
+
+    def __init__(
+        self, num_features: int, num_classes: list[int], width: int, settings: AttributeSettings
+    ) -> None:
+        super().__init__()
+        blank = torch.full((len(num_classes), width), -math.inf)
+        for attribute, number in enumerate(num_classes):
+            blank[attribute, :number] = 0
+        learned = [attribute for attribute, number in enumerate(num_classes) if number > 1]
+        columns = [a * width + k for a in learned for k in range(num_classes[a])]
+        self.register_buffer("blank", blank.flatten(), persistent=False)
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
+        self.pairs = _classifiers(num_features, [num_classes[a] for a in learned], settings)
+
+    def forward(self, features: Float[Tensor, "r d"]) -> Float[Tensor, "r ak"]:
+        """Logits of the classes of each pair, side by side as the whole network has them."""
+        blank = self.blank.expand(len(features), -1)
+        if self.pairs is None:
+            return blank
+        return blank.index_copy(1, self.columns, self.pairs(features).float())
+
+
+def _classifiers(
+    num_features: int, num_classes: list[int], settings: AttributeSettings
+) -> nn.Module | None:
+    if not num_classes:
+        return None
+    if settings.hidden == 0:
+        return nn.Linear(num_features, sum(num_classes))
+    return _HiddenClassifiers(num_features, num_classes, settings)
+
+
+class _HiddenClassifiers(nn.Module):
+    """Linear, LayerNorm, ReLU, dropout, linear, for p pairs at once.
+
+    The second layers are padded to the most classes of any pair of this category.
+    """
+
+    columns: Tensor
+
+    def __init__(
+        self, num_features: int, num_classes: list[int], settings: AttributeSettings
+    ) -> None:
+        super().__init__()
+        num_pairs, hidden, width = len(num_classes), settings.hidden, max(num_classes)
+        self.first = nn.Linear(num_features, num_pairs * hidden)
+        self.norm_weight = nn.Parameter(torch.ones(num_pairs, hidden))
+        self.norm_bias = nn.Parameter(torch.zeros(num_pairs, hidden))
+        self.dropout = nn.Dropout(settings.dropout)
+        self.second_weight = nn.Parameter(torch.zeros(num_pairs, hidden, width))
+        self.second_bias = nn.Parameter(torch.zeros(num_pairs, 1, width))
+        columns = [p * width + k for p, number in enumerate(num_classes) for k in range(number)]
+        self.register_buffer("columns", torch.tensor(columns), persistent=False)
+        bound = 1 / math.sqrt(hidden)
+        for pair, number in enumerate(num_classes):
+            nn.init.uniform_(self.second_weight[pair, :, :number], -bound, bound)
+
+    def forward(self, features: Float[Tensor, "r d"]) -> Float[Tensor, "r c"]:
+        """Logits of the pairs' classes, one pair after the other."""
+        hidden = self.first(features).unflatten(1, self.norm_weight.shape)  # (r, p, h)
+        # In float32 under autocast too, whose products leave bfloat16.
+        normal = nn.functional.layer_norm(hidden.float(), hidden.shape[-1:])
+        active = self.dropout(torch.relu(torch.addcmul(self.norm_bias, normal, self.norm_weight)))
+        logits = torch.baddbmm(self.second_bias, active.transpose(0, 1), self.second_weight)
+        return logits.transpose(0, 1).flatten(1)[:, self.columns]
