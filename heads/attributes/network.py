@@ -84,6 +84,17 @@ class AttributeNetwork(nn.Module):
         shaped: Tensor = logits.unflatten(1, (self.num_attributes, self.max_classes))
         return shaped
 
+    @torch.no_grad()
+    def set_linear(
+        self, category: int, attribute: int, weight: Float[Tensor, "k d"], bias: Float[Tensor, " k"]
+    ) -> None:
+        """Set the classifier of one pair, of two classes or more; there are no hidden layers."""
+        module = self.categories[category]
+        assert isinstance(module, _Category) and isinstance(module.pairs, nn.Linear)
+        rows = module.columns // self.max_classes == attribute
+        module.pairs.weight[rows] = weight
+        module.pairs.bias[rows] = bias
+
     def _by_category(
         self, inputs: Float[Tensor, "b d"], categories: Int[Tensor, " b"], sizes: list[int]
     ) -> Float[Tensor, "b ak"]:
