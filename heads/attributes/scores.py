@@ -179,7 +179,7 @@ class _Counts:
         """The figures of draws, which take each group so many times."""
         hits, labels, guesses = np.split(weights @ self.by_group, 3, axis=1)
         exists = (labels + guesses) > 0
-        f1 = _ratio(2 * hits, labels + guesses, 0)
+        f1 = _ratio(2 * hits, labels + guesses, 0.0)
         num_labels = labels @ self.pairs
         micro = _ratio(hits @ self.pairs, num_labels)
         macro = _ratio(f1 @ self.pairs, np.where(num_labels > 0, exists @ self.pairs, 0))
