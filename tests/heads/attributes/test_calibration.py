@@ -48,7 +48,7 @@ def test_a_temperature_is_that_of_torchs_optimiser() -> None:
         torch.autograd.backward(loss)
         return float(loss.detach())
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     assert fit_temperature(logits, labels) == pytest.approx(log_temperature.exp().item(), rel=1e-4)
 
 
