@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
+from heads.attributes.inputs import class_shares, standard_scale
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class AttributeSettings:
     """
 
     hidden: int = 256
-    dropout: float = 0.1
+    dropout: float = 0.5
     input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -62,14 +63,23 @@ class AttributeNetwork(nn.Module):
         )
 
     @torch.no_grad()
-    def fit_inputs(self, features: Float[Tensor, "n d"]) -> None:
-        """Standardise by the mean and deviation of these features from now on.
+    def fit_inputs(
+        self,
+        features: Float[Tensor, "n d"],
+        categories: Int[Tensor, " n"],
+        labels: Int[Tensor, "n a"],
+    ) -> None:
+        """Centre and scale features from now on, as `heads.attributes.inputs` says of these rows.
 
-        A feature that never changes is only centred.
+        The mean square of an input is 1. A feature that tells nothing of any class becomes 0,
+        unless all are such: then they are standardised.
         """
-        deviation, mean = torch.std_mean(features, dim=0, correction=0)
+        mean, scale = standard_scale(features)
+        shares = class_shares((features - mean) * scale, categories, labels)
+        if not shares.any():
+            shares = torch.ones_like(shares)
         self.input_mean.copy_(mean)
-        self.input_scale.copy_(torch.where(deviation > 0, 1 / deviation, 1))
+        self.input_scale.copy_(scale * shares / shares.square().mean().sqrt())
 
     def forward(
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]

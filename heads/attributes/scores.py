@@ -157,29 +157,23 @@ class _Counts:
         num_attributes = len(vocabulary.attributes)
         num_pairs = len(vocabulary.categories) * num_attributes
         rows, attributes = np.nonzero(codes.is_present)
-        _refuse_nothing(codes.categories[rows])
-        pairs = codes.categories[rows] * num_attributes + attributes
-        pairs[codes.categories[rows] < 0] = num_pairs
-        truth, guess = _class_keys(codes, predicted, rows, attributes)
-        keys, classes = np.unique(
-            np.stack([np.tile(pairs, 2), np.concatenate([truth, guess])]),
-            axis=1,
-            return_inverse=True,
-        )
-        shape = (int(groups.max()) + 1, 3 * keys.shape[1])
-        counted = _counted(classes.reshape(2, -1), groups[rows], shape)
-        ones = np.ones(keys.shape[1])
-        shape = (keys.shape[1], num_pairs + 1)
-        members = scipy.sparse.csr_array((ones, (np.arange(keys.shape[1]), keys[0])), shape)
-        # A class of −1 is no class: what stands for a prediction that could not be made.
-        members.data[keys[1] < 0] = 0
-        return cls(counted, members, num_attributes)
+        categories = codes.categories[rows]
+        _refuse_nothing(categories)
+        pairs = np.where(categories < 0, num_pairs, categories * num_attributes + attributes)
+        keys, num_keys = _class_keys(codes, predicted, rows, attributes)
+        found, classes = np.unique(pairs * num_keys + keys, return_inverse=True)
+        by_group = _by_group(classes, groups[rows], (int(groups.max()) + 1, len(found)))
+        of_pair, key = np.divmod(found, num_keys)
+        # Key 0 is no class: what stands for a prediction that could not be made.
+        places = np.arange(len(found)), of_pair
+        members = scipy.sparse.csr_array(((key > 0) * 1.0, places), (len(found), num_pairs + 1))
+        return cls(by_group, members, num_attributes)
 
     def means(self, weights: Float64[np.ndarray, "w g"]) -> _Means:
         """The figures of draws, which take each group so many times."""
         hits, labels, guesses = np.split(weights @ self.by_group, 3, axis=1)
         exists = (labels + guesses) > 0
-        f1 = _ratio(2 * hits, labels + guesses, 0)
+        f1 = _ratio(2 * hits, labels + guesses, 0.0)
         num_labels = labels @ self.pairs
         micro = _ratio(hits @ self.pairs, num_labels)
         macro = _ratio(f1 @ self.pairs, np.where(num_labels > 0, exists @ self.pairs, 0))
@@ -201,22 +195,29 @@ def _class_keys(
     predicted: Int[np.ndarray, "n a"],
     rows: Int[np.ndarray, " m"],
     attributes: Int[np.ndarray, " m"],
-) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]:
-    """Numbers for the true and the predicted class of each label; strangers come after all."""
-    num_known = 1 + max(int(codes.labels.max()), int(predicted.max()))
-    truth = np.where(codes.strangers >= 0, num_known + codes.strangers, codes.labels)
-    return truth[rows, attributes], np.asarray(predicted[rows, attributes], np.int64)
+) -> tuple[Int64[np.ndarray, "2 m"], int]:
+    """Numbers of the true and the predicted class of each label, and how many there may be.
+
+    0 is no class; known classes come next, then strangers.
+    """
+    num_known = 2 + max(int(codes.labels.max()), int(predicted.max()))
+    truth = np.where(codes.strangers >= 0, num_known + codes.strangers, codes.labels + 1)
+    keys = np.stack([truth[rows, attributes], predicted[rows, attributes] + 1]).astype(np.int64)
+    return keys, num_known + int(codes.strangers.max()) + 1
 
 
-def _counted(
+def _by_group(
     classes: Int[np.ndarray, "2 m"], groups: Int[np.ndarray, " m"], shape: tuple[int, int]
 ) -> scipy.sparse.csr_array:
+    """Hits, labels and predictions of `shape` groups and classes, side by side."""
+    num_groups, num_classes = shape
     truth, guess = classes
     hit = truth == guess
-    num_classes = shape[1] // 3
     columns = np.concatenate([truth[hit], num_classes + truth, 2 * num_classes + guess])
     rows = np.concatenate([groups[hit], groups, groups])
-    return scipy.sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape)
+    return scipy.sparse.csr_array(
+        (np.ones(len(rows)), (rows, columns)), (num_groups, 3 * num_classes)
+    )
 
 
 def _times_drawn(

@@ -1,0 +1,90 @@
+"""Features are weighted by what they tell."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from heads.attributes import inputs
+from heads.attributes.inputs import class_shares, standard_scale
+from heads.attributes.network import AttributeNetwork, AttributeSettings
+
+
+def labelled_rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Feature 0 tells labels, 1 categories alone, 2 labels a little, 3 nothing, 4 is constant."""
+    generator = torch.Generator().manual_seed(0)
+    categories = torch.randint(-1, 2, (4000,), generator=generator)
+    labels = torch.randint(-1, 5, (4000, 2), generator=generator)
+    noise = torch.randn(4000, 5, generator=generator)
+    rows = noise.clone()
+    rows[:, 0] = labels[:, 0] + noise[:, 0] * 0.1
+    rows[:, 1] += categories * 10
+    rows[:, 2] += labels[:, 0] * 0.5
+    rows[:, 4] = 3.0
+    return rows, categories, labels
+
+
+def shares_by_loop(rows: np.ndarray, categories: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """1 − (variance within classes) / (variance within categories), each without bias."""
+    known = (labels >= 0) & (categories >= 0)
+    within, total, num_classes = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), 0
+    for category in (0, 1):
+        of_category = rows[known & (categories == category)]
+        total += ((of_category - of_category.mean(axis=0)) ** 2).sum(axis=0)
+        for label in range(5):
+            chosen = rows[known & (categories == category) & (labels == label)]
+            within += ((chosen - chosen.mean(axis=0)) ** 2).sum(axis=0)
+            num_classes += 1
+    left = (within / (known.sum() - num_classes))[:4] / (total / (known.sum() - 2))[:4]
+    return np.concatenate([np.clip(1 - left, 0, 1), [0]])
+
+
+def test_shares_equal_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "CHUNK_ROWS", 1000)
+    rows, categories, labels = labelled_rows()
+    mean, scale = standard_scale(rows)
+    found = class_shares((rows - mean) * scale, categories, labels)
+    each = [
+        shares_by_loop(rows.double().numpy(), categories.numpy(), of_attribute)
+        for of_attribute in labels.numpy().T
+    ]
+    np.testing.assert_allclose(found.numpy(), np.mean(each, axis=0), atol=1e-4)
+    assert found[0] > 0.45 and 0.1 < found[2] < 0.3  # the second attribute is in no feature
+    assert found[[1, 3]].max() < 0.01 and found[4] == 0
+
+
+def test_chance_is_taken_off() -> None:
+    """Two rows a class would make a third of pure noise look like signal."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.arange(300) // 2)[:, None]
+    noise = torch.randn(300, 50, generator=generator)
+    found = class_shares(noise, torch.zeros(300, dtype=torch.int64), labels)
+    assert found.mean() < 0.06
+
+
+def test_labels_that_are_all_different_tell_nothing() -> None:
+    rows, labels = torch.randn(8, 3), torch.arange(8)[:, None]
+    assert class_shares(rows, torch.zeros(8, dtype=torch.int64), labels).tolist() == [1, 1, 1]
+
+
+def test_inputs_have_a_mean_square_of_1_and_follow_the_shares() -> None:
+    rows, categories, labels = labelled_rows()
+    network = AttributeNetwork(5, np.array([[5, 5], [5, 5]]), AttributeSettings())
+    network.fit_inputs(rows, categories, labels)
+    scaled = (rows - network.input_mean) * network.input_scale
+    assert scaled.square().mean().item() == pytest.approx(1, rel=0.01)
+    mean, scale = standard_scale(rows)
+    shares = class_shares((rows - mean) * scale, categories, labels)
+    deviations = scaled.std(dim=0, correction=0)
+    torch.testing.assert_close(deviations / deviations[0], shares / shares[0])
+
+
+def test_features_that_tell_nothing_are_standardised() -> None:
+    rows = torch.tensor([[1.0, -2.0], [3.0, -4.0]]).repeat(10, 1)
+    labels = torch.tensor([0, 0, 1, 1]).repeat(5)[:, None]  # each value in each class alike
+    network = AttributeNetwork(2, np.array([[2]]), AttributeSettings())
+    network.fit_inputs(rows, torch.zeros(20, dtype=torch.int64), labels)
+    scaled = (rows - network.input_mean) * network.input_scale
+    torch.testing.assert_close(scaled.abs(), torch.ones(20, 2))
+    assert math.isfinite(float(network.input_scale.sum()))
