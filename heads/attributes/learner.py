@@ -86,7 +86,11 @@ class AttributeLearner(Learner):
         """Standardise features by those of the training rows, at most some ten thousand of them."""
         generator = torch.Generator().manual_seed(self._training.seed)
         rows = torch.randperm(self.table.num_rows, generator=generator)[:ROWS_TO_STANDARDISE_BY]
-        self.network.fit_inputs(self.table.rows(rows.sort().values))
+        rows = rows.sort().values
+        places = rows.to(self._labels.device)
+        self.network.fit_inputs(
+            self.table.rows(rows), self._categories[places], self._labels[places]
+        )
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         """The mean loss of a batch; rows are mixed within their category only."""
@@ -119,7 +123,7 @@ class AttributeLearner(Learner):
         details = {name: scores.pop(name) for name in ("pairs", "num_labels", "num_unknown")}
         if self._settings.calibrate:
             calibration = calibrate(logits, data.val)
-            network.temperature.fill_(calibration.temperature)
+            self.network.temperature.fill_(calibration.temperature)
             details["calibration"] = asdict(calibration)
         return Reported(scores, asdict(intervals), details)
 

@@ -43,11 +43,12 @@ class AttributeNetwork(nn.Module):
 
     `num_classes` is a table of categories by attributes, 0 where a category lacks an attribute.
     A pair of one class takes no weights: its logit is 0. Features are standardised first, by
-    statistics that `fit_inputs` keeps.
+    statistics that `fit_inputs` keeps. Logits are divided by `temperature`, 1 until calibration.
     """
 
     input_mean: Tensor
     input_scale: Tensor
+    temperature: Tensor
 
     def __init__(
         self, num_features: int, num_classes: Int[np.ndarray, "c a"], settings: AttributeSettings
@@ -57,6 +58,7 @@ class AttributeNetwork(nn.Module):
         self.max_classes = int(num_classes.max())
         self.register_buffer("input_mean", torch.zeros(num_features))
         self.register_buffer("input_scale", torch.ones(num_features))
+        self.register_buffer("temperature", torch.ones(()))
         self.dropout = nn.Dropout(settings.input_dropout)
         self.categories = nn.ModuleList(
             _Category(num_features, row.tolist(), self.max_classes, settings) for row in num_classes
@@ -92,7 +94,7 @@ class AttributeNetwork(nn.Module):
         else:
             logits = self._by_category(inputs, categories, sizes)
         shaped: Tensor = logits.unflatten(1, (self.num_attributes, self.max_classes))
-        return shaped
+        return shaped / self.temperature
 
     @torch.no_grad()
     def set_linear(

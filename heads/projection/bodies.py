@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -165,6 +166,16 @@ class ResidualBody(MlpBody):
     def map(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
         """The features and their correction."""
         return features + super().map(features)
+
+
+@torch.no_grad()
+def project(body: nn.Module, features: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
+    """The vectors of features without dropout, whatever mode the body is in."""
+    was_training = body.training
+    body.eval()
+    vectors: Tensor = body(features)
+    body.train(was_training)
+    return vectors
 
 
 def _hidden_layers(num_features: int, settings: BodySettings) -> nn.Sequential:

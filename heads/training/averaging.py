@@ -26,7 +26,7 @@ class WeightAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         if not 0 < decay < 1:
-            raise SettingsError(f"--average-decay lies between 0 and 1: found {decay}")
+            raise SettingsError(f"--ema-decay lies between 0 and 1: found {decay}")
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self.decay = decay
         self.num_updates = 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 
 from embed.rows import Split
 from embed.store import SpaceInfo, Store, StoreWriter
@@ -88,3 +89,9 @@ def head_file(
     trained = train(store_path, what, kind, **({"epochs": 1} | options))
     write_files(trained, HeadFiles(path))
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """What is trained here is so small that two threads wait for each other more than they work."""
+    torch.set_num_threads(1)

@@ -26,9 +26,9 @@ def row_f1(vectors: np.ndarray, labels: np.ndarray) -> float:
 @pytest.mark.parametrize(
     "options",
     [
-        {"epochs": 20},
-        {"loss": "softmax", "body": "mlp", "epochs": 20, "learning_rate": 5e-3},
-        {"loss": "supcon", "epochs": 20},
+        {},
+        {"loss": "softmax", "body": "mlp", "epochs": 10, "learning_rate": 5e-3, "dropout": (0.5,)},
+        {"loss": "supcon"},
         {"body": "residual", "epochs": 20},
     ],
 )

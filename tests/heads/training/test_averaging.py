@@ -90,5 +90,5 @@ def test_tensors_of_another_head_are_refused() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
 def test_decays_out_of_range(decay: float) -> None:
-    with pytest.raises(SettingsError, match=f"--average-decay lies between 0 and 1: found {decay}"):
+    with pytest.raises(SettingsError, match=f"--ema-decay lies between 0 and 1: found {decay}"):
         WeightAverage(network(0), decay)
