@@ -6,12 +6,11 @@ logits to exponentials to what the gradient products take. Normalising by the so
 to the products' small side, and the target's entry, with its margin, is handled apart.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -23,6 +22,7 @@ Precision = Literal["fp32", "bf16"]
 CPU_BLOCK = {"fp32": 1 << 20, "bf16": 1 << 22}
 GPU_BLOCK = 1 << 26
 LEAST_ROWS = 16
+SUMMED_AT_ONCE = 1024
 
 # exp(±64) and sums of a billion of them are ordinary float32 and bfloat16 numbers, so up to this
 # scale the usual subtraction of each row's largest logit, two passes, can be left out.
@@ -129,7 +129,7 @@ class _Pass:
         margins: Float[Tensor, " c"],
         settings: MarginSoftmax,
     ) -> None:
-        self.settings, self.vectors, self.labels = settings, vectors, labels[:, None]
+        self.settings, self.vectors, self.labels = settings, vectors, labels
         self.num_classes = len(centres) // settings.subcentres
         self.targets = _targets(vectors, centres, labels, margins, settings)
         self.dtype = torch.bfloat16 if settings.precision == "bf16" else vectors.dtype
@@ -165,12 +165,14 @@ class _Pass:
         logits = self.buffer[: len(labels)]
         torch.mm(self.scaled[part], self.centres.T, out=logits)
         ranks = logits.view(len(labels), self.settings.subcentres, self.num_classes)
-        best, beats = ranks[:, 0], _fold(ranks)
+        _fold(ranks)
+        best = ranks[:, 0]
         terms = _exponentials(best, labels, targets, self.settings)
         if wants_gradients:
             if self.settings.label_smoothing:
-                best.sub_(terms.uniform.to(self.dtype)[:, None]).scatter_(1, labels, 0.0)
-            _unfold(ranks, beats)
+                best.sub_(terms.uniform.to(self.dtype)[:, None])
+                _put(best, labels, 0.0)
+            _unfold(ranks)
             self.d_targets[part] = terms.of_target
             self._add_products(part, logits, terms.weights)
         return terms.losses
@@ -228,48 +230,59 @@ def _with_margin(
     return values, slopes
 
 
-def _fold(ranks: Float[Tensor, "r k c"]) -> list[Bool[Tensor, "r c"]]:
-    """Leave each class's best logit in rank 0; returns for each later rank where it beats all earlier.
+def _fold(ranks: Float[Tensor, "r k c"]) -> None:
+    """Leave each class's best logit in rank 0, and 1 in a later rank that beats all before it.
 
     Equal ones go to the earlier rank: in bfloat16 they are common, and none may count twice.
     """
-    best, beats = ranks[:, 0], []
-    for rank in _later(ranks):
-        beats.append(rank > best)
-        torch.maximum(best, rank, out=best)
-    return beats
+    best = ranks[:, 0]
+    for rank in ranks.unbind(dim=1)[1:]:
+        higher = torch.maximum(best, rank)
+        rank.gt_(best)
+        best.copy_(higher)
 
 
-def _unfold(ranks: Float[Tensor, "r k c"], beats: list[Bool[Tensor, "r c"]]) -> None:
+def _unfold(ranks: Float[Tensor, "r k c"]) -> None:
     """Move what rank 0 holds to the rank that was best, and leave 0 in the others."""
     left = ranks[:, 0]
-    for rank, beat in zip(reversed(list(_later(ranks))), reversed(beats), strict=True):
-        torch.mul(left, beat, out=rank)
+    for rank in reversed(ranks.unbind(dim=1)[1:]):
+        rank.mul_(left)
         left.sub_(rank)
-
-
-def _later(ranks: Float[Tensor, "r k c"]) -> Iterator[Float[Tensor, "r c"]]:
-    yield from ranks.unbind(dim=1)[1:]
 
 
 def _exponentials(
     logits: Float[Tensor, "r c"],
-    labels: Int[Tensor, "r 1"],
+    labels: Int[Tensor, " r"],
     targets: Float[Tensor, " r"],
     settings: MarginSoftmax,
 ) -> _RowTerms:
     """Turn logits into exponentials, 0 for the target; returns what follows from their sums."""
     logit_sums, shifts = targets, torch.zeros_like(targets)
     if settings.label_smoothing:
-        others = logits.scatter_(1, labels, 0.0).sum(dim=1, dtype=targets.dtype)
-        logit_sums = targets + others
-    logits.scatter_(1, labels, -torch.inf)
+        _put(logits, labels, 0.0)
+        logit_sums = targets + _row_sums(logits, targets.dtype)
+    _put(logits, labels, -torch.inf)
     if settings.scale > SAFE_SCALE:
         largest = torch.maximum(logits.amax(dim=1), targets.to(logits.dtype))
         logits.sub_(largest[:, None])
         shifts = largest.to(targets.dtype)
-    sums = logits.exp_().sum(dim=1, dtype=targets.dtype)
+    sums = _row_sums(logits.exp_(), targets.dtype)
     return _row_terms(sums, logit_sums, targets, shifts, logits.shape[1], settings)
+
+
+def _put(matrix: Float[Tensor, "r c"], columns: Int[Tensor, " r"], value: float) -> None:
+    """Set one entry of each row; `scatter_` would turn all of a bfloat16 matrix over."""
+    matrix[torch.arange(len(columns), device=columns.device), columns] = value
+
+
+def _row_sums(matrix: Float[Tensor, "r c"], dtype: torch.dtype) -> Float[Tensor, " r"]:
+    """The sums of rows, of bfloat16 as well nearly as exact as its entries.
+
+    A sum of bfloat16 is added up in float32 but handed back rounded, and one that asks for float32
+    copies the matrix first; parts that round independently are both good and quick.
+    """
+    parts = [part.sum(dim=1) for part in matrix.split(SUMMED_AT_ONCE, dim=1)]
+    return torch.stack(parts).to(dtype).sum(dim=0)
 
 
 def _row_terms(
