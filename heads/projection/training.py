@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from embed.rows import Split, Where, codes, has_value, select_rows
 from embed.store import Store
 from heads.features import FeatureReader, SpaceReference, refer_to
 from heads.head import HeadInfo
-from heads.projection.losses import MetricLoss
+from heads.projection.losses import LossSettings, MetricLoss
 from heads.projection.network import Projection, ProjectionSettings, project
 from heads.projection.start import start_at_discriminants
 from retrieval.curves import score_curve
@@ -195,7 +195,10 @@ def _learner(
     data: _Data, settings: ProjectionSettings, training: TrainingSettings, device: torch.device
 ) -> _Learner:
     network = Projection(data.features.shape[1], settings).to(device)
-    loss = MetricLoss(len(data.classes), settings).to(device)
+    loss_settings = LossSettings(settings.loss, settings.scale)
+    if settings.loss == "arcface":
+        loss_settings = replace(loss_settings, margin_radians=settings.margin_radians)
+    loss = MetricLoss(torch.bincount(data.labels), settings.dim, loss_settings).to(device)
     if settings.start == "discriminants":
         start_at_discriminants(network, loss, data.features, data.labels)
     optimizer = torch.optim.AdamW(

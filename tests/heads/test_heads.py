@@ -27,7 +27,7 @@ from heads.applying import apply_head
 from heads.features import FeatureReader, refer_to
 from heads.head import load_head, save_head
 from heads.projection import training as training_module
-from heads.projection.losses import MetricLoss
+from heads.projection.losses import LossSettings, MetricLoss
 from heads.projection.network import Projection, ProjectionSettings, project
 from heads.projection.start import MAX_FEATURES, start_at_discriminants
 from heads.projection.training import (
@@ -117,9 +117,10 @@ def train_anything(path: Path) -> None:
 @pytest.mark.parametrize("loss", ["arcface", "softmax"])
 def test_losses_equal_a_plain_loop(loss: str) -> None:
     """ArcFace's equation (3) and the normalised softmax by their definitions, row by row."""
-    settings = ProjectionSettings(dim=5, loss=loss, scale=7.0, margin_radians=0.3)  # type: ignore[arg-type]
+    margin = 0.3 if loss == "arcface" else 0.5
+    settings = LossSettings(loss=loss, scale=7.0, margin_radians=margin)  # type: ignore[arg-type]
     torch.manual_seed(0)
-    metric_loss = MetricLoss(4, settings)
+    metric_loss = MetricLoss(torch.ones(4, dtype=torch.int64), 5, settings)
     centres = torch.nn.functional.normalize(torch.randn(4, 5))
     metric_loss.set_centres(centres)
     vectors = torch.nn.functional.normalize(torch.randn(6, 5))
@@ -144,12 +145,12 @@ def test_start_separates_classes_better_than_chance() -> None:
     features = signal + torch.randn(160, 30, generator=generator) * torch.linspace(0.2, 3, 30)
     settings = ProjectionSettings(dim=4)
     torch.manual_seed(0)
-    network, loss = Projection(30, settings), MetricLoss(20, settings)
+    network, loss = Projection(30, settings), MetricLoss(torch.full((20,), 8), 4, LossSettings())
     random_hits = hit_rate(project(network, features), labels)
     start_at_discriminants(network, loss, features, labels)
     assert hit_rate(project(network, features), labels) > random_hits + 0.3
     vectors = project(network, features)
-    own = torch.nn.functional.normalize(loss.loss.W.T)[labels]
+    own = torch.nn.functional.normalize(loss.centres)[labels]
     assert (vectors * own).sum(1).mean().item() > 0.5  # each centre stands at its class
 
 
@@ -164,7 +165,10 @@ def test_a_start_that_cannot_be_made_is_refused(
     shape: tuple[int, int], num_classes: int, message: str
 ) -> None:
     settings = ProjectionSettings(dim=2)
-    network, loss = Projection(shape[1], settings), MetricLoss(num_classes, settings)
+    network, loss = (
+        Projection(shape[1], settings),
+        MetricLoss(torch.ones(2).long(), 2, LossSettings()),
+    )
     labels = torch.arange(shape[0]) % num_classes
     with pytest.raises(SettingsError, match=message):
         start_at_discriminants(network, loss, torch.ones(shape), labels)
