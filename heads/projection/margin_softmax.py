@@ -6,6 +6,7 @@ logits to exponentials to what the gradient products take. Normalising by the so
 to the products' small side, and the target's entry, with its margin, is handled apart.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -192,11 +193,13 @@ class _Pass:
 def _block_rows(
     num_rows: int, num_centres: int, settings: MarginSoftmax, device: torch.device
 ) -> int:
+    """How many rows a block has: equally many in each, but for the last one's lack."""
     size = settings.block_size
     if size is None:
         size = CPU_BLOCK if device.type == "cpu" else GPU_BLOCK
     least = LEAST_ROWS if settings.block_size is None else 1
-    return min(num_rows, max(least, size // num_centres))
+    num_blocks = math.ceil(num_rows / max(least, size // num_centres))
+    return math.ceil(num_rows / num_blocks)
 
 
 def _targets(
