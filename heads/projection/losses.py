@@ -183,8 +183,7 @@ class MetricLoss(nn.Module):
         """The mean loss of the batch; half-precision vectors are taken as float32."""
         vectors = vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
         if self.settings.loss in MARGINS:
-            centres = nn.functional.normalize(self.own_centres)
-            return margin_softmax(vectors, centres, labels, self.margins, self.rule)
+            return margin_softmax(vectors, self.own_centres, labels, self.margins, self.rule)
         mined = None if self.miner is None else self.miner(vectors, labels)
         loss: Tensor = self.library_loss(vectors, labels, mined)
         return loss

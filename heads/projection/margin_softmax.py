@@ -24,6 +24,7 @@ CPU_BLOCK = 1 << 22
 GPU_BLOCK = 1 << 26
 LEAST_ROWS = 16
 SUMMED_AT_ONCE = 1024
+LEAST_LENGTH = 1e-12  # a centre of 0 stays one
 
 # exp(±64) and sums of a billion of them are ordinary float32 and bfloat16 numbers, so up to this
 # scale the usual subtraction of each row's largest logit, two passes, can be left out.
@@ -63,9 +64,9 @@ def margin_softmax(
 ) -> Float[Tensor, ""]:
     """The mean loss of the rows, which can be differentiated once by vectors and centres.
 
-    Vectors and centres are of unit length; a class's centres are rows one after another. `margins`
-    holds each class's margin, in radians or as a difference of cosines. Gradients are computed
-    with the loss, unless nothing asks for them.
+    Vectors are of unit length; of centres only the direction counts, and a class's are rows one
+    after another. `margins` holds each class's margin, in radians or as a difference of cosines.
+    Gradients are computed with the loss, unless nothing asks for them.
     """
     loss: Tensor = _Function.apply(vectors, centres, labels, margins, settings)
     return loss
@@ -85,7 +86,7 @@ class _Function(torch.autograd.Function):
         blocks = _Pass(vectors, centres, labels, margins, settings)
         loss = blocks.run(wants_gradients)
         if wants_gradients:
-            ctx.save_for_backward(blocks.d_vectors, blocks.gradient_of_centres())
+            ctx.save_for_backward(*blocks.gradients())
         return loss
 
     @staticmethod
@@ -97,7 +98,7 @@ class _Function(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Targets:
-    """The rows' own classes, in the vectors' own precision."""
+    """What is known of the rows' own classes, in the vectors' own precision."""
 
     logits: Float[Tensor, " b"]  # with margin and scale
     slopes: Float[Tensor, " b"]  # of the logit by the cosine
@@ -132,10 +133,13 @@ class _Pass:
     ) -> None:
         self.settings, self.vectors, self.labels = settings, vectors, labels
         self.num_classes = len(centres) // settings.subcentres
-        self.targets = _targets(vectors, centres, labels, margins, settings)
+        self.lengths = centres.norm(dim=1, keepdim=True).clamp(min=LEAST_LENGTH)
+        self.directions = centres / self.lengths
+        self.targets = _targets(vectors, self.directions, labels, margins, settings)
         self.dtype = torch.bfloat16 if settings.precision == "bf16" else vectors.dtype
         # First sub-centres of all classes, then the second ones: those of a rank lie together.
-        by_rank = centres.view(self.num_classes, settings.subcentres, -1).transpose(0, 1)
+        by_class = self.directions.view(self.num_classes, settings.subcentres, -1)
+        by_rank = by_class.transpose(0, 1)
         self.centres = by_rank.reshape(len(centres), -1).to(self.dtype)
         self.scaled = (vectors * settings.scale).to(self.dtype)
         rows = _block_rows(len(vectors), len(centres), settings, vectors.device)
@@ -143,7 +147,7 @@ class _Pass:
         self.buffer = centres.new_empty(rows, len(centres), dtype=self.dtype)
 
     def run(self, wants_gradients: bool) -> Float[Tensor, ""]:
-        """The mean loss; fills the gradients if they are wanted."""
+        """The mean loss; with `wants_gradients`, `gradients` can be asked for after it."""
         if wants_gradients:
             self.d_vectors = torch.empty_like(self.vectors)
             self.d_centres = torch.zeros_like(self.centres, dtype=self.vectors.dtype)
@@ -152,14 +156,18 @@ class _Pass:
         losses = [self._block(part, wants_gradients) for part in self.parts]
         return torch.cat(losses).mean()
 
-    def gradient_of_centres(self) -> Float[Tensor, "ck e"]:
-        """The gradient by all centres, in the order in which they were given."""
+    def gradients(self) -> tuple[Float[Tensor, "b e"], Float[Tensor, "ck e"]]:
+        """The mean loss's gradients by the vectors, and by the centres in the order given."""
         ranks = self.settings.subcentres
         gradient = self.d_centres.view(ranks, self.num_classes, -1).transpose(0, 1)
         gradient = gradient.reshape(len(self.centres), -1)
         factors = (self.d_targets * self.targets.slopes / len(self.vectors))[:, None]
         self.d_vectors.addcmul_(factors, self.targets.centres)
-        return gradient.index_add_(0, self.targets.rows, factors * self.vectors)
+        gradient.index_add_(0, self.targets.rows, factors * self.vectors)
+        # What is along a centre would only change its length.
+        along = (gradient * self.directions).sum(dim=1, keepdim=True)
+        gradient.addcmul_(self.directions, along, value=-1).div_(self.lengths)
+        return self.d_vectors, gradient
 
     def _block(self, part: slice, wants_gradients: bool) -> Float[Tensor, " r"]:
         labels, targets = self.labels[part], self.targets.logits[part]

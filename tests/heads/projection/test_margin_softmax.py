@@ -105,7 +105,7 @@ def test_values_and_gradients_are_the_librarys(name: str) -> None:
     library.W.data.normal_(generator=torch.Generator().manual_seed(1))
     expected = library(vectors, labels)
     wanted = torch.autograd.grad(expected, (vectors, library.W))
-    centres = normalize(library.W.T)
+    centres = library.W.T  # of any length
     found = margin_softmax(
         normalize(vectors), centres, labels, torch.full_like(margins, 0.4), settings
     )
