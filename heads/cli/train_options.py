@@ -156,7 +156,12 @@ loss_options = all_of(
         "ArcFace's margin of the largest class, --margin-radians being that of the smallest.",
     ),
     number_option("--margin-cosine", float, "Margin of the other losses, a difference of cosines."),
-    number_option("--subcentres", int, "ArcFace's centres for each class.  [default: 1]"),
+    number_option("--subcentres", int, "Centres for each class, of softmaxes.  [default: 1]"),
+    click.option(
+        "--triplet-mining",
+        type=click.Choice(["semihard", "hard"]),
+        help="Which triplets count.  [default: semihard]",
+    ),
     number_option("--focal-gamma", float, "Rows that are right already count for less.  [0: off]"),
     number_option("--label-smoothing", float, "Share of the target spread over all classes."),
 )

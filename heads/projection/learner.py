@@ -15,7 +15,7 @@ from heads.kinds import PROJECTION
 from heads.projection.bodies import Body, LinearBody, make_body, project
 from heads.projection.losses import MetricLoss
 from heads.projection.settings import ProjectionSettings
-from heads.projection.start import class_centres, discriminants
+from heads.projection.start import class_centres, discriminants, unfit_for_discriminants
 from heads.tables import open_table
 from heads.tasks import Sides, Task, choose_sides, limited
 from heads.training.augmentation import mixed, with_noise
@@ -64,6 +64,7 @@ class ProjectionLearner(Learner):
         self.labels = torch.from_numpy(labels.astype(np.int64)).to(runtime.device)
         self.rows = sides
         sizes = torch.bincount(self.labels, minlength=len(classes))
+        self._starts_at_discriminants = self._can_start(len(classes))
         self.network = make_body(self.table.num_features, settings.body).to(runtime.device)
         self._loss = MetricLoss(sizes, self._dim(), settings.loss, runtime.precision)
         self._loss.to(runtime.device)
@@ -94,7 +95,7 @@ class ProjectionLearner(Learner):
     def start(self) -> None:
         """Linear discriminants where they are wanted, and centres at the means of their classes."""
         body = self.network
-        if self._settings.starts_at_discriminants and isinstance(body, LinearBody):
+        if self._starts_at_discriminants and isinstance(body, LinearBody):
             generator = torch.Generator().manual_seed(self._training.seed)
             weight, bias = discriminants(self.table, self.labels, self._dim(), generator)
             with torch.no_grad():
@@ -102,9 +103,8 @@ class ProjectionLearner(Learner):
                 body.linear.bias.copy_(bias)
             if self._loss.has_centres:
                 num_classes = len(self.info.classes)
-                self._loss.set_centres(
-                    class_centres(self._project, self.table, self.labels, num_classes)
-                )
+                centres = class_centres(self._project, self.table, self.labels, num_classes)
+                self._loss.set_centres(centres, generator)
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         """The mean loss of a batch, with the noise and mixtures of the settings."""
@@ -130,6 +130,18 @@ class ProjectionLearner(Learner):
         mean, values = validation_row_f1(self._val_vectors(network), self.val_labels)
         interval = bootstrap_interval(values, self.val_labels, np.random.default_rng(0))
         return Reported({"row_f1": mean}, {"row_f1": interval})
+
+    def _can_start(self, num_classes: int) -> bool:
+        """Whether to start at discriminants: a start that nobody asked for gives way."""
+        if not self._settings.wants_discriminants:
+            return False
+        table = self.table
+        unfit = unfit_for_discriminants(table.num_rows, table.num_features, num_classes)
+        if unfit and self._settings.start == "discriminants":
+            raise SettingsError(unfit)
+        if unfit:
+            self.notes += (f"training starts at random weights: {unfit.partition(';')[0]}",)
+        return not unfit
 
     def _dim(self) -> int:
         return self.network.dim

@@ -16,7 +16,7 @@ class ProjectionSettings:
     """The network, what it learns by, and where it starts.
 
     `start` is linear discriminants of the training rows or random weights; auto: discriminants for
-    a linear body.
+    a linear body, as long as there are not too many features or too few rows.
     """
 
     body: BodySettings = field(default_factory=BodySettings)
@@ -33,8 +33,8 @@ class ProjectionSettings:
             )
 
     @property
-    def starts_at_discriminants(self) -> bool:
-        """Whether the map starts at linear discriminants."""
+    def wants_discriminants(self) -> bool:
+        """Whether the map starts at linear discriminants, if there can be some."""
         return self.start == "discriminants" or (
             self.start == "auto" and self.body.body == "linear"
         )

@@ -1,69 +1,128 @@
-"""Where a projection starts: at random, or at linear discriminants of the training rows."""
+"""Where a projection starts: at linear discriminants of the training rows."""
+
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from embed.errors import SettingsError
+from heads.tables import FeatureTable
 
 SHRINKAGE = 0.03
 MAX_FEATURES = 4096
+# The covariance within classes is told by this many rows, or by so many a feature where those are
+# more: what they leave unsure is far below the shrinkage.
+SAMPLED_ROWS = 16_384
+SAMPLED_ROWS_PER_FEATURE = 8
+BLOCK_ROWS = 4096
 
 
 @torch.no_grad()
-def discriminants(table, labels, dim, generator):
-    """x."""
-    features = table.features
-    num_classes = int(labels.max()) + 1
-    _refuse_unfit(len(features), features.shape[1], num_classes)
-    mean = features.mean(dim=0)
-    whitening = _inverse_root(_within_class_covariance(features, labels, num_classes))
-    whitened = (features - mean) @ whitening  # (n, d)
-    size = min(dim, *whitened.shape)
-    _, _, directions = torch.svd_lowrank(whitened, q=size, niter=4)
-    weight = torch.zeros(dim, features.shape[1])
-    weight[:size] = directions.T @ whitening
-    weight /= weight[:size].norm(dim=1).mean()
+def discriminants(
+    table: FeatureTable, labels: Int[Tensor, " n"], dim: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "dim d"], Float[Tensor, " dim"]]:
+    """Regularised linear discriminants: a weight and a bias that centre and map the features.
+
+    Directions in which rows of one class differ are shrunk (Fisher, 1936), and of what is left
+    those of most variance are kept: a start that serves classes which training never saw better
+    than a random one. The within-class covariance is regularised by `SHRINKAGE` times its largest
+    eigenvalue; of a large table it is that of a sample drawn by the CPU `generator` (see
+    `SAMPLED_ROWS`), about the means of all rows of their classes. Rows of the weight have length 1
+    in the mean; any beyond the number of rows or features are 0. Rows are read block by block, all
+    of them once and the sample a second time.
+
+    Raises:
+        SettingsError: more than `MAX_FEATURES` features, whose covariance would take long to
+            decompose, or no more rows than classes, which tell nothing of what is within a class.
+    """
+    labels = labels.to(table.device)
+    sizes = torch.bincount(labels)
+    if unfit := unfit_for_discriminants(table.num_rows, table.num_features, len(sizes)):
+        raise SettingsError(unfit)
+    means = class_centres(lambda features: features, table, labels, len(sizes))
+    shares = (sizes / table.num_rows)[:, None]
+    mean = (means * shares).sum(dim=0)
+    within = _within_class_covariance(table, labels, means, generator)
+    apart = (means - mean) * shares.sqrt()
+    rows = _directions(within, within + apart.T @ apart)[: min(dim, table.num_rows)]
+    weight = mean.new_zeros(dim, table.num_features)
+    weight[: len(rows)] = rows / rows.norm(dim=1).mean()
     return weight, -weight @ mean
 
 
-def class_centres(project, table, labels, num_classes):
-    """x."""
-    return _class_means(project(table.features), labels, num_classes)
+@torch.no_grad()
+def class_centres(
+    project: Callable[[Tensor], Tensor],
+    table: FeatureTable,
+    labels: Int[Tensor, " n"],
+    num_classes: int,
+) -> Float[Tensor, "c e"]:
+    """The mean of what `project` makes of each class's rows, which are read block by block.
+
+    A mean of unit vectors is shorter than 1; a class without rows gets 0.
+    """
+    labels = labels.to(table.device)
+    sums: Tensor | None = None
+    for index, features in table.batches(_blocks(torch.arange(table.num_rows))):
+        vectors = project(features)
+        if sums is None:
+            sums = vectors.new_zeros(num_classes, vectors.shape[1])
+        sums.index_add_(0, labels[index.to(labels.device)], vectors)
+    assert sums is not None  # a head has rows to train on
+    return sums / torch.bincount(labels, minlength=num_classes).clamp(min=1)[:, None]
 
 
-def _refuse_unfit(num_rows: int, num_features: int, num_classes: int) -> None:
+def unfit_for_discriminants(num_rows: int, num_features: int, num_classes: int) -> str:
+    """Why there can be no discriminants of such a table, before any row is read; '' if there can."""
     if num_features > MAX_FEATURES:
-        raise SettingsError(
-            f"--start discriminants takes up to {MAX_FEATURES:,} features: found {num_features:,}; "
+        return (
+            f"linear discriminants take up to {MAX_FEATURES:,} features: found {num_features:,}; "
             f"train with --start random, or embed into fewer, such as with "
             f"tfidf:max_features={MAX_FEATURES // 2}"
         )
     if num_rows <= num_classes:
-        raise SettingsError(
-            f"--start discriminants needs more training rows than classes: found {num_rows:,} rows "
+        return (
+            f"linear discriminants need more training rows than classes: found {num_rows:,} rows "
             f"of {num_classes:,} classes; train with --start random, or give training a larger "
             f"share with --split"
         )
+    return ""
 
 
-def _class_means(
-    vectors: Float[Tensor, "n d"], labels: Int[Tensor, " n"], num_classes: int
-) -> Float[Tensor, "c d"]:
-    sums = vectors.new_zeros(num_classes, vectors.shape[1]).index_add_(0, labels, vectors)
-    return sums / torch.bincount(labels, minlength=num_classes)[:, None]
+def _blocks(index: Int[Tensor, " n"]) -> Iterator[Int[Tensor, " b"]]:
+    yield from torch.split(index, BLOCK_ROWS)
 
 
 def _within_class_covariance(
-    features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], num_classes: int
+    table: FeatureTable,
+    labels: Int[Tensor, " n"],
+    means: Float[Tensor, "c d"],
+    generator: torch.Generator,
 ) -> Float[Tensor, "d d"]:
-    centred = features - _class_means(features, labels, num_classes)[labels]
-    return centred.T @ centred / len(features)
+    sample = torch.arange(table.num_rows)
+    size = max(SAMPLED_ROWS, SAMPLED_ROWS_PER_FEATURE * table.num_features)
+    if len(sample) > size:
+        # In the table's order, in which a mapped store is read fastest.
+        sample = torch.randperm(len(sample), generator=generator)[:size].sort().values
+    covariance = means.new_zeros(means.shape[1], means.shape[1])
+    for index, features in table.batches(_blocks(sample)):
+        centred = features - means[labels[index.to(labels.device)]]
+        covariance.addmm_(centred.T, centred)
+    return covariance / len(sample)
 
 
-def _inverse_root(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
-    """(covariance + shrinkage)^(−1/2)."""
-    values, vectors = torch.linalg.eigh(covariance)
-    scales = (values.clamp(min=0) + SHRINKAGE * values[-1]).rsqrt()
-    root: Tensor = (vectors * scales) @ vectors.T
-    return root
+def _directions(within: Float[Tensor, "d d"], total: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """Rows that whiten what is within classes, those of most total variance after it first.
+
+    With the regularised covariance within classes as L·Lᵀ they are Uᵀ·L⁻¹, U being the
+    eigenvectors of L⁻¹·total·L⁻ᵀ: the same as by its inverse root, for less work.
+    """
+    largest = torch.linalg.eigvalsh(within)[-1]
+    within.diagonal().add_(SHRINKAGE * largest)
+    lower = torch.linalg.cholesky(within)
+    half = torch.linalg.solve_triangular(lower, total, upper=False)
+    whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
+    _, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
+    rows: Tensor = torch.linalg.solve_triangular(lower.T, vectors.flip(1), upper=True).T
+    return rows
