@@ -17,7 +17,8 @@ from embed.rows import Split, Where, codes, has_value, select_rows
 from embed.store import Store
 from heads.features import FeatureReader, SpaceReference, refer_to
 from heads.head import HeadInfo
-from heads.projection.losses import LossSettings, MetricLoss
+from heads.projection.loss_settings import LossSettings
+from heads.projection.losses import MetricLoss
 from heads.projection.network import Projection, ProjectionSettings, project
 from heads.projection.start import start_at_discriminants
 from retrieval.curves import score_curve

@@ -27,7 +27,8 @@ from heads.applying import apply_head
 from heads.features import FeatureReader, refer_to
 from heads.head import load_head, save_head
 from heads.projection import training as training_module
-from heads.projection.losses import LossSettings, MetricLoss
+from heads.projection.loss_settings import LossSettings
+from heads.projection.losses import MetricLoss
 from heads.projection.network import Projection, ProjectionSettings, project
 from heads.projection.start import MAX_FEATURES, start_at_discriminants
 from heads.projection.training import (
