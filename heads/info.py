@@ -1,5 +1,6 @@
 """What a head says of itself, as the JSON in its file holds it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,6 +37,11 @@ class HeadInfo:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     members: tuple["HeadInfo", ...] = ()
+
+    def __post_init__(self) -> None:
+        # As the file gives them back: lists for tuples, so that equal heads are equal.
+        for name in ("settings", "training", "vocabulary", "details"):
+            object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
 
     @property
     def output(self) -> Output:

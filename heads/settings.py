@@ -13,7 +13,7 @@ from heads.attributes.network import AttributeSettings
 from heads.attributes.settings import AttributeHeadSettings
 from heads.kinds import ATTRIBUTES, PROJECTION
 from heads.projection.bodies import BodySettings
-from heads.projection.losses import LossSettings
+from heads.projection.loss_settings import LossSettings
 from heads.projection.settings import ProjectionSettings
 from heads.training.augmentation import AugmentationSettings
 from heads.training.optimisation import OptimisationSettings

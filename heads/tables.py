@@ -34,13 +34,13 @@ class FeatureTable(ABC):
         """The features of these rows, in this order, on the device."""
 
     def batches(
-        self, indices: Iterable[Int[Tensor, " b"]]
-    ) -> Iterator[tuple[Int[Tensor, " b"], Float[Tensor, "b d"]]]:
+        self, indices: Iterable[Int[Tensor, " _"]]
+    ) -> Iterator[tuple[Int[Tensor, " _"], Float[Tensor, "_ d"]]]:
         """Each batch of rows with its features, in the order given."""
         for index in indices:
             yield index, self.rows(index)
 
-    def blocks(self) -> Iterator[tuple[Int[Tensor, " b"], Float[Tensor, "b d"]]]:
+    def blocks(self) -> Iterator[tuple[Int[Tensor, " _"], Float[Tensor, "_ d"]]]:
         """All rows in their order, a block at a time."""
         return self.batches(torch.split(torch.arange(self.num_rows), ROWS_PER_READ))
 
@@ -73,8 +73,8 @@ class StreamedTable(FeatureTable):
         return self._read(index).to(self.device)
 
     def batches(
-        self, indices: Iterable[Int[Tensor, " b"]]
-    ) -> Iterator[tuple[Int[Tensor, " b"], Float[Tensor, "b d"]]]:
+        self, indices: Iterable[Int[Tensor, " _"]]
+    ) -> Iterator[tuple[Int[Tensor, " _"], Float[Tensor, "_ d"]]]:
         """Each batch with its features; a thread reads those that come next."""
         waiting = iter(indices)
         with ThreadPoolExecutor(1) as thread:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from embed.errors import SettingsError
 from heads.projection.bodies import BodySettings
-from heads.projection.losses import LossSettings
+from heads.projection.loss_settings import LossSettings
 
 Start = Literal["auto", "discriminants", "random"]
 STARTS: tuple[Start, ...] = ("auto", "discriminants", "random")

@@ -74,7 +74,7 @@ def class_centres(
 
 
 def unfit_for_discriminants(num_rows: int, num_features: int, num_classes: int) -> str:
-    """Why there can be no discriminants of such a table, before any row is read; '' if there can."""
+    """Why there can be no discriminants of such a table; empty if there can."""
     if num_features > MAX_FEATURES:
         return (
             f"linear discriminants take up to {MAX_FEATURES:,} features: found {num_features:,}; "

@@ -169,6 +169,7 @@ def test_names_and_shapes_are_those_of_the_file_format() -> None:
     assert shapes == {
         "input_mean": (6,),
         "input_scale": (6,),
+        "temperature": (),
         "categories.0.pairs.first.weight": (10, 6),
         "categories.0.pairs.first.bias": (10,),
         "categories.0.pairs.norm_weight": (2, 5),

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from embed.errors import SettingsError
-from heads.projection.losses import LOSS_NAMES, LossSettings, MetricLoss, class_margins
+from heads.projection.loss_settings import LOSS_NAMES, LossSettings
+from heads.projection.losses import MetricLoss, class_margins
 
 CLASSES, DIM = 4, 5
 LABELS = [0, 1, 2, 3, 0, 2, 0, 1]

@@ -15,7 +15,8 @@ from pytorch_metric_learning.losses import (
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from heads.projection.margin_softmax import SAFE_SCALE, MarginSoftmax, margin_softmax
+from heads.projection.margin_softmax import margin_softmax
+from heads.projection.margin_terms import SAFE_SCALE, MarginSoftmax
 
 CLASSES, DIM, ROWS = 7, 6, 9
 
