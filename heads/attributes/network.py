@@ -26,7 +26,7 @@ class AttributeSettings:
 
     hidden: int = 256
     dropout: float = 0.5
-    input_dropout: float = 0.0
+    input_dropout: float = 0.5
 
     def __post_init__(self) -> None:
         if self.hidden < 0:

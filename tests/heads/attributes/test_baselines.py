@@ -155,7 +155,7 @@ def test_each_comes_back_from_a_file(tmp_path: Path) -> None:
     majority = Majority(numbers)
     majority.fit(made.class_counts())
     logistic, _ = fit_logistic(made, rows, codes)
-    linear = AttributeNetwork(NUM_FEATURES, numbers, AttributeSettings(hidden=0))
+    linear = AttributeNetwork(NUM_FEATURES, numbers, AttributeSettings(hidden=0)).eval()
     empty = NearestNeighbours(NUM_ROWS, NUM_FEATURES, numbers, settings)
     modules = [majority, neighbours(settings), logistic]
     for fitted, fresh in zip(modules, (Majority(numbers), empty, linear), strict=True):

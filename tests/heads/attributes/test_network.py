@@ -21,7 +21,8 @@ NUM_FEATURES = 6
 
 def network(**settings: float) -> AttributeNetwork:
     torch.manual_seed(0)
-    made = AttributeNetwork(NUM_FEATURES, NUM_CLASSES, AttributeSettings(**settings))  # type: ignore[arg-type]
+    chosen = AttributeSettings(**({"input_dropout": 0.0} | settings))  # type: ignore[arg-type]
+    made = AttributeNetwork(NUM_FEATURES, NUM_CLASSES, chosen)
     with torch.no_grad():
         for weights in made.parameters():
             weights.add_(torch.randn_like(weights) * 0.2)
