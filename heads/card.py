@@ -8,6 +8,15 @@ from embed.files import replacing
 from embed.rows import Split
 from heads.info import HeadInfo, flattened
 
+SHOWN_CLASSES = 8
+METRIC_NAMES = {
+    "row_f1": "row F1",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "loss": "training loss",
+    "epoch": "kept epoch",
+}
+
 
 def write_card(info: HeadInfo, path: Path, picture: Path | None = None) -> None:
     """Write HEAD.md, with the curve of training where there is one."""
@@ -17,93 +26,168 @@ def write_card(info: HeadInfo, path: Path, picture: Path | None = None) -> None:
 
 def card(info: HeadInfo, name: str, picture: Path | None = None) -> str:
     """The card as Markdown."""
-    return "\n".join(
-        [
-            f"# {name}",
-            "",
-            *_paragraphs(info),
-            "## Metrics on the validation rows",
-            "",
-            *_metrics(info),
-            *([f"![Loss and metric over the epochs]({picture.name})", ""] if picture else []),
-            *_pairs(info.details.get("pairs", [])),
-            *_calibration(info.details.get("calibration")),
-            "## Settings",
-            "",
-            *_table(["setting", "value"], _settings(info)),
-        ]
-    )
+    parts = [
+        [f"# {name}", *_introduction(info)],
+        ["## Data", *_data(info)],
+        ["## Classes", *_classes(info)],
+        ["## Metrics on the validation rows", *_metrics(info, picture)],
+        ["## Settings", *_settings(info)],
+    ]
+    return "\n\n".join(paragraph for part in parts for paragraph in part) + "\n"
 
 
-def _paragraphs(info: HeadInfo) -> Iterator[str]:
-    task = "makes vectors that are near for equal" if info.output == "vectors" else "predicts"
-    yield f"A head of kind `{info.kind}` that {task} {', '.join(f'`{t}`' for t in info.targets)}."
-    yield ""
-    yield "## Data"
-    yield ""
+def _introduction(info: HeadInfo) -> Iterator[str]:
+    targets = spoken_list([f"`{target}`" for target in info.targets])
+    by = f", by `{column}`" if (column := category_column(info)) else ""
+    task = "predicts" if info.output == "attributes" else "makes vectors that are near for equal"
+    yield f"A head of kind `{info.kind}` that {task} {targets}{by}."
+    if info.members:
+        kinds = spoken_list([f"`{member.kind}`" for member in info.members])
+        yield f"It joins the predictions of {len(info.members)} heads, of kinds {kinds}."
+    command, output = ("predict", " -o predictions.csv") if info.vocabulary else ("apply", "")
+    yield f"Use it with `python -m heads {command} STORE HEAD{output}`."
+
+
+def _data(info: HeadInfo) -> Iterator[str]:
     spaces = [
         [f"`{space.name}`", f"{space.dim:,}", f"{space.weight:g}", f"`{space.fingerprint}`"]
         for space in info.spaces
     ]
-    yield from _table(["space", "dimensions", "weight", "fingerprint"], spaces)
-    yield f"{info.num_train:,} training rows of {info.num_classes:,} classes, "
-    yield f"{info.num_validation:,} validation rows. {'; '.join(map(_split, info.splits))}."
-    if info.where:
-        yield f"Only rows with {' and '.join(f'`{text}`' for text in info.where)}."
-    yield ""
+    yield _table(["space", "dimensions", "weight", "fingerprint"], spaces)
+    restriction = f", only of rows with {_spoken_where(info.where)}" if info.where else ""
+    splits = " ".join(spoken_split(split) for split in info.splits)
+    yield (
+        f"{info.num_train:,} training rows of {info.num_classes:,} classes and "
+        f"{info.num_validation:,} validation rows{restriction}. {splits}"
+    )
 
 
-def _split(split: Split) -> str:
+def spoken_split(split: Split) -> str:
+    """How rows fell into train, val and test, as a sentence."""
     if split.column is not None:
-        return f"Split by column `{split.column}`"
+        return f"Rows are split by the column `{split.column}`."
     shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
-    within = f" within each value of `{split.stratify}`" if split.stratify else ""
-    return f"Split {shares} by `{split.group}`{within}, seed {split.seed}"
+    within = f", in equal shares of each `{split.stratify}`" if split.stratify else ""
+    return (
+        f"Rows are split {shares} into train/val/test by a hash of `{split.group}`{within}, with "
+        f"seed {split.seed}."
+    )
 
 
-def _metrics(info: HeadInfo) -> Iterator[str]:
-    rows = []
-    for name, value in info.metrics.items():
-        low_high = info.intervals.get(name)
-        interval = f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else ""
-        rows.append([name, f"{value:.4f}" if isinstance(value, float) else f"{value:,}", interval])
-    yield from _table(["metric", "value", "95 % interval"], rows)
-    yield "The kept epoch, and for a projection the threshold, were chosen on these rows: on"
-    yield "others the metrics may be lower."
-    yield ""
-
-
-def _pairs(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not pairs:
+def _classes(info: HeadInfo) -> Iterator[str]:
+    if info.vocabulary is None:
+        yield f"{len(info.classes):,} values of `{info.targets[0]}`: {_some(info.classes)}."
         return
-    names = ["category", "attribute", "num_rows", "num_classes", "accuracy", "macro_f1", "score"]
-    header = ["category", "attribute", "rows", "classes", "accuracy", "macro F1", "score"]
-    yield from _table(header, [[_cell(pair[name]) for name in names] for pair in pairs])
+    rows = [
+        [*_category(info, pair), pair["attribute"], f"{len(pair['classes']):,}", _frequent(pair)]
+        for pair in info.vocabulary["pairs"]
+    ]
+    yield _table([*_category_header(info), "attribute", "number", "most frequent"], rows)
 
 
-def _calibration(calibration: Mapping[str, Any] | None) -> Iterator[str]:
-    if calibration is None:
-        return
-    yield f"Calibrated with temperature {calibration['temperature']:.3f}: the expected calibration"
-    yield f"error was {calibration['ece_before']:.4f} before, and is {calibration['ece_after']:.4f}"
-    yield "after, of rows that the temperature was not fitted on."
-    yield ""
+def _frequent(pair: Mapping[str, Any]) -> str:
+    counted = sorted(zip(pair["counts"], pair["classes"], strict=True), key=lambda c: -c[0])
+    return _some([f"{name} ({count:,})" for count, name in counted], 3)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(header)} |"
-    yield f"|{' --- |' * len(header)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-    yield ""
+def _some(names: Sequence[str], number: int = SHOWN_CLASSES) -> str:
+    return ", ".join(names[:number]) + (", …" if len(names) > number else "")
 
 
-def _settings(info: HeadInfo) -> list[list[str]]:
+def _metrics(info: HeadInfo, picture: Path | None) -> Iterator[str]:
+    rows = [
+        [spoken_metric(name), figure(value), interval(info.intervals.get(name))]
+        for name, value in info.metrics.items()
+    ]
+    yield _table(["metric", "value", "95 % interval"], rows)
+    yield _caveat(info)
+    if picture is not None:
+        yield f"![Loss and metric over the epochs]({picture.name})"
+    if len(pairs := info.details.get("pairs", [])) > 1:
+        yield _pairs(info, pairs)
+    if (calibration := info.details.get("calibration")) is not None:
+        yield (
+            f"Calibrated with temperature {calibration['temperature']:.3f}: the expected "
+            f"calibration error was {calibration['ece_before']:.4f} before and is "
+            f"{calibration['ece_after']:.4f} after, of rows that the temperature was not fitted on."
+        )
+
+
+def _caveat(info: HeadInfo) -> str:
+    if info.kind.startswith("baseline:"):
+        return "It was fitted at once, not in epochs, and nothing was chosen on these rows."
+    chosen = "epoch was" if info.vocabulary else "epoch and the threshold were"
+    return f"The {chosen} chosen on these rows: on others the metrics may be lower."
+
+
+def _pairs(info: HeadInfo, pairs: Sequence[Mapping[str, Any]]) -> str:
+    names = ["num_rows", "num_classes", "accuracy", "macro_f1", "score"]
+    header = [*_category_header(info), "attribute", "rows", "classes", "accuracy", "macro F1"]
+    rows = [
+        [*_category(info, pair), pair["attribute"], *(figure(pair[name]) for name in names)]
+        for pair in pairs
+    ]
+    return _table([*header, "score"], rows)
+
+
+def category_column(info: HeadInfo) -> str | None:
+    """The column whose values have classes of their own, None where there is none."""
+    column: str | None = (info.vocabulary or {}).get("category")
+    return column
+
+
+def _category_header(info: HeadInfo) -> list[str]:
+    return ["category"] if category_column(info) else []
+
+
+def _category(info: HeadInfo, pair: Mapping[str, Any]) -> list[str]:
+    return [pair["category"]] if _category_header(info) else []
+
+
+def _settings(info: HeadInfo) -> Iterator[str]:
     settings = flattened({**info.settings, **info.training})
-    return [[f"`{name}`", _cell(value)] for name, value in settings.items()]
+    rows = [[f"`{name}`", _setting(value)] for name, value in settings.items()]
+    yield _table(["setting", "value"], rows)
 
 
-def _cell(value: Any) -> str:
+def _setting(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" if isinstance(value, float) and not value.is_integer() else str(value)
+    if isinstance(value, list):
+        return spoken_list([_setting(part) for part in value]) or "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.replace("|", r"\|").split())
+
+
+def _spoken_where(where: Sequence[str]) -> str:
+    return spoken_list([f"`{text}`" for text in where])
+
+
+def spoken_list(names: Sequence[str]) -> str:
+    """Names with commas and an 'and' before the last."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def spoken_metric(name: str) -> str:
+    """A metric's name as people write it."""
+    return METRIC_NAMES.get(name, name.replace("_", " "))
+
+
+def figure(value: float | int | None) -> str:
+    """A share with four decimals, a count with commas, – where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def interval(low_high: Sequence[float] | None) -> str:
+    """An interval, empty where there is none."""
+    return f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else ""

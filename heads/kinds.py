@@ -2,12 +2,14 @@
 
 from torch import nn
 
+from heads.attributes.baselines import Majority, NearestNeighbours, NeighbourSettings
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 from heads.attributes.vocabulary import Vocabulary
 from heads.info import HeadInfo
 from heads.projection.bodies import BodySettings, make_body
 
 PROJECTION, ATTRIBUTES, BLEND = "projection", "attributes", "blend"
+MAJORITY, NEIGHBOURS, LOGISTIC = "baseline:majority", "baseline:knn", "baseline:logistic"
 
 
 def build_network(info: HeadInfo) -> nn.Module:
@@ -24,4 +26,18 @@ def build_network(info: HeadInfo) -> nn.Module:
         return AttributeNetwork(
             info.num_features, vocabulary.num_classes(), AttributeSettings(**info.settings)
         )
+    if info.kind.startswith("baseline:"):
+        return _baseline(info)
     raise ValueError(f"there is no head of kind '{info.kind}'")
+
+
+def _baseline(info: HeadInfo) -> nn.Module:
+    num_classes = Vocabulary.from_json(info.vocabulary or {}).num_classes()
+    if info.kind == MAJORITY:
+        return Majority(num_classes)
+    if info.kind == NEIGHBOURS:
+        settings = NeighbourSettings(**info.settings)
+        return NearestNeighbours(info.num_train, info.num_features, num_classes, settings)
+    if info.kind == LOGISTIC:
+        return AttributeNetwork(info.num_features, num_classes, AttributeSettings(hidden=0))
+    raise ValueError(f"there is no baseline '{info.kind}'")

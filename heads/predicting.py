@@ -87,7 +87,7 @@ def predict_to_file(
         ids = stores.items.ids[found.rows]
     columns = _meesho(vocabulary, found) if layout == "meesho" else _table(vocabulary, found)
     _write({"id": ids, **columns}, output)
-    notes = tuple(filter(None, [category_note(found.codes)]))
+    notes = tuple(filter(None, [category_note(found.codes.strange_categories)]))
     return Predicted(output, len(ids), notes)
 
 

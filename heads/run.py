@@ -15,6 +15,7 @@ from typing import Any
 
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
+from heads.attributes.baseline_learning import BaselineSettings, train_baseline
 from heads.attributes.learner import AttributeLearner
 from heads.attributes.settings import AttributeHeadSettings
 from heads.card import write_card
@@ -90,6 +91,9 @@ def train_head(
     settings, training = settings or ProjectionSettings(), training or TrainingSettings()
     started = time.monotonic()
     runtime = Runtime.choose(training)
+    if isinstance(settings, BaselineSettings):
+        trained = train_baseline(stores, task, settings, training, runtime.device)
+        return replace(trained, seconds=time.monotonic() - started)
     with seeded(training.seed, runtime.device):
         learner = _learner(stores, task, settings, training, runtime)
         sampler = make_sampler(learner.labels.cpu(), training.sampling)
@@ -108,7 +112,7 @@ def train_head(
 def _learner(
     stores: FeatureStores,
     task: Task,
-    settings: KindSettings,
+    settings: ProjectionSettings | AttributeHeadSettings,
     training: TrainingSettings,
     runtime: Runtime,
 ) -> Learner:
@@ -135,6 +139,10 @@ def train_to_files(
         OutputExistsError: one of the files exists and not `force`; nothing is trained then.
     """
     files = HeadFiles(output)
+    if resume and isinstance(settings, BaselineSettings):
+        raise SettingsError(
+            "--resume is for heads that are trained in epochs, which baselines aren't"
+        )
     files.refuse_existing(force=force)
 
     def reporting(learner: Learner) -> Reporting:
@@ -155,10 +163,17 @@ def identity(learner: Learner) -> Mapping[str, Any]:
 
 
 def write_files(trained: TrainedHead, files: HeadFiles) -> None:
-    """The head last, so that where it is the others are as well."""
-    lines = [json.dumps(epoch.flat()) for epoch in trained.history]
-    with replacing(files.history) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    plot_training(trained, files.picture)
-    write_card(trained.info, files.card, files.picture)
+    """The head last, so that where it is the others are as well.
+
+    What was fitted at once has no history and no picture; those of a head that it replaces go.
+    """
+    if trained.history:
+        lines = [json.dumps(epoch.flat()) for epoch in trained.history]
+        with replacing(files.history) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        plot_training(trained, files.picture)
+    else:
+        files.history.unlink(missing_ok=True)
+        files.picture.unlink(missing_ok=True)
+    write_card(trained.info, files.card, files.picture if trained.history else None)
     save_head(files.head, trained.info, trained.network)

@@ -9,9 +9,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from embed.errors import SettingsError
+from heads.attributes.baseline_learning import BaselineSettings
+from heads.attributes.baselines import MajoritySettings, NeighbourSettings
+from heads.attributes.logistic import LogisticSettings
 from heads.attributes.network import AttributeSettings
 from heads.attributes.settings import AttributeHeadSettings
-from heads.kinds import ATTRIBUTES, PROJECTION
+from heads.kinds import ATTRIBUTES, LOGISTIC, MAJORITY, NEIGHBOURS, PROJECTION
 from heads.projection.bodies import BodySettings
 from heads.projection.loss_settings import LossSettings
 from heads.projection.settings import ProjectionSettings
@@ -20,12 +23,16 @@ from heads.training.optimisation import OptimisationSettings
 from heads.training.sampling import SamplingSettings
 from heads.training.settings import TrainingSettings
 
-KindSettings = ProjectionSettings | AttributeHeadSettings
+KindSettings = ProjectionSettings | AttributeHeadSettings | BaselineSettings
 TRAINING = (SamplingSettings, OptimisationSettings, AugmentationSettings, TrainingSettings)
 PARTS: dict[str, tuple[type[Any], ...]] = {
     PROJECTION: (BodySettings, LossSettings, ProjectionSettings, *TRAINING),
     ATTRIBUTES: (AttributeSettings, AttributeHeadSettings, *TRAINING),
+    MAJORITY: (MajoritySettings,),
+    NEIGHBOURS: (NeighbourSettings,),
+    LOGISTIC: (LogisticSettings,),
 }
+OF_EVERY_KIND = {"device", "memory_bytes"}
 NO_OPTIONS = {"body_settings", "network", "sampling", "optimisation", "augmentation"}
 PAIR_LOSSES = ("supcon", "circle", "triplet")
 ATTRIBUTE_DEFAULTS: dict[str, Any] = {}
@@ -48,8 +55,8 @@ def head_settings(kind: str, options: Mapping[str, Any]) -> HeadSettings:
     """
     given = {name: value for name, value in options.items() if value is not None}
     _refuse_useless(kind, given)
-    make = {PROJECTION: _projection, ATTRIBUTES: _attributes}[kind]
-    return make(given)
+    make = {PROJECTION: _projection, ATTRIBUTES: _attributes}
+    return make[kind](given) if kind in make else _baseline(kind, given)
 
 
 def _projection(given: Mapping[str, Any]) -> HeadSettings:
@@ -67,6 +74,11 @@ def _attributes(given: Mapping[str, Any]) -> HeadSettings:
         AttributeHeadSettings(network, **_those_of(given, *own)),
         _training({**ATTRIBUTE_DEFAULTS, **given}),
     )
+
+
+def _baseline(kind: str, given: Mapping[str, Any]) -> HeadSettings:
+    (part,) = PARTS[kind]
+    return HeadSettings(_settings(part, given), _training(_those_of(given, *OF_EVERY_KIND)))
 
 
 def _training(given: Mapping[str, Any]) -> TrainingSettings:
@@ -88,7 +100,8 @@ def _refuse_useless(kind: str, given: Mapping[str, Any]) -> None:
 
 
 def _names_for(kind: str) -> set[str]:
-    return {field.name for part in PARTS[kind] for field in fields(part)} - NO_OPTIONS
+    of_kind = {field.name for part in PARTS[kind] for field in fields(part)}
+    return (of_kind | OF_EVERY_KIND) - NO_OPTIONS
 
 
 def _settings(part: type[Any], given: Mapping[str, Any]) -> Any:

@@ -1,24 +1,19 @@
-"""What an attribute head has to beat: majority, nearest neighbours and logistic regression.
+"""What an attribute head has to beat: the majority and nearest neighbours.
 
 Each is a module with the face of `AttributeNetwork` (features and categories in, logits out: −∞
 where a pair has no such class) and tensors alone in its state, so that a head file holds it too.
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
-from heads.attributes.network import AttributeNetwork, AttributeSettings
-from heads.attributes.vocabulary import Codes, Pair, Vocabulary
 
 Voting = Literal["weighted", "uniform"]
 VOTINGS: tuple[Voting, ...] = ("weighted", "uniform")
@@ -26,36 +21,25 @@ TEMPERATURE = 0.07
 TIE_SHARE = 1e-4
 LEAST_VOTE = 1e-6
 CHUNK_CELLS = 2**24  # scores held at once: 64 MiB
-LOGISTIC_SCALE = 10.0
+
+
+@dataclass(frozen=True)
+class MajoritySettings:
+    """The most frequent class: there is nothing to choose."""
 
 
 @dataclass(frozen=True)
 class NeighbourSettings:
     """Nearest neighbours: how many vote, and whether a nearer one has more of a say."""
 
-    k: int = 10
+    neighbours: int = 10
     voting: Voting = "weighted"
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise SettingsError(f"--neighbours takes at least 1 neighbour: found {self.k}")
+        if self.neighbours < 1:
+            raise SettingsError(f"--neighbours takes at least 1 neighbour: found {self.neighbours}")
         if self.voting not in VOTINGS:
             raise SettingsError(f"--voting is {' or '.join(VOTINGS)}: found '{self.voting}'")
-
-
-@dataclass(frozen=True)
-class LogisticSettings:
-    """Logistic regression: `inverse_penalty` is what scikit-learn calls C."""
-
-    inverse_penalty: float = 10.0
-    max_iterations: int = 1000
-
-    def __post_init__(self) -> None:
-        if not 0 < self.inverse_penalty < math.inf or self.max_iterations < 1:
-            raise SettingsError(
-                f"logistic regression takes a finite C above 0 and at least 1 iteration: found "
-                f"{self.inverse_penalty} and {self.max_iterations}"
-            )
 
 
 class Majority(nn.Module):
@@ -159,65 +143,14 @@ class NearestNeighbours(nn.Module):
     def _votes(
         self, scores: Float[Tensor, "q g"], classes: Int[Tensor, " g"]
     ) -> Float[Tensor, "q k"]:
-        best, positions = scores.topk(min(self.settings.k, scores.shape[1]), dim=1)
+        best, positions = scores.topk(min(self.settings.neighbours, scores.shape[1]), dim=1)
         if self.settings.voting == "weighted":
             # Less the best score, which changes no share, so that nothing overflows.
             weights = ((best - best[:, :1]) / TEMPERATURE).exp()
         else:
-            weights = 1 + TIE_SHARE / self.settings.k * best
+            weights = 1 + TIE_SHARE / self.settings.neighbours * best
         votes = scores.new_zeros(len(scores), self.exists.shape[2])
         return votes.scatter_add_(1, classes[positions], weights)
-
-
-def fit_logistic(
-    vocabulary: Vocabulary,
-    features: Float32[np.ndarray, "n d"],
-    codes: Codes,
-    settings: LogisticSettings | None = None,
-) -> tuple[AttributeNetwork, tuple[str, ...]]:
-    """scikit-learn's multinomial logistic regression for each pair, as a network of linear ones.
-
-    The rows are those that the vocabulary was made of. Features are multiplied by 10 first: those
-    of unit vectors are so small that the penalty would hold the weights down. The factor is then
-    part of the weights. Returns the network, and a warning for each pair that has not converged.
-    """
-    settings = settings or LogisticSettings()
-    network = AttributeNetwork(
-        features.shape[1], vocabulary.num_classes(), AttributeSettings(hidden=0)
-    )
-    warned = []
-    for pair in vocabulary.pairs:
-        if len(pair.classes) > 1:
-            category, attribute = vocabulary.position(pair)
-            labels = codes.labels[:, attribute]
-            rows = (codes.categories == category) & (labels >= 0)
-            weight, bias, has_converged = _fit_pair(features[rows], labels[rows], settings)
-            network.set_linear(category, attribute, weight, bias)
-            if not has_converged:
-                warned.append(_not_converged(pair, settings))
-    return network.eval(), tuple(warned)
-
-
-def _fit_pair(
-    features: Float32[np.ndarray, "m d"], labels: Int[np.ndarray, " m"], settings: LogisticSettings
-) -> tuple[Float[Tensor, "k d"], Float[Tensor, " k"], bool]:
-    model = LogisticRegression(C=settings.inverse_penalty, max_iter=settings.max_iterations)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(features * np.float32(LOGISTIC_SCALE), labels)
-    weight, bias = model.coef_ * LOGISTIC_SCALE, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps the second class's logit alone
-        weight, bias = np.stack([0 * weight[0], weight[0]]), np.array([0, bias[0]])
-    has_converged = not any(w.category is ConvergenceWarning for w in caught)
-    return torch.from_numpy(weight).float(), torch.from_numpy(bias).float(), has_converged
-
-
-def _not_converged(pair: Pair, settings: LogisticSettings) -> str:
-    place = f" in '{pair.category}'" if pair.category else ""
-    return (
-        f"logistic regression of '{pair.attribute}'{place} had not converged after "
-        f"{settings.max_iterations:,} iterations: a smaller C converges sooner"
-    )
 
 
 def _exists(num_classes: Int[np.ndarray, "c a"]) -> Bool[Tensor, "c a k"]:

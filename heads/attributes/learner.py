@@ -1,6 +1,6 @@
 """An attribute head in training: one classifier for each attribute of each category."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from heads.attributes.calibration import calibrate
 from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
 from heads.attributes.network import AttributeNetwork
-from heads.attributes.predicting import predicted_classes, predicted_logits
-from heads.attributes.rows import AttributeRows, attribute_rows
-from heads.attributes.scores import score_attributes, score_intervals
+from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
 from heads.attributes.settings import AttributeHeadSettings
+from heads.attributes.validation import AttributeValidation
 from heads.features import FeatureReader, FeatureStores, refer_to
-from heads.info import HeadInfo
 from heads.kinds import ATTRIBUTES
 from heads.tables import open_table
 from heads.tasks import Task
@@ -52,7 +50,8 @@ class AttributeLearner(Learner):
         reader = FeatureReader(stores, references)
         device = runtime.device
         self.table = open_table(reader, data.sides.train, device, training.memory_bytes)
-        self._val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
+        val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
+        self._validation = AttributeValidation(val_table, data)
         self._categories = torch.from_numpy(data.train.categories).to(device)
         self._labels = torch.from_numpy(data.train.labels).to(device)
         self.labels = _classes_to_draw_by(data)
@@ -61,11 +60,11 @@ class AttributeLearner(Learner):
         self.network = AttributeNetwork(
             self.table.num_features, data.vocabulary.num_classes(), settings.network
         ).to(device)
-        self.info = HeadInfo(
-            kind=ATTRIBUTES,
-            spaces=references,
-            targets=task.targets,
-            splits=(task.split,),
+        self.info = attribute_info(
+            ATTRIBUTES,
+            task,
+            references,
+            data,
             settings=asdict(settings.network),
             training={
                 **asdict(training),
@@ -73,13 +72,7 @@ class AttributeLearner(Learner):
                 "focal_gamma": settings.focal_gamma,
                 "label_smoothing": settings.label_smoothing,
                 "calibrate": settings.calibrate,
-                **asdict(task.limits),
             },
-            num_train=len(data.sides.train),
-            num_validation=len(data.sides.val),
-            metrics={},
-            vocabulary=asdict(data.vocabulary),
-            where=tuple(f"{where.column}={where.value}" for where in task.where),
         )
 
     def start(self) -> None:
@@ -108,29 +101,17 @@ class AttributeLearner(Learner):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Attribute score and accuracy of the validation rows."""
-        scores = score_attributes(self._data.vocabulary, self._data.val, self._predicted(network))
-        return {"attribute_score": scores.attribute_score, "accuracy": scores.accuracy}
+        return self._validation.metrics(network)
 
     def report(self, network: nn.Module) -> Reported:
         """Every score, with intervals, by pair; `calibrate` sets the network's temperature."""
-        data = self._data
-        logits = predicted_logits(network, self._val_table, data.val.categories)
-        predicted = predicted_classes(logits)
-        scores = asdict(score_attributes(data.vocabulary, data.val, predicted))
-        intervals = score_intervals(
-            data.vocabulary, data.val, predicted, data.groups, np.random.default_rng(0)
-        )
-        details = {name: scores.pop(name) for name in ("pairs", "num_labels", "num_unknown")}
-        if self._settings.calibrate:
-            calibration = calibrate(logits, data.val)
-            self.network.temperature.fill_(calibration.temperature)
-            details["calibration"] = asdict(calibration)
-        return Reported(scores, asdict(intervals), details)
-
-    def _predicted(self, network: nn.Module) -> Int[np.ndarray, "m a"]:
-        return predicted_classes(
-            predicted_logits(network, self._val_table, self._data.val.categories)
-        )
+        reported = self._validation.report(network)
+        if not self._settings.calibrate:
+            return reported
+        calibration = calibrate(self._validation.logits(network), self._data.val)
+        self.network.temperature.fill_(calibration.temperature)
+        details = {**reported.details, "calibration": asdict(calibration)}
+        return replace(reported, details=details)
 
     def _logits(
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]

@@ -1,12 +1,16 @@
 """The rows that attributes are learnt from or judged on: their categories and labels as numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
 from embed.store import Store
 from heads.attributes.vocabulary import Codes, Columns, Vocabulary, label_texts
+from heads.features import SpaceReference
+from heads.info import HeadInfo
 from heads.tasks import Sides, Task, choose_sides, limited
 
 
@@ -42,12 +46,40 @@ def attribute_rows(store: Store, task: Task) -> AttributeRows:
     return AttributeRows(sides, vocabulary, train, val, _groups(store, task, sides.val), notes)
 
 
-def category_note(codes: Codes) -> str:
-    """A warning about rows of categories that training never saw; nothing where there are none."""
-    strange = codes.strange_categories
+def attribute_info(
+    kind: str,
+    task: Task,
+    spaces: tuple[SpaceReference, ...],
+    rows: AttributeRows,
+    *,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> HeadInfo:
+    """What a head that predicts attributes says of itself, its metrics still empty."""
+    return HeadInfo(
+        kind=kind,
+        spaces=spaces,
+        targets=task.targets,
+        splits=(task.split,),
+        settings=settings,
+        training={**training, **asdict(task.limits)},
+        num_train=len(rows.sides.train),
+        num_validation=len(rows.sides.val),
+        metrics={},
+        vocabulary=asdict(rows.vocabulary),
+        where=tuple(f"{where.column}={where.value}" for where in task.where),
+    )
+
+
+def category_note(strange: Mapping[str, int]) -> str:
+    """A warning about rows of categories that training never saw; nothing where there are none.
+
+    `strange` counts the rows of each of them, '' being those without a category.
+    """
     if not strange:
         return ""
-    shown = ", ".join(f"'{name}' ({count:,})" for name, count in list(strange.items())[:5])
+    frequent = sorted(strange.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"'{name}' ({count:,})" for name, count in frequent[:5])
     return (
         f"{sum(strange.values()):,} rows are of categories that the head never saw, and nothing is "
         f"predicted for them: {shown}{', …' if len(strange) > 5 else ''}"
@@ -55,7 +87,7 @@ def category_note(codes: Codes) -> str:
 
 
 def _notes(vocabulary: Vocabulary, val: Codes) -> list[str]:
-    notes = [category_note(val)]
+    notes = [category_note(val.strange_categories)]
     once, constant = vocabulary.classes_seen_once, vocabulary.constant_pairs
     if once:
         pair, name = once[0]

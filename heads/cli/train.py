@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from heads.training.loop import Epoch, TrainedHead
 
 SECONDS_BETWEEN_LINES = 5.0
+SHOWN_METRICS = {
+    "row_f1": "row F1",
+    "attribute_score": "attribute score",
+    "accuracy": "accuracy",
+}
 
 
 @main.command()
@@ -110,7 +115,7 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
                 "targets": list(info.targets),
                 "num_train": info.num_train,
                 "num_validation": info.num_validation,
-                "num_classes": len(info.classes),
+                "num_classes": info.num_classes,
                 "metrics": dict(info.metrics),
                 "intervals": dict(info.intervals),
                 "details": dict(info.details),
@@ -118,14 +123,16 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
             }
         )
         return
-    header = ["head", "trained on", "validation rows", "row F1", "at epoch", "seconds"]
-    row = [
-        str(output),
-        f"{info.num_train:,} rows, {len(info.classes):,} classes",
-        f"{info.num_validation:,}",
-        f"{info.metrics['row_f1']:.4f}",
-        f"{info.metrics['epoch']} of {len(trained.history)}",
-        f"{trained.seconds:.1f}",
-    ]
-    print_table("", header, [row])
-    click.echo(f"curve: {output.with_suffix('.png')}, {output.with_suffix('.jsonl')}")
+    shown = [name for name in SHOWN_METRICS if name in info.metrics]
+    cells = {
+        "head": str(output),
+        "trained on": f"{info.num_train:,} rows, {info.num_classes:,} classes",
+        "validation rows": f"{info.num_validation:,}",
+        **{SHOWN_METRICS[name]: f"{info.metrics[name]:.4f}" for name in shown},
+    }
+    if trained.history:
+        cells["at epoch"] = f"{info.metrics['epoch']} of {len(trained.history)}"
+    cells["seconds"] = f"{trained.seconds:.1f}"
+    print_table("", list(cells), [list(cells.values())])
+    if trained.history:
+        click.echo(f"curve: {output.with_suffix('.png')}, {output.with_suffix('.jsonl')}")

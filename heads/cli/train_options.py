@@ -131,6 +131,11 @@ attribute_options = all_of(
         help="Attributes: fit temperatures on the validation rows, for honest probabilities.",
     ),
     number_option("--neighbours", int, "baseline:knn: how many vote.  [default: 10]"),
+    click.option(
+        "--voting",
+        type=click.Choice(["weighted", "uniform"]),
+        help="baseline:knn: whether nearer rows have more of a say.  [default: weighted]",
+    ),
     number_option("--regularization", float, "baseline:logistic: scikit-learn's C.  [default: 10]"),
 )
 

@@ -78,17 +78,3 @@ def test_a_notebook_trains_into_the_same_files(store_path: Path, tmp_path: Path)
         with pytest.raises(SettingsError, match=r"is a \.safetensors file: found -o h\.bin"):
             run(Path("h.bin"))
     assert not output.exists()
-
-
-def test_the_card_says_what_the_head_is(store_path: Path, tmp_path: Path) -> None:
-    path = head_file(store_path, tmp_path / "shoe.safetensors", task("raw", "bits"))
-    card = path.with_suffix(".md").read_text()
-    info = load_head(path).info
-    assert card.startswith("# shoe\n")
-    assert f"| `raw` | 48 | 1 | `{'f' * 32}` |" in card
-    assert f"{info.num_train:,} training rows of {len(info.classes)} classes" in card
-    assert "Split 60/20/20 by `label`, seed 0" in card
-    low, high = info.intervals["row_f1"]
-    assert f"| row_f1 | {info.metrics['row_f1']:.4f} | {low:.4f} – {high:.4f} |" in card
-    assert "![Loss and metric over the epochs](shoe.png)" in card
-    assert "| `learning_rate` | 0.0005 |" in card

@@ -11,13 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from embed.errors import SettingsError
 from heads.attributes import baselines
-from heads.attributes.baselines import (
-    LogisticSettings,
-    Majority,
-    NearestNeighbours,
-    NeighbourSettings,
-    fit_logistic,
-)
+from heads.attributes.baselines import Majority, NearestNeighbours, NeighbourSettings
+from heads.attributes.logistic import LogisticSettings, fit_logistic
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 from heads.attributes.vocabulary import Codes, Vocabulary
 
@@ -118,10 +113,10 @@ def test_chunks_give_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.testing.assert_close(module(*queries()), whole)
 
 
-@pytest.mark.parametrize("inverse_penalty", [0.5, 10.0])
-def test_logistic_regression_is_scikit_learns(inverse_penalty: float) -> None:
+@pytest.mark.parametrize("regularization", [0.5, 10.0])
+def test_logistic_regression_is_scikit_learns(regularization: float) -> None:
     made, codes, rows = training_rows()
-    settings = LogisticSettings(inverse_penalty)
+    settings = LogisticSettings(regularization)
     network, warned = fit_logistic(made, rows, codes, settings)
     assert not warned
     features, categories = queries()
@@ -135,7 +130,7 @@ def test_logistic_regression_is_scikit_learns(inverse_penalty: float) -> None:
             assert (found == 1).all()
             continue
         chosen = (codes.categories == c) & (codes.labels[:, a] >= 0)
-        model = LogisticRegression(C=inverse_penalty, max_iter=1000)
+        model = LogisticRegression(C=regularization, max_iter=1000)
         model.fit(rows[chosen] * 10, codes.labels[chosen, a])
         expected = model.predict_proba(features[of_category].numpy() * 10)
         np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -168,7 +163,7 @@ def test_each_comes_back_from_a_file(tmp_path: Path) -> None:
     ("make", "message"),
     [
         (lambda: NeighbourSettings(0), "at least 1 neighbour: found 0"),
-        (lambda: LogisticSettings(0.0), "a finite C above 0"),
+        (lambda: LogisticSettings(0.0), "finite and above 0"),
         (lambda: LogisticSettings(max_iterations=0), "at least 1 iteration"),
     ],
 )

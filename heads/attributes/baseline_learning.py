@@ -1,0 +1,103 @@
+"""Baselines from the same rows as attribute heads, judged in the same way.
+
+They are fitted at once and not in epochs: there is no loss, no history, and no epoch to choose.
+"""
+
+from dataclasses import asdict, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from embed.errors import SettingsError
+from heads.attributes.baselines import (
+    Majority,
+    MajoritySettings,
+    NearestNeighbours,
+    NeighbourSettings,
+)
+from heads.attributes.logistic import LogisticSettings, fit_logistic
+from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
+from heads.attributes.validation import AttributeValidation
+from heads.features import FeatureReader, FeatureStores, refer_to
+from heads.kinds import LOGISTIC, MAJORITY, NEIGHBOURS
+from heads.tables import ResidentTable, open_table
+from heads.tasks import Task
+from heads.training.loop import TrainedHead
+from heads.training.settings import TrainingSettings
+
+CPU = torch.device("cpu")
+BaselineSettings = MajoritySettings | NeighbourSettings | LogisticSettings
+KIND_OF_SETTINGS: dict[type[BaselineSettings], str] = {
+    MajoritySettings: MAJORITY,
+    NeighbourSettings: NEIGHBOURS,
+    LogisticSettings: LOGISTIC,
+}
+
+
+def train_baseline(
+    stores: FeatureStores,
+    task: Task,
+    settings: BaselineSettings,
+    training: TrainingSettings,
+    device: torch.device,
+) -> TrainedHead:
+    """The baseline of a task, with its figures on the validation rows; its history is empty.
+
+    Of `training` the bound on memory counts alone.
+
+    Raises:
+        StoreError: a space or column that the store does not have, or vectors that are not finite.
+        SelectionError: a side without rows, or a target with fewer than two classes.
+        SettingsError: more training rows than memory has room for.
+    """
+    references = refer_to(stores, task.spaces, task.weights)
+    rows = attribute_rows(stores.items, task)
+    reader = FeatureReader(stores, references)
+    network, warned = _fit(settings, reader, rows, training.memory_bytes)
+    val_table = open_table(reader, rows.sides.val, device, training.memory_bytes)
+    reported = AttributeValidation(val_table, rows).report(network.to(device))
+    info = attribute_info(
+        KIND_OF_SETTINGS[type(settings)],
+        task,
+        references,
+        rows,
+        settings=asdict(settings),
+        training={"device": training.device, "memory_bytes": training.memory_bytes},
+    )
+    info = replace(
+        info, metrics=reported.metrics, intervals=reported.intervals, details=reported.details
+    )
+    return TrainedHead(info, network.eval(), (), 0.0, (*rows.notes, *warned))
+
+
+def _fit(
+    settings: BaselineSettings, reader: FeatureReader, rows: AttributeRows, max_bytes: int | None
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The fitted network, and what to tell the user of the fit."""
+    vocabulary, codes = rows.vocabulary, rows.train
+    if isinstance(settings, MajoritySettings):
+        majority = Majority(vocabulary.num_classes())
+        majority.fit(vocabulary.class_counts())
+        return majority, ()
+    features = _all_features(reader, rows, max_bytes)
+    if isinstance(settings, LogisticSettings):
+        return fit_logistic(vocabulary, features.numpy(), codes, settings)
+    neighbours = NearestNeighbours(
+        len(features), reader.num_features, vocabulary.num_classes(), settings
+    )
+    neighbours.fit(features, torch.from_numpy(codes.categories), torch.from_numpy(codes.labels))
+    return neighbours, ()
+
+
+def _all_features(
+    reader: FeatureReader, rows: AttributeRows, max_bytes: int | None
+) -> Float[Tensor, "n d"]:
+    table = open_table(reader, rows.sides.train, CPU, max_bytes)
+    if isinstance(table, ResidentTable):
+        return table.features
+    num_bytes = table.num_rows * table.num_features * 4
+    raise SettingsError(
+        f"this baseline needs the features of all {table.num_rows:,} training rows at once, "
+        f"{num_bytes / 2**20:,.1f} MiB: give --memory more, or leave rows out by --max-per-class"
+    )
