@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from embed.errors import OutputExistsError, SettingsError
 from embed.files import refuse_existing
@@ -16,8 +16,8 @@ from embed.rows import dump_splits, load_splits
 from embed.store import Modality, SpaceInfo, Store, StoreWriter
 from heads.features import FeatureReader, FeatureStores, check_references
 from heads.head import Head, load_head
-from heads.info import HeadInfo
 from heads.projection.bodies import project
+from heads.seen import seen_rows
 
 ROWS_PER_BLOCK = 8192
 
@@ -80,7 +80,7 @@ def _write_space(
     for other in store.spaces:
         if other != name:
             writer.copy_space(store, other)
-    writer.write_seen(name, _seen(stores, head.info))
+    writer.write_seen(name, seen_rows(stores, head.info))
     dataset = writer.create_array(name, info, (len(store), info.dim), np.float32)
     for start, vectors in _blocks(stores, head):
         dataset[start : start + len(vectors)] = vectors
@@ -92,21 +92,6 @@ def _blocks(stores: FeatureStores, head: Head) -> Iterator[tuple[int, Float[np.n
     for start in range(0, num_items, ROWS_PER_BLOCK):
         rows = np.arange(start, min(start + ROWS_PER_BLOCK, num_items))
         yield start, project(head.network, torch.from_numpy(features_of(rows))).numpy()
-
-
-def _seen(stores: FeatureStores, info: HeadInfo) -> Bool[np.ndarray, " n"]:
-    """The rows that this head, or one whose space it takes in, was trained or chosen on.
-
-    In a store without the columns that a split goes by there is nothing to tell them by.
-    """
-    seen = np.zeros(len(stores.items), bool)
-    for space in info.spaces:
-        seen |= stores.seen(space.name)
-    known = {"id", *stores.items.columns}
-    for split in info.splits:
-        if {split.column or split.group, split.stratify or "id"} <= known:
-            seen |= np.isin(split.sides(stores.items), ("train", "val"))
-    return seen
 
 
 def _refuse_name(name: str, head: Head) -> None:

@@ -9,6 +9,8 @@ from embed.rows import Split
 from heads.info import HeadInfo, flattened
 
 SHOWN_CLASSES = 8
+Table = tuple[list[str], list[list[str]]]
+"""A header, and rows of as many cells."""
 METRIC_NAMES = {
     "row_f1": "row F1",
     "micro_f1": "micro F1",
@@ -76,35 +78,37 @@ def spoken_split(split: Split) -> str:
 
 def _classes(info: HeadInfo) -> Iterator[str]:
     if info.vocabulary is None:
-        yield f"{len(info.classes):,} values of `{info.targets[0]}`: {_some(info.classes)}."
+        yield f"{len(info.classes):,} values of `{info.targets[0]}`: {some(info.classes)}"
         return
+    yield _table(*class_table(info))
+
+
+def class_table(info: HeadInfo) -> Table:
+    """How many classes each attribute has, by category, and the most frequent ones."""
     rows = [
         [*_category(info, pair), pair["attribute"], f"{len(pair['classes']):,}", _frequent(pair)]
-        for pair in info.vocabulary["pairs"]
+        for pair in (info.vocabulary or {})["pairs"]
     ]
-    yield _table([*_category_header(info), "attribute", "number", "most frequent"], rows)
+    return [*_category_header(info), "attribute", "classes", "most frequent"], rows
 
 
 def _frequent(pair: Mapping[str, Any]) -> str:
     counted = sorted(zip(pair["counts"], pair["classes"], strict=True), key=lambda c: -c[0])
-    return _some([f"{name} ({count:,})" for count, name in counted], 3)
+    return some([f"{name} ({count:,})" for count, name in counted], 3)
 
 
-def _some(names: Sequence[str], number: int = SHOWN_CLASSES) -> str:
+def some(names: Sequence[str], number: int = SHOWN_CLASSES) -> str:
+    """The first names."""
     return ", ".join(names[:number]) + (", …" if len(names) > number else "")
 
 
 def _metrics(info: HeadInfo, picture: Path | None) -> Iterator[str]:
-    rows = [
-        [spoken_metric(name), figure(value), interval(info.intervals.get(name))]
-        for name, value in info.metrics.items()
-    ]
-    yield _table(["metric", "value", "95 % interval"], rows)
+    yield _table(*metric_table(info))
     yield _caveat(info)
     if picture is not None:
         yield f"![Loss and metric over the epochs]({picture.name})"
-    if len(pairs := info.details.get("pairs", [])) > 1:
-        yield _pairs(info, pairs)
+    if len(info.details.get("pairs", [])) > 1:
+        yield _table(*pair_table(info))
     if (calibration := info.details.get("calibration")) is not None:
         yield (
             f"Calibrated with temperature {calibration['temperature']:.3f}: the expected "
@@ -120,14 +124,24 @@ def _caveat(info: HeadInfo) -> str:
     return f"The {chosen} chosen on these rows: on others the metrics may be lower."
 
 
-def _pairs(info: HeadInfo, pairs: Sequence[Mapping[str, Any]]) -> str:
+def metric_table(info: HeadInfo) -> Table:
+    """All metrics, with their intervals."""
+    rows = [
+        [METRIC_NAMES.get(name, name.replace("_", " ")), figure(value), _interval(info, name)]
+        for name, value in info.metrics.items()
+    ]
+    return ["metric", "value", "95 % interval"], rows
+
+
+def pair_table(info: HeadInfo) -> Table:
+    """How good each attribute is predicted, by category."""
     names = ["num_rows", "num_classes", "accuracy", "macro_f1", "score"]
     header = [*_category_header(info), "attribute", "rows", "classes", "accuracy", "macro F1"]
     rows = [
         [*_category(info, pair), pair["attribute"], *(figure(pair[name]) for name in names)]
-        for pair in pairs
+        for pair in info.details["pairs"]
     ]
-    return _table([*header, "score"], rows)
+    return [*header, "score"], rows
 
 
 def category_column(info: HeadInfo) -> str | None:
@@ -145,16 +159,20 @@ def _category(info: HeadInfo, pair: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(info: HeadInfo) -> Iterator[str]:
-    settings = flattened({**info.settings, **info.training})
-    rows = [[f"`{name}`", _setting(value)] for name, value in settings.items()]
+    rows = [[f"`{name}`", value] for name, value in given_settings(info)]
     yield _table(["setting", "value"], rows)
 
 
+def given_settings(info: HeadInfo) -> Iterator[tuple[str, str]]:
+    """All settings by their names and as people write them, but those that are left open."""
+    for name, value in flattened({**info.settings, **info.training}).items():
+        if value not in (None, []):
+            yield name, _setting(value)
+
+
 def _setting(value: Any) -> str:
-    if value is None:
-        return "–"
     if isinstance(value, list):
-        return spoken_list([_setting(part) for part in value]) or "–"
+        return spoken_list([_setting(part) for part in value])
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -176,11 +194,6 @@ def spoken_list(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def spoken_metric(name: str) -> str:
-    """A metric's name as people write it."""
-    return METRIC_NAMES.get(name, name.replace("_", " "))
-
-
 def figure(value: float | int | None) -> str:
     """A share with four decimals, a count with commas, – where there is none."""
     if value is None:
@@ -188,6 +201,8 @@ def figure(value: float | int | None) -> str:
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
-def interval(low_high: Sequence[float] | None) -> str:
-    """An interval, empty where there is none."""
-    return f"{low_high[0]:.4f} – {low_high[1]:.4f}" if low_high else ""
+def _interval(info: HeadInfo, metric: str) -> str:
+    if metric not in info.intervals:
+        return ""
+    low, high = info.intervals[metric]
+    return f"{low:.4f} – {high:.4f}"

@@ -7,7 +7,8 @@ killed run goes on from.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +28,7 @@ from heads.projection.settings import ProjectionSettings
 from heads.settings import KindSettings
 from heads.tasks import Task
 from heads.training.checkpoints import Checkpoint
+from heads.training.events import EventLog
 from heads.training.loop import Epoch, Learner, Reporting, TrainedHead, fit, seeded
 from heads.training.sampling import make_sampler
 from heads.training.settings import Runtime, TrainingSettings
@@ -130,28 +132,53 @@ def train_to_files(
     *,
     force: bool = False,
     resume: bool = False,
+    tensorboard: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> TrainedHead:
     """`train_head` into `HeadFiles`; with `resume` a killed run goes on from its last epoch.
+
+    With `tensorboard` the epochs go to event files in a folder of the head's name there as well.
 
     Raises:
         SettingsError: `output` is not named .safetensors; and what `train_head` raises.
         OutputExistsError: one of the files exists and not `force`; nothing is trained then.
     """
     files = HeadFiles(output)
-    if resume and isinstance(settings, BaselineSettings):
-        raise SettingsError(
-            "--resume is for heads that are trained in epochs, which baselines aren't"
-        )
+    if isinstance(settings, BaselineSettings):
+        _refuse_epochs(resume, tensorboard)
     files.refuse_existing(force=force)
+    with ExitStack() as stack:
 
-    def reporting(learner: Learner) -> Reporting:
-        return Reporting(on_epoch, Checkpoint(files.checkpoint, identity(learner)), resume)
+        def reporting(learner: Learner) -> Reporting:
+            told = [on_epoch]
+            if tensorboard is not None:
+                log = EventLog(tensorboard / output.stem, learner.info)
+                stack.callback(log.close)
+                told.insert(0, log)
+            checkpoint = Checkpoint(files.checkpoint, identity(learner))
+            return Reporting(_to_all(told), checkpoint, resume)
 
-    trained = train_head(stores, task, settings, training, reporting)
+        trained = train_head(stores, task, settings, training, reporting)
     write_files(trained, files)
     files.checkpoint.unlink(missing_ok=True)
     return trained
+
+
+def _to_all(told: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
+    def tell(epoch: Epoch) -> None:
+        for one in told:
+            one(epoch)
+
+    return tell
+
+
+def _refuse_epochs(resume: bool, tensorboard: Path | None) -> None:
+    for option, is_given in (("--resume", resume), ("--tensorboard", tensorboard is not None)):
+        if is_given:
+            raise SettingsError(
+                f"{option} is for heads that are trained in epochs, which a baseline is not: leave "
+                f"it out"
+            )
 
 
 def identity(learner: Learner) -> Mapping[str, Any]:

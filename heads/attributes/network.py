@@ -142,7 +142,8 @@ class _Category(nn.Module):
 
     def forward(self, features: Float[Tensor, "r d"]) -> Float[Tensor, "r ak"]:
         """Logits of the classes of each pair, side by side as the whole network has them."""
-        blank = self.blank.expand(len(features), -1)
+        # Not len(): an export would take the number of rows for a constant.
+        blank = self.blank.expand(features.shape[0], -1)
         if self.pairs is None:
             return blank
         return blank.index_copy(1, self.columns, self.pairs(features).float())

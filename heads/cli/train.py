@@ -57,6 +57,7 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     from heads.run import train_to_files
 
     kind, resume = options["kind"], options.pop("resume")
+    tensorboard = options.pop("tensorboard")
     settings = settings_of(kind, options)
     with ExitStack() as stack:
         trained = train_to_files(
@@ -67,6 +68,7 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
             output,
             force=force,
             resume=resume,
+            tensorboard=tensorboard,
             on_epoch=Progress(settings.training.epochs),
         )
     report_training(trained, output, as_json=as_json)

@@ -4,6 +4,7 @@ An option without a value takes the default of the head's kind.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -219,6 +220,12 @@ run_options = all_of(
     ),
     click.option(
         "--resume", is_flag=True, help="Go on from the last epoch of a run that was stopped."
+    ),
+    click.option(
+        "--tensorboard",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Write event files to DIR/HEAD, for TensorBoard to draw.",
     ),
 )
 
