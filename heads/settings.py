@@ -28,7 +28,11 @@ PARTS: dict[str, tuple[type[Any], ...]] = {
 }
 NO_OPTIONS = {"body_settings", "network", "sampling", "optimisation", "augmentation"}
 PAIR_LOSSES = ("supcon", "circle", "triplet")
-ATTRIBUTE_DEFAULTS: dict[str, Any] = {}
+ATTRIBUTE_DEFAULTS: dict[str, Any] = {
+    "epochs": 40,
+    "keep": "last",
+    "learning_rate": 2e-3,
+}
 """Where attribute heads are trained otherwise than projections, unless something is given."""
 
 
@@ -61,12 +65,22 @@ def _projection(given: Mapping[str, Any]) -> HeadSettings:
 
 
 def _attributes(given: Mapping[str, Any]) -> HeadSettings:
+    if isinstance(given.get("dropout"), tuple):
+        given = {**given, "dropout": _only_rate(given["dropout"])}
     network = _settings(AttributeSettings, given)
     own = [field.name for field in fields(AttributeHeadSettings) if field.name != "network"]
     return HeadSettings(
         AttributeHeadSettings(network, **_those_of(given, *own)),
         _training({**ATTRIBUTE_DEFAULTS, **given}),
     )
+
+
+def _only_rate(rates: tuple[float, ...]) -> float:
+    if len(rates) != 1:
+        raise SettingsError(
+            f"--dropout takes one rate for attributes: found {', '.join(map(str, rates))}"
+        )
+    return rates[0]
 
 
 def _training(given: Mapping[str, Any]) -> TrainingSettings:

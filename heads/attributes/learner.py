@@ -83,7 +83,10 @@ class AttributeLearner(Learner):
         )
 
     def start(self) -> None:
-        """Standardise features by those of the training rows, at most some ten thousand of them."""
+        """Scale features by those of the training rows, at most some ten thousand of them.
+
+        What a space is scaled to has the weight that the task gives it.
+        """
         generator = torch.Generator().manual_seed(self._training.seed)
         rows = torch.randperm(self.table.num_rows, generator=generator)[:ROWS_TO_STANDARDISE_BY]
         rows = rows.sort().values
@@ -91,6 +94,10 @@ class AttributeLearner(Learner):
         self.network.fit_inputs(
             self.table.rows(rows), self._categories[places], self._labels[places]
         )
+        spaces = self.info.spaces
+        weights = torch.tensor([space.weight for space in spaces], device=places.device)
+        sizes = torch.tensor([space.dim for space in spaces], device=places.device)
+        self.network.input_scale.mul_(weights.repeat_interleave(sizes))
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         """The mean loss of a batch; rows are mixed within their category only."""
