@@ -44,7 +44,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     store = folder / "s.h5"
     write_store(store)
     made = Kitchen(store, folder)
-    small = {"dim": 16}
+    small: dict[str, Any] = {"dim": 16}
     for name, what, options in (
         ("a", task(), small),
         ("b", task(), {"seed": 1, "epochs": 4, **small}),
@@ -52,10 +52,10 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
         ("bits", task("bits"), {"dim": 8}),
     ):
         saved(store, made[name], what, **options)
-    normalised = {"body": "mlp", "width": 8, "dim": 4}
+    normalised: dict[str, Any] = {"body": "mlp", "width": 8, "dim": 4}
     saved(store, made["norm_a"], **normalised)
     saved(store, made["norm_b"], seed=1, epochs=2, **normalised)
-    quick = {"hidden": 8, "epochs": 4}
+    quick: dict[str, Any] = {"hidden": 8, "epochs": 4}
     saved(store, made["colours"], by_category(), "attributes", **quick)
     saved(store, made["others"], by_category(), "attributes", seed=1, **quick)
     return made

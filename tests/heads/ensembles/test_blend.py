@@ -19,6 +19,7 @@ from heads.attributes.predicting import predicted_classes, probabilities
 from heads.attributes.vocabulary import Pair, Vocabulary
 from heads.ensembles.blend import blend_to_files, make_blend
 from heads.ensembles.members import Member, load_members
+from heads.ensembles.networks import build_blend
 from heads.ensembles.weights import best_weights, equal_weights
 from heads.features import FeatureReader, FeatureStores
 from heads.head import load_head, save_head
@@ -48,7 +49,7 @@ def test_the_cosines_of_concat_are_the_weighted_mean_of_the_members(
         kitchen.store, tmp_path / "both.safetensors", task("bits", "raw", weights={"raw": 0.5})
     )
     paths, weights = [kitchen["a"], kitchen["bits"], both], (0.5, 0.3, 0.2)
-    blend = blend_to_files(paths, tmp_path / "blend.safetensors", weights=[5, 3, 2])
+    blend = blend_to_files(paths, tmp_path / "blend.safetensors", weights=[5.0, 3.0, 2.0])
     assert [(s.name, s.weight) for s in blend.info.spaces] == [("raw", 1.0), ("bits", 1.0)]
     assert blend.info.splits == (SPLIT,)
     found = vectors(tmp_path / "blend.safetensors", kitchen.store)
@@ -63,7 +64,7 @@ def test_the_cosines_of_concat_are_the_weighted_mean_of_the_members(
 
 def test_the_average_of_vectors(kitchen: Kitchen, tmp_path: Path) -> None:
     paths = [kitchen["a"], kitchen["b"]]
-    blend_to_files(paths, tmp_path / "mean.safetensors", "average", [1, 3])
+    blend_to_files(paths, tmp_path / "mean.safetensors", "average", [1.0, 3.0])
     a, b = (vectors(path, kitchen.store) for path in paths)
     mean = 0.25 * a + 0.75 * b
     expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
@@ -150,15 +151,14 @@ def test_attributes_are_averaged_by_name(kitchen: Kitchen, weights: tuple[float,
     info = load_head(kitchen["colours"]).info
     members = [attribute_member("one", FIRST, info, 0), attribute_member("two", SECOND, info, 1)]
     blend = make_blend(members)
-    for module in blend.network.modules():
-        if hasattr(module, "_weights"):
-            module._weights = weights
+    info = replace(blend.info, settings={"how": "average", "weights": weights})
+    network = build_blend(info, [member.network for member in members])
     union = Vocabulary.from_json(blend.info.vocabulary or {})
     assert union.categories == ("hat", "shirt", "shoe")
     assert union.attributes == ("colour", "size")
     features = torch.randn(5, 48)
     for number, category in enumerate(union.categories):
-        logits = blend.network(features, torch.full((5,), number)).detach()
+        logits = network(features, torch.full((5,), number)).detach()
         said = [
             log_shares(member, known, features, category)
             for member, known in zip(members, (FIRST, SECOND), strict=True)
@@ -173,7 +173,7 @@ def test_attributes_are_averaged_by_name(kitchen: Kitchen, weights: tuple[float,
                         expected = mean_of([s[row].get(key) for s in said], weights)
                         assert value == pytest.approx(expected, abs=1e-5)
                     assert all(v == -np.inf for v in found[len(pair.classes) :])
-    assert blend.network(features, torch.full((5,), -1)).isneginf().all()
+    assert network(features, torch.full((5,), -1)).isneginf().all()
 
 
 def mean_of(values: Sequence[float | None], weights: Sequence[float]) -> float:
@@ -187,7 +187,7 @@ def test_where_all_know_all_classes_probabilities_are_those_of_mean_logits(
     kitchen: Kitchen,
 ) -> None:
     members = load_members([kitchen["colours"], kitchen["others"]])
-    blend = make_blend(members, weights=[1, 3])
+    blend = make_blend(members, weights=[1.0, 3.0])
     features, categories = torch.randn(6, 48), torch.tensor([0, 1, 1, 0, 1, 0])
     with torch.no_grad():
         one, two = (member.network(features, categories) for member in members)
@@ -224,15 +224,15 @@ def test_a_blend_predicts_as_a_head(kitchen: Kitchen, tmp_path: Path, heads_cli:
         "size_probability",
     ]
     assert table["colour_probability"].is_between(0, 1).all()
-    assert (table["size"].is_null() == (table["category"] == "shirt")).all()
+    assert ((table["size"].fill_null("") == "") == (table["category"] == "shirt")).all()
     with pytest.raises(HeadError, match="kind 'blend', which predicts colour, size and makes no"):
         apply_head(kitchen.store, head)
 
 
 def test_blends_of_blends_are_flat(kitchen: Kitchen, tmp_path: Path) -> None:
     inner, outer = tmp_path / "inner.safetensors", tmp_path / "outer.safetensors"
-    blend_to_files([kitchen["a"], kitchen["bits"]], inner, weights=[1, 3])
-    blend = blend_to_files([inner, kitchen["b"]], outer, weights=[4, 1])
+    blend_to_files([kitchen["a"], kitchen["bits"]], inner, weights=[1.0, 3.0])
+    blend = blend_to_files([inner, kitchen["b"]], outer, weights=[4.0, 1.0])
     assert blend.weights == pytest.approx((0.2, 0.6, 0.2))
     assert [info.kind for info in blend.info.members] == ["projection"] * 3
     expected = [load_head(kitchen[name]).fingerprint for name in ("a", "bits", "b")]
@@ -276,7 +276,7 @@ def test_heads_that_can_not_be_put_together(kitchen: Kitchen) -> None:
         ({"spaces": (replace(b.info.spaces[0], fingerprint="0" * 32),)}, "fingerprint of space"),
         ({"vocabulary": asdict(FIRST)}, "output: .*has vectors, .*has attributes"),
     ):
-        other = replace(b, info=replace(b.info, **change))  # type: ignore[arg-type]
+        other = replace(b, info=replace(b.info, **change))
         with pytest.raises(HeadError, match=message):
             make_blend([a, other])
     other = replace(b, info=replace(b.info, splits=(Split.parse("label", "80/10/10"),)))
