@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embed.options import print_json, print_table
+from embed.options import print_json, print_table, warn
 from heads.cli.task_options import open_stores
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def stores_with_validation(
 
 def report_ensemble(ensemble: "Ensemble", output: Path, how: str, *, as_json: bool) -> None:
     """What came out, and its members beside it: one JSON object, or a short table."""
+    for note in ensemble.notes:
+        warn(note)
     if as_json:
         print_json(_as_json(ensemble, output, how))
         return

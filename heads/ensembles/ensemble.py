@@ -11,6 +11,7 @@ from heads.ensembles.members import Member
 from heads.ensembles.plots import plot_sweep
 from heads.head import save_head
 from heads.info import HeadInfo
+from heads.kinds import BLEND
 from heads.run import HeadFiles
 
 
@@ -38,6 +39,17 @@ class Ensemble:
     weights: tuple[float, ...]
     scores: tuple[Mapping[str, float], ...] = ()
     curve: Curve | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of members that a blend asks in vain."""
+        if self.info.kind != BLEND:
+            return ()
+        without = [
+            m.name for m, weight in zip(self.members, self.weights, strict=True) if not weight
+        ]
+        tail = "has weight 0 but is asked all the same: a blend without it is quicker"
+        return tuple(f"{name} {tail}" for name in without)
 
     @property
     def parts(self) -> tuple[tuple[Member, float, Mapping[str, float]], ...]:

@@ -25,12 +25,14 @@ def build_blend(info: HeadInfo, networks: Sequence[nn.Module]) -> nn.Module:
     """The network of a blend, of those of its members.
 
     Raises:
-        KeyError, ValueError: what the blend says of itself does not fit together.
+        KeyError, TypeError, ValueError: what the blend says of itself does not fit together.
     """
-    weights = [float(weight) for weight in info.settings["weights"]]
+    weights, how = [float(weight) for weight in info.settings["weights"]], info.settings["how"]
+    if how not in BLENDINGS or {member.output for member in info.members} != {info.output}:
+        raise ValueError(f"a blend by '{how}' that makes {info.output} of heads that don't")
     if info.output == "attributes":
         return AttributeBlend(attribute_members(info, networks), weights)
-    return VectorBlend(vector_members(info, networks), weights, info.settings["how"])
+    return VectorBlend(vector_members(info, networks), weights, how)
 
 
 def vector_members(info: HeadInfo, networks: Sequence[nn.Module]) -> list["VectorMember"]:

@@ -154,10 +154,10 @@ def _choose(
     if how == "greedy":
         return _greedy([score[metric] for score in scores], value_of), None
     if how == "sweep":
-        shares = [step / (num_steps - 1) for step in range(num_steps)]
-        values = tuple(value_of((1 - share, share)) for share in shares)
-        curve = Curve(metric, tuple(shares), values)
-        return (1 - shares[curve.best], shares[curve.best]), curve
+        shares = tuple(step / (num_steps - 1) for step in range(num_steps))
+        tried = list(zip(reversed(shares), shares, strict=True))
+        curve = Curve(metric, shares, tuple(map(value_of, tried)))
+        return tried[curve.best], curve
     return _equal(range(len(scores)), len(scores)), None
 
 

@@ -25,7 +25,8 @@ def best_weights(num_members: int, value_of: Callable[[Weights], float]) -> Weig
     """
     if num_members > 2:
         return _ascended(num_members, value_of)
-    tried = [(1 - step / STEPS_OF_TWO, step / STEPS_OF_TWO) for step in range(STEPS_OF_TWO + 1)]
+    shares = [step / STEPS_OF_TWO for step in range(STEPS_OF_TWO + 1)]
+    tried = list(zip(reversed(shares), shares, strict=True))
     return max(tried, key=lambda weights: (value_of(weights), -abs(weights[0] - 0.5)))
 
 

@@ -324,10 +324,33 @@ def test_a_users_mistakes_are_one_line(
 def test_a_damaged_blend_is_refused(kitchen: Kitchen, tmp_path: Path) -> None:
     blend = make_blend(load_members([kitchen["a"], kitchen["b"]]))
     path = tmp_path / "blend.safetensors"
-    for settings in ({"how": "concat"}, {"how": "concat", "weights": "x"}):
+    for settings in (
+        {"how": "concat"},
+        {"how": "concat", "weights": "x"},
+        {"how": "concat", "weights": None},
+        {"how": "magic", "weights": [0.5, 0.5]},
+    ):
         save_head(path, replace(blend.info, settings=settings), blend.network)
         with pytest.raises(HeadError, match="is not a head, or it is damaged"):
             load_head(path)
-    save_head(path, replace(blend.info, members=blend.info.members[:1]), blend.network)
-    with pytest.raises(HeadError, match="is not a head, or it is damaged"):
-        load_head(path)
+    stranger = load_head(kitchen["colours"]).info
+    for members in (blend.info.members[:1], (blend.info.members[0], stranger)):
+        save_head(path, replace(blend.info, members=members), blend.network)
+        with pytest.raises(HeadError, match="is not a head, or it is damaged"):
+            load_head(path)
+
+
+def test_a_fit_takes_weight_from_a_head_that_harms(kitchen: Kitchen) -> None:
+    """One of random weights; where nothing is left to it the user is told."""
+    a, b = load_members([kitchen["a"], kitchen["b"]])
+    with torch.no_grad():
+        for parameter in b.network.parameters():
+            parameter.copy_(torch.randn(parameter.shape))
+    with Store(kitchen.store) as store:
+        blend = make_blend([a, b], fit=True, stores=FeatureStores(store))
+        plain = make_blend([a, b], stores=FeatureStores(store))
+    assert blend.weights[0] > blend.weights[1]
+    assert blend.info.metrics["row_f1"] > plain.info.metrics["row_f1"]
+    assert plain.notes == ()
+    nothing = replace(blend, weights=(1.0, 0.0))
+    assert nothing.notes[0].startswith(f"{b.name} has weight 0")
