@@ -36,7 +36,7 @@ from benchmarks.machine import describe_machine, write_results  # noqa: E402
 from embed.rows import Split  # noqa: E402
 from embed.store import SpaceInfo, Store, StoreWriter  # noqa: E402
 from heads.features import FeatureReader, FeatureStores, refer_to  # noqa: E402
-from heads.projection.learner import validation_row_f1  # noqa: E402
+from heads.projection.validation import validation_row_f1  # noqa: E402
 from heads.run import train_head  # noqa: E402
 from heads.settings import head_settings  # noqa: E402
 from heads.tasks import Task  # noqa: E402

@@ -25,7 +25,8 @@ def card(info: HeadInfo, name: str, picture: Path | None = None) -> str:
             "## Metrics on the validation rows",
             "",
             *_metrics(info),
-            *([f"![Loss and metric over the epochs]({picture.name})", ""] if picture else []),
+            *([f"![{_caption(info)}]({picture.name})", ""] if picture else []),
+            *_members(info),
             *_pairs(info.details.get("pairs", [])),
             *_calibration(info.details.get("calibration")),
             "## Settings",
@@ -61,7 +62,17 @@ def _split(split: Split) -> str:
     return f"Split {shares} by `{split.group}`{within}, seed {split.seed}"
 
 
+def _caption(info: HeadInfo) -> str:
+    return (
+        "Metric over the weight" if "sweep" in info.details else "Loss and metric over the epochs"
+    )
+
+
 def _metrics(info: HeadInfo) -> Iterator[str]:
+    if not info.metrics:
+        yield "None: the heads that it is made of were put together without a store."
+        yield ""
+        return
     rows = []
     for name, value in info.metrics.items():
         low_high = info.intervals.get(name)
@@ -71,6 +82,20 @@ def _metrics(info: HeadInfo) -> Iterator[str]:
     yield "The kept epoch, and for a projection the threshold, were chosen on these rows: on"
     yield "others the metrics may be lower."
     yield ""
+
+
+def _members(info: HeadInfo) -> Iterator[str]:
+    """The heads that it was made of, for a soup or blend."""
+    heads = info.training.get("heads", [])
+    if not heads:
+        return
+    weights = {**info.settings, **info.training}["weights"]
+    scores = info.details.get("members", [{} for _ in heads])
+    rows = [
+        [f"`{head}`", f"{weight:.4g}", ", ".join(f"{n} {v:.4f}" for n, v in score.items())]
+        for head, weight, score in zip(heads, weights, scores, strict=True)
+    ]
+    yield from _table(["made of the head", "weight", "by itself"], rows)
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

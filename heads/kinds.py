@@ -4,6 +4,7 @@ from torch import nn
 
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 from heads.attributes.vocabulary import Vocabulary
+from heads.ensembles.networks import build_blend
 from heads.info import HeadInfo
 from heads.projection.bodies import BodySettings, make_body
 
@@ -24,4 +25,6 @@ def build_network(info: HeadInfo) -> nn.Module:
         return AttributeNetwork(
             info.num_features, vocabulary.num_classes(), AttributeSettings(**info.settings)
         )
+    if info.kind == BLEND:
+        return build_blend(info, [build_network(member) for member in info.members])
     raise ValueError(f"there is no head of kind '{info.kind}'")

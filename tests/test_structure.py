@@ -76,6 +76,8 @@ COMMANDS = [
     ("embed", "demo-catalog"),
     ("heads", "train"),
     ("heads", "apply"),
+    ("heads", "soup"),
+    ("heads", "blend"),
     ("retrieval", "tune-threshold"),
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),

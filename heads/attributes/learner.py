@@ -1,6 +1,6 @@
 """An attribute head in training: one classifier for each attribute of each category."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from heads.attributes.calibration import calibrate
 from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
 from heads.attributes.network import AttributeNetwork
-from heads.attributes.predicting import predicted_classes, predicted_logits
 from heads.attributes.rows import AttributeRows, attribute_rows
-from heads.attributes.scores import score_attributes, score_intervals
 from heads.attributes.settings import AttributeHeadSettings
+from heads.attributes.validation import AttributeValidation
 from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.info import HeadInfo
 from heads.kinds import ATTRIBUTES
@@ -35,7 +34,7 @@ class AttributeLearner(Learner):
     """
 
     network: AttributeNetwork
-    chosen_by = "attribute_score"
+    chosen_by = AttributeValidation.chosen_by
 
     def __init__(
         self,
@@ -47,12 +46,13 @@ class AttributeLearner(Learner):
     ) -> None:
         self._settings, self._training, self._runtime = settings, training, runtime
         references = refer_to(stores, task.spaces, task.weights)
-        self._data = data = attribute_rows(stores.items, task)
+        data = attribute_rows(stores.items, task)
         self.rows, self.notes = data.sides, data.notes
         reader = FeatureReader(stores, references)
         device = runtime.device
         self.table = open_table(reader, data.sides.train, device, training.memory_bytes)
-        self._val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
+        val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
+        self._validation = AttributeValidation(val_table, data.vocabulary, data.val, data.groups)
         self._categories = torch.from_numpy(data.train.categories).to(device)
         self._labels = torch.from_numpy(data.train.labels).to(device)
         self.labels = _classes_to_draw_by(data)
@@ -115,29 +115,18 @@ class AttributeLearner(Learner):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Attribute score and accuracy of the validation rows."""
-        scores = score_attributes(self._data.vocabulary, self._data.val, self._predicted(network))
-        return {"attribute_score": scores.attribute_score, "accuracy": scores.accuracy}
+        return self._validation.metrics_of(self._validation.outputs(network))
 
     def report(self, network: nn.Module) -> Reported:
         """Every score, with intervals, by pair; `calibrate` sets the network's temperature."""
-        data = self._data
-        logits = predicted_logits(network, self._val_table, data.val.categories)
-        predicted = predicted_classes(logits)
-        scores = asdict(score_attributes(data.vocabulary, data.val, predicted))
-        intervals = score_intervals(
-            data.vocabulary, data.val, predicted, data.groups, np.random.default_rng(0)
-        )
-        details = {name: scores.pop(name) for name in ("pairs", "num_labels", "num_unknown")}
-        if self._settings.calibrate:
-            calibration = calibrate(logits, data.val)
-            self.network.temperature.fill_(calibration.temperature)
-            details["calibration"] = asdict(calibration)
-        return Reported(scores, asdict(intervals), details)
-
-    def _predicted(self, network: nn.Module) -> Int[np.ndarray, "m a"]:
-        return predicted_classes(
-            predicted_logits(network, self._val_table, self._data.val.categories)
-        )
+        logits = self._validation.outputs(network)
+        reported = self._validation.report_of(logits)
+        if not self._settings.calibrate:
+            return reported
+        calibration = calibrate(logits, self._validation.codes)
+        self.network.temperature.fill_(calibration.temperature)
+        details = {**reported.details, "calibration": asdict(calibration)}
+        return replace(reported, details=details)
 
     def _logits(
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
