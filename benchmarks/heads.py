@@ -36,7 +36,7 @@ from benchmarks.machine import describe_machine, write_results  # noqa: E402
 from embed.rows import Split  # noqa: E402
 from embed.store import SpaceInfo, Store, StoreWriter  # noqa: E402
 from heads.features import FeatureReader, FeatureStores, refer_to  # noqa: E402
-from heads.projection.learner import validation_row_f1  # noqa: E402
+from heads.projection.validation import validation_row_f1  # noqa: E402
 from heads.run import train_head  # noqa: E402
 from heads.settings import head_settings  # noqa: E402
 from heads.tasks import Task  # noqa: E402
@@ -62,7 +62,12 @@ class ProjectionCase:
 
 
 QUICK = ProjectionCase(
-    num_rows=20_000, num_classes=4_000, num_val_classes=200, textbook_epochs=2, epochs=5
+    num_rows=8_192,
+    num_features=1024,
+    num_classes=2_048,
+    num_val_classes=200,
+    textbook_epochs=3,
+    epochs=4,
 )
 
 
@@ -82,7 +87,7 @@ def main() -> None:
         store_path = Path(folder) / "store.h5"
         write_store(store_path, case)
         results |= projection_results(store_path, case)
-        rows = 7_000 if arguments.quick else 70_000
+        rows = 4_096 if arguments.quick else 70_000
         results |= attribute_results(Path(folder), AttributeCase(rows))
     if not arguments.quick:
         write_results("heads", results)

@@ -32,6 +32,7 @@ def card(info: HeadInfo, name: str, picture: Path | None = None) -> str:
         [f"# {name}", *_introduction(info)],
         ["## Data", *_data(info)],
         ["## Classes", *_classes(info)],
+        *([["## Members", _table(*member_table(info))]] if info.training.get("heads") else []),
         ["## Metrics on the validation rows", *_metrics(info, picture)],
         ["## Settings", *_settings(info)],
     ]
@@ -43,9 +44,6 @@ def _introduction(info: HeadInfo) -> Iterator[str]:
     by = f", by `{column}`" if (column := category_column(info)) else ""
     task = "predicts" if info.output == "attributes" else "makes vectors that are near for equal"
     yield f"A head of kind `{info.kind}` that {task} {targets}{by}."
-    if info.members:
-        kinds = spoken_list([f"`{member.kind}`" for member in info.members])
-        yield f"It joins the predictions of {len(info.members)} heads, of kinds {kinds}."
     command, output = ("predict", " -o predictions.csv") if info.vocabulary else ("apply", "")
     yield f"Use it with `python -m heads {command} STORE HEAD{output}`."
 
@@ -103,10 +101,13 @@ def some(names: Sequence[str], number: int = SHOWN_CLASSES) -> str:
 
 
 def _metrics(info: HeadInfo, picture: Path | None) -> Iterator[str]:
+    if not info.metrics:
+        yield "None: the heads that it is made of were put together without a store."
+        return
     yield _table(*metric_table(info))
     yield _caveat(info)
     if picture is not None:
-        yield f"![Loss and metric over the epochs]({picture.name})"
+        yield f"![{_caption(info)}]({picture.name})"
     if len(info.details.get("pairs", [])) > 1:
         yield _table(*pair_table(info))
     if (calibration := info.details.get("calibration")) is not None:
@@ -117,17 +118,40 @@ def _metrics(info: HeadInfo, picture: Path | None) -> Iterator[str]:
         )
 
 
+def _caption(info: HeadInfo) -> str:
+    return (
+        "Metric over the weight" if "sweep" in info.details else "Loss and metric over the epochs"
+    )
+
+
 def _caveat(info: HeadInfo) -> str:
     if info.kind.startswith("baseline:"):
         return "It was fitted at once, not in epochs, and nothing was chosen on these rows."
+    if info.training.get("heads"):
+        return (
+            "The heads that it is made of were chosen on these rows, and their weights where they "
+            "were searched: on others the metrics may be lower."
+        )
     chosen = "epoch was" if info.vocabulary else "epoch and the threshold were"
     return f"The {chosen} chosen on these rows: on others the metrics may be lower."
+
+
+def member_table(info: HeadInfo) -> Table:
+    """The heads that a soup or blend was made of."""
+    heads = info.training["heads"]
+    weights = {**info.settings, **info.training}["weights"]
+    scores = info.details.get("members", [{} for _ in heads])
+    rows = [
+        [head, f"{weight:.4g}", ", ".join(f"{_spoken(n)} {figure(v)}" for n, v in score.items())]
+        for head, weight, score in zip(heads, weights, scores, strict=True)
+    ]
+    return ["made of the head", "weight", "by itself"], rows
 
 
 def metric_table(info: HeadInfo) -> Table:
     """All metrics, with their intervals."""
     rows = [
-        [METRIC_NAMES.get(name, name.replace("_", " ")), figure(value), _interval(info, name)]
+        [_spoken(name), figure(value), _interval(info, name)]
         for name, value in info.metrics.items()
     ]
     return ["metric", "value", "95 % interval"], rows
@@ -192,6 +216,10 @@ def _spoken_where(where: Sequence[str]) -> str:
 def spoken_list(names: Sequence[str]) -> str:
     """Names with commas and an 'and' before the last."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _spoken(metric: str) -> str:
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def figure(value: float | int | None) -> str:

@@ -30,6 +30,7 @@ from embed.files import refuse_existing, replacing
 from heads.attributes.baselines import Majority
 from heads.attributes.network import AttributeNetwork
 from heads.attributes.vocabulary import Vocabulary
+from heads.ensembles.networks import VectorBlend
 from heads.features import SpaceReference
 from heads.head import Head, load_head
 from heads.projection.bodies import Body
@@ -123,7 +124,7 @@ class _Graph(nn.Module, ABC):
 class _Projection(_Graph):
     outputs = ("vectors",)
 
-    def __init__(self, spaces: tuple[SpaceReference, ...], body: Body) -> None:
+    def __init__(self, spaces: tuple[SpaceReference, ...], body: Body | VectorBlend) -> None:
         super().__init__(spaces)
         self.body = body
 
@@ -200,14 +201,14 @@ def _probabilities(logits: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
 
 def _graph(head: Head) -> _Graph:
     info, network = head.info, head.network
-    if isinstance(network, Body):
+    if isinstance(network, Body | VectorBlend):
         return _Projection(info.spaces, network).eval()
     if isinstance(network, AttributeNetwork | Majority):
         vocabulary = Vocabulary.from_json(info.vocabulary or {})
         return _Attributes(info.spaces, vocabulary, network).eval()
     raise HeadError(
-        f"a head of kind '{info.kind}' can't be exported: those of kinds projection, attributes, "
-        f"baseline:logistic and baseline:majority can"
+        f"a head of kind '{info.kind}' that makes {info.output} can't be exported: projections, "
+        f"blends of them, attributes, baseline:logistic and baseline:majority can"
     )
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from heads.attributes.baselines import Majority, NearestNeighbours, NeighbourSettings
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 from heads.attributes.vocabulary import Vocabulary
+from heads.ensembles.networks import build_blend
 from heads.info import HeadInfo
 from heads.projection.bodies import BodySettings, make_body
 
@@ -28,6 +29,8 @@ def build_network(info: HeadInfo) -> nn.Module:
         )
     if info.kind.startswith("baseline:"):
         return _baseline(info)
+    if info.kind == BLEND:
+        return build_blend(info, [build_network(member) for member in info.members])
     raise ValueError(f"there is no head of kind '{info.kind}'")
 
 

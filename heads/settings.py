@@ -35,7 +35,11 @@ PARTS: dict[str, tuple[type[Any], ...]] = {
 OF_EVERY_KIND = {"device", "memory_bytes"}
 NO_OPTIONS = {"body_settings", "network", "sampling", "optimisation", "augmentation"}
 PAIR_LOSSES = ("supcon", "circle", "triplet")
-ATTRIBUTE_DEFAULTS: dict[str, Any] = {}
+ATTRIBUTE_DEFAULTS: dict[str, Any] = {
+    "epochs": 40,
+    "keep": "last",
+    "learning_rate": 2e-3,
+}
 """Where attribute heads are trained otherwise than projections, unless something is given."""
 
 
@@ -68,6 +72,8 @@ def _projection(given: Mapping[str, Any]) -> HeadSettings:
 
 
 def _attributes(given: Mapping[str, Any]) -> HeadSettings:
+    if isinstance(given.get("dropout"), tuple):
+        given = {**given, "dropout": _only_rate(given["dropout"])}
     network = _settings(AttributeSettings, given)
     own = [field.name for field in fields(AttributeHeadSettings) if field.name != "network"]
     return HeadSettings(
@@ -79,6 +85,14 @@ def _attributes(given: Mapping[str, Any]) -> HeadSettings:
 def _baseline(kind: str, given: Mapping[str, Any]) -> HeadSettings:
     (part,) = PARTS[kind]
     return HeadSettings(_settings(part, given), _training(_those_of(given, *OF_EVERY_KIND)))
+
+
+def _only_rate(rates: tuple[float, ...]) -> float:
+    if len(rates) != 1:
+        raise SettingsError(
+            f"--dropout takes one rate for attributes: found {', '.join(map(str, rates))}"
+        )
+    return rates[0]
 
 
 def _training(given: Mapping[str, Any]) -> TrainingSettings:

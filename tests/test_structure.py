@@ -79,6 +79,8 @@ COMMANDS = [
     ("heads", "predict"),
     ("heads", "info"),
     ("heads", "export"),
+    ("heads", "soup"),
+    ("heads", "blend"),
     ("retrieval", "tune-threshold"),
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),

@@ -56,7 +56,8 @@ def train_baseline(
     reader = FeatureReader(stores, references)
     network, warned = _fit(settings, reader, rows, training.memory_bytes)
     val_table = open_table(reader, rows.sides.val, device, training.memory_bytes)
-    reported = AttributeValidation(val_table, rows).report(network.to(device))
+    validation = AttributeValidation(val_table, rows.vocabulary, rows.val, rows.groups)
+    reported = validation.report_of(validation.outputs(network.to(device)))
     info = attribute_info(
         KIND_OF_SETTINGS[type(settings)],
         task,

@@ -33,7 +33,7 @@ class AttributeLearner(Learner):
     """
 
     network: AttributeNetwork
-    chosen_by = "attribute_score"
+    chosen_by = AttributeValidation.chosen_by
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class AttributeLearner(Learner):
     ) -> None:
         self._settings, self._training, self._runtime = settings, training, runtime
         references = refer_to(stores, task.spaces, task.weights)
-        self._data = data = attribute_rows(stores.items, task)
+        data = attribute_rows(stores.items, task)
         self.rows, self.notes = data.sides, data.notes
         reader = FeatureReader(stores, references)
         device = runtime.device
         self.table = open_table(reader, data.sides.train, device, training.memory_bytes)
         val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
-        self._validation = AttributeValidation(val_table, data)
+        self._validation = AttributeValidation(val_table, data.vocabulary, data.val, data.groups)
         self._categories = torch.from_numpy(data.train.categories).to(device)
         self._labels = torch.from_numpy(data.train.labels).to(device)
         self.labels = _classes_to_draw_by(data)
@@ -76,7 +76,10 @@ class AttributeLearner(Learner):
         )
 
     def start(self) -> None:
-        """Standardise features by those of the training rows, at most some ten thousand of them."""
+        """Scale features by those of the training rows, at most some ten thousand of them.
+
+        What a space is scaled to has the weight that the task gives it.
+        """
         generator = torch.Generator().manual_seed(self._training.seed)
         rows = torch.randperm(self.table.num_rows, generator=generator)[:ROWS_TO_STANDARDISE_BY]
         rows = rows.sort().values
@@ -84,6 +87,10 @@ class AttributeLearner(Learner):
         self.network.fit_inputs(
             self.table.rows(rows), self._categories[places], self._labels[places]
         )
+        spaces = self.info.spaces
+        weights = torch.tensor([space.weight for space in spaces], device=places.device)
+        sizes = torch.tensor([space.dim for space in spaces], device=places.device)
+        self.network.input_scale.mul_(weights.repeat_interleave(sizes))
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         """The mean loss of a batch; rows are mixed within their category only."""
@@ -101,14 +108,15 @@ class AttributeLearner(Learner):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Attribute score and accuracy of the validation rows."""
-        return self._validation.metrics(network)
+        return self._validation.metrics_of(self._validation.outputs(network))
 
     def report(self, network: nn.Module) -> Reported:
         """Every score, with intervals, by pair; `calibrate` sets the network's temperature."""
-        reported = self._validation.report(network)
+        logits = self._validation.outputs(network)
+        reported = self._validation.report_of(logits)
         if not self._settings.calibrate:
             return reported
-        calibration = calibrate(self._validation.logits(network), self._data.val)
+        calibration = calibrate(logits, self._validation.codes)
         self.network.temperature.fill_(calibration.temperature)
         details = {**reported.details, "calibration": asdict(calibration)}
         return replace(reported, details=details)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from embed.errors import SettingsError
 from heads.attributes.inputs import class_shares, standard_scale
+from heads.training.dropout import QuickDropout
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class AttributeNetwork(nn.Module):
         self.register_buffer("input_mean", torch.zeros(num_features))
         self.register_buffer("input_scale", torch.ones(num_features))
         self.register_buffer("temperature", torch.ones(()))
-        self.dropout = nn.Dropout(settings.input_dropout)
+        self.dropout = QuickDropout((settings.input_dropout,))
         self.categories = nn.ModuleList(
             _Category(num_features, row.tolist(), self.max_classes, settings) for row in num_classes
         )
@@ -175,7 +176,7 @@ class _HiddenClassifiers(nn.Module):
         self.first = nn.Linear(num_features, num_pairs * hidden)
         self.norm_weight = nn.Parameter(torch.ones(num_pairs, hidden))
         self.norm_bias = nn.Parameter(torch.zeros(num_pairs, hidden))
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = QuickDropout((settings.dropout,))
         self.second_weight = nn.Parameter(torch.zeros(num_pairs, hidden, width))
         self.second_bias = nn.Parameter(torch.zeros(num_pairs, 1, width))
         columns = [p * width + k for p, number in enumerate(num_classes) for k in range(number)]

@@ -1,11 +1,11 @@
 """The rows that attributes are learnt from or judged on: their categories and labels as numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from embed.store import Store
 from heads.attributes.vocabulary import Codes, Columns, Vocabulary, label_texts
@@ -35,15 +35,27 @@ def attribute_rows(store: Store, task: Task) -> AttributeRows:
     """
     names = [*task.targets, *([task.category] if task.category else [])]
     columns = {name: store.column(name) for name in names}
-    labelled = np.zeros(len(store), bool)
-    for name in task.targets:
-        labelled |= np.array([text is not None for text in label_texts(columns[name])], bool)
-    sides, notes = limited(store, task, choose_sides(store, task, labelled))
+    chosen = choose_sides(store, task, labelled_rows(columns, task.targets))
+    sides, notes = limited(store, task, chosen)
     vocabulary = Vocabulary.of(_of_rows(columns, sides.train), task.targets, task.category)
     train = vocabulary.encode(_of_rows(columns, sides.train))
     val = vocabulary.encode(_of_rows(columns, sides.val))
     notes = (*notes, *_notes(vocabulary, val))
-    return AttributeRows(sides, vocabulary, train, val, _groups(store, task, sides.val), notes)
+    return AttributeRows(sides, vocabulary, train, val, row_groups(store, task, sides.val), notes)
+
+
+def labelled_rows(columns: Columns, targets: Sequence[str]) -> Bool[np.ndarray, " n"]:
+    """True at the rows that have a label of any target."""
+    is_present = [[text is not None for text in label_texts(columns[name])] for name in targets]
+    return np.asarray(np.any(np.array(is_present, bool), axis=0))
+
+
+def row_groups(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+    """A number for each row, equal for those that the split keeps on one side."""
+    if task.split.column is not None:
+        return np.arange(len(rows))
+    values = store.column(task.split.group)[rows]
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 def attribute_info(
@@ -110,10 +122,3 @@ def _notes(vocabulary: Vocabulary, val: Codes) -> list[str]:
 
 def _of_rows(columns: Columns, rows: Int[np.ndarray, " m"]) -> dict[str, Shaped[np.ndarray, " m"]]:
     return {name: values[rows] for name, values in columns.items()}
-
-
-def _groups(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
-    if task.split.column is not None:
-        return np.arange(len(rows))
-    values = store.column(task.split.group)[rows]
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)

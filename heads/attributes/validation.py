@@ -1,40 +1,47 @@
-"""How good a network of attributes is on the validation rows, however it came to be."""
+"""How good attributes are predicted on the rows of validation."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import nn
 
 from heads.attributes.predicting import predicted_classes, predicted_logits
-from heads.attributes.rows import AttributeRows
 from heads.attributes.scores import score_attributes, score_intervals
+from heads.attributes.vocabulary import Codes, Vocabulary
 from heads.tables import FeatureTable
 from heads.training.loop import Reported
 
 
+@dataclass(frozen=True)
 class AttributeValidation:
-    """Scores of networks on the validation rows of a task, whose features `table` holds."""
+    """The features of the validation rows, their categories and labels.
 
-    def __init__(self, table: FeatureTable, rows: AttributeRows) -> None:
-        self._table, self._rows = table, rows
+    `groups` (m,) number the rows that stand or fall together.
+    """
 
-    def logits(self, network: nn.Module) -> Float[np.ndarray, "m a k"]:
-        """What the network says of each row, without dropout."""
-        return predicted_logits(network, self._table, self._rows.val.categories)
+    chosen_by: ClassVar[str] = "attribute_score"
+    table: FeatureTable
+    vocabulary: Vocabulary
+    codes: Codes
+    groups: Int[np.ndarray, " m"]
 
-    def metrics(self, network: nn.Module) -> dict[str, float]:
-        """Attribute score, by which networks are chosen, and accuracy."""
-        predicted = predicted_classes(self.logits(network))
-        scores = score_attributes(self._rows.vocabulary, self._rows.val, predicted)
+    def outputs(self, network: nn.Module) -> Float[np.ndarray, "m a k"]:
+        """The logits of the rows."""
+        return predicted_logits(network, self.table, self.codes.categories)
+
+    def metrics_of(self, logits: Float[np.ndarray, "m a k"]) -> dict[str, float]:
+        """Attribute score and accuracy."""
+        scores = score_attributes(self.vocabulary, self.codes, predicted_classes(logits))
         return {"attribute_score": scores.attribute_score, "accuracy": scores.accuracy}
 
-    def report(self, network: nn.Module) -> Reported:
-        """Every score, with intervals, by pair."""
-        rows, predicted = self._rows, predicted_classes(self.logits(network))
-        scores = asdict(score_attributes(rows.vocabulary, rows.val, predicted))
+    def report_of(self, logits: Float[np.ndarray, "m a k"]) -> Reported:
+        """Every score, with intervals, and those of each pair among the details."""
+        predicted = predicted_classes(logits)
+        scores = asdict(score_attributes(self.vocabulary, self.codes, predicted))
         intervals = score_intervals(
-            rows.vocabulary, rows.val, predicted, rows.groups, np.random.default_rng(0)
+            self.vocabulary, self.codes, predicted, self.groups, np.random.default_rng(0)
         )
         details = {name: scores.pop(name) for name in ("pairs", "num_labels", "num_unknown")}
         return Reported(scores, asdict(intervals), details)

@@ -30,9 +30,6 @@ def info(head: Path, as_json: bool) -> None:
     _print_spaces(described.info)
     _print_classes(described.info)
     _print_metrics(described.info)
-    for number, member in enumerate(described.info.members, start=1):
-        spaces = " + ".join(space.name for space in member.spaces)
-        click.echo(f"member {number}: kind {member.kind}, of {spaces}")
 
 
 def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
@@ -71,8 +68,11 @@ def _print_classes(info: "HeadInfo") -> None:
 
 
 def _print_metrics(info: "HeadInfo") -> None:
-    from heads.card import metric_table, pair_table
+    from heads.card import member_table, metric_table, pair_table
 
-    print_table("", *metric_table(info))
+    if info.training.get("heads"):
+        print_table("", *member_table(info))
+    if info.metrics:
+        print_table("", *metric_table(info))
     if len(info.details.get("pairs", [])) > 1:
         print_table("", *pair_table(info))

@@ -117,7 +117,7 @@ projection_options = all_of(
 
 attribute_options = all_of(
     number_option(
-        "--hidden", int, "Attributes: units between features and classes; 0 for a linear map."
+        "--hidden", int, "Attributes: units of the hidden layer; 0: linear.  [default: 256]"
     ),
     click.option(
         "--class-weights",
@@ -140,10 +140,14 @@ attribute_options = all_of(
     number_option("--regularization", float, "baseline:logistic: scikit-learn's C.  [default: 10]"),
 )
 
-dropout_option = click.option(
-    "--dropout",
-    metavar="RATE[,RATE…]",
-    help="Share of inputs left out in training; several rates: multi-sample dropout.",
+dropout_options = all_of(
+    click.option(
+        "--dropout",
+        metavar="RATE[,RATE…]",
+        help="Projection: share of features left out in training; several rates: multi-sample "
+        "dropout.  [default: 0.2]  Attributes: share of hidden units.  [default: 0.5]",
+    ),
+    number_option("--input-dropout", float, "Attributes: share of features.  [default: 0.5]"),
 )
 
 loss_options = all_of(
@@ -173,8 +177,8 @@ loss_options = all_of(
 )
 
 optimisation_options = all_of(
-    number_option("--epochs", int, "Passes over the training rows."),
-    number_option("--batch-size", int, "Rows a step."),
+    number_option("--epochs", int, "Passes over the rows.  [default: 20; 40 for attributes]"),
+    number_option("--batch-size", int, "Rows a step.  [default: 256 to 2,048, by the rows]"),
     click.option(
         "--sampler",
         type=click.Choice(["uniform", "class-balanced", "inverse-frequency", "m-per-class"]),
@@ -182,25 +186,31 @@ optimisation_options = all_of(
     ),
     number_option("--per-class", int, "Rows of a class in a batch of m-per-class.  [default: 4]"),
     click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="[default: adamw]"),
-    number_option("--learning-rate", float, "At its highest."),
+    number_option("--learning-rate", float, "[default: 0.0005; 0.002 for attributes]"),
     number_option("--centre-learning-rate", float, "That of class centres.  [default: the same]"),
-    number_option("--weight-decay", float, "Of weights, not of biases and norms."),
-    number_option("--momentum", float, "SGD's."),
+    number_option("--weight-decay", float, "Of weights alone.  [default: 0.01]"),
+    number_option("--momentum", float, "SGD's.  [default: 0.9]"),
     click.option(
         "--schedule",
         type=click.Choice(["cosine", "step", "multi-step", "one-cycle", "constant"]),
         help="[default: cosine]",
     ),
-    number_option("--warmup-epochs", float, "Epochs of rising learning rate."),
+    number_option(
+        "--warmup-epochs", float, "cosine: epochs of rising learning rate.  [default: 2]"
+    ),
     click.option("--milestones", metavar="EPOCH,EPOCH…", help="multi-step: when the rate falls."),
     number_option("--step-epochs", float, "step: epochs between falls."),
-    number_option("--gamma", float, "step, multi-step: what the rate is multiplied by."),
+    number_option("--gamma", float, "step, multi-step: factor of the rate.  [default: 0.1]"),
     number_option("--clip-norm", float, "Longest gradient; longer ones are shortened."),
     number_option("--ema-decay", float, "Keep a moving average of the weights.  [0: off]"),
     number_option("--noise", float, "Noise added to features, as a share of their length."),
     number_option("--mixup", float, "Mix pairs of rows: α of the Beta distribution of shares."),
     number_option("--patience", int, "Stop after as many epochs without a better one."),
-    click.option("--keep", type=click.Choice(["best", "last"]), help="Which epoch is kept."),
+    click.option(
+        "--keep",
+        type=click.Choice(["best", "last"]),
+        help="Which epoch is kept.  [default: best; last for attributes]",
+    ),
 )
 
 run_options = all_of(
@@ -234,7 +244,7 @@ train_options = all_of(
     row_options,
     projection_options,
     attribute_options,
-    dropout_option,
+    dropout_options,
     loss_options,
     optimisation_options,
     run_options,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
-from heads.training.dropout import FeatureDropout
+from heads.training.dropout import QuickDropout
 
 BodyName = Literal["linear", "mlp", "residual"]
 Normalization = Literal["batch", "layer", "none"]
@@ -37,7 +37,7 @@ class BodySettings:
 
     `dim` is the size of the vectors; None is 256, and the number of features for residual, which
     has no other. `dropout` is of the features, before the first linear map and in training alone:
-    one rate, or several whose samples are averaged over (see `FeatureDropout`); 0 is none.
+    one rate, or several whose samples are averaged over (see `QuickDropout`); 0 is none.
     """
 
     body: BodyName = "linear"
@@ -100,7 +100,7 @@ class Body(nn.Module, ABC):
         super().__init__()
         self.num_features = num_features
         self.dim = settings.output_dim(num_features)
-        self.dropout = FeatureDropout(settings.dropout)
+        self.dropout = QuickDropout(settings.dropout)
 
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
         """Vectors of unit length."""

@@ -16,16 +16,12 @@ from heads.projection.bodies import Body, LinearBody, make_body, project
 from heads.projection.losses import MetricLoss
 from heads.projection.settings import ProjectionSettings
 from heads.projection.start import class_centres, discriminants, unfit_for_discriminants
+from heads.projection.validation import ProjectionValidation
 from heads.tables import open_table
 from heads.tasks import Sides, Task, choose_sides, limited
 from heads.training.augmentation import mixed, with_noise
 from heads.training.loop import Learner, Reported
 from heads.training.settings import Runtime, TrainingSettings
-from retrieval.curves import metrics_at, score_curve
-from retrieval.intervals import bootstrap_interval
-from retrieval.neighbours import neighbours_of_vectors
-
-VALIDATION_NEIGHBOURS = 50
 
 
 class ProjectionLearner(Learner):
@@ -40,7 +36,7 @@ class ProjectionLearner(Learner):
     """
 
     network: Body
-    chosen_by = "row_f1"
+    chosen_by = ProjectionValidation.chosen_by
 
     def __init__(
         self,
@@ -60,7 +56,8 @@ class ProjectionLearner(Learner):
         _refuse_unfit(task, sides, classes, self.val_labels)
         reader = FeatureReader(stores, references)
         self.table = open_table(reader, sides.train, runtime.device, training.memory_bytes)
-        self._val_table = open_table(reader, sides.val, runtime.device, training.memory_bytes)
+        val_table = open_table(reader, sides.val, runtime.device, training.memory_bytes)
+        self._validation = ProjectionValidation(val_table, self.val_labels)
         self.labels = torch.from_numpy(labels.astype(np.int64)).to(runtime.device)
         self.rows = sides
         sizes = torch.bincount(self.labels, minlength=len(classes))
@@ -122,14 +119,11 @@ class ProjectionLearner(Learner):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Row F1 of the validation rows among themselves, at the threshold that is best for it."""
-        vectors = self._val_vectors(network)
-        return {"row_f1": validation_row_f1(vectors, self.val_labels)[0]}
+        return self._validation.metrics_of(self._validation.outputs(network))
 
     def report(self, network: nn.Module) -> Reported:
         """The same with its interval; optimistic, the threshold being chosen on these rows."""
-        mean, values = validation_row_f1(self._val_vectors(network), self.val_labels)
-        interval = bootstrap_interval(values, self.val_labels, np.random.default_rng(0))
-        return Reported({"row_f1": mean}, {"row_f1": interval})
+        return self._validation.report_of(self._validation.outputs(network))
 
     def _can_start(self, num_classes: int) -> bool:
         """Whether to start at discriminants: a start that nobody asked for gives way."""
@@ -153,21 +147,6 @@ class ProjectionLearner(Learner):
 
     def _project(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
         return project(self.network, features)
-
-    def _val_vectors(self, network: nn.Module) -> Float[np.ndarray, "m e"]:
-        blocks = [project(network, features).cpu() for _, features in self._val_table.blocks()]
-        return torch.cat(blocks).numpy()
-
-
-def validation_row_f1(
-    vectors: Float[np.ndarray, "m e"], labels: Int[np.ndarray, " m"]
-) -> tuple[float, Float[np.ndarray, " m"]]:
-    """Row F1 of the rows among themselves at their best threshold: the mean, and by row."""
-    neighbours = neighbours_of_vectors(vectors, VALIDATION_NEIGHBOURS)
-    curve = score_curve(neighbours, labels)
-    threshold = curve.threshold(curve.best_cut())
-    by_row = metrics_at(neighbours, labels, np.full(len(labels), threshold))[0]
-    return float(by_row.mean()), by_row
 
 
 def _only_target(task: Task) -> str:

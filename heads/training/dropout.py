@@ -9,7 +9,7 @@ from torch import Tensor, nn
 _LEVELS = 2**16
 
 
-class FeatureDropout(nn.Module):
+class QuickDropout(nn.Module):
     """Sets features to 0 at random in training, and scales the others so that means stay.
 
     With one rate it is `nn.Dropout`. With several it is what multi-sample dropout (Inoue, 2019,
@@ -17,7 +17,7 @@ class FeatureDropout(nn.Module):
     the rates is the output for the mean of those inputs, which is what this gives.
 
     On a CPU each feature takes 16 random bits of torch's generator. So rates are multiples of
-    1 / 65536 there, and (1024, 1792) features take 3.8 ms where `nn.Dropout` takes 16 ms.
+    1 / 65536 there, and (1024, 1792) features take 13 ms of one core where `nn.Dropout` takes 21.
     """
 
     multipliers: Tensor
@@ -28,7 +28,7 @@ class FeatureDropout(nn.Module):
         if len(rates) > 1:
             self.register_buffer("multipliers", _multipliers(rates), persistent=False)
 
-    def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    def forward(self, features: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The features, with some of them 0 in training."""
         if not self.training or not self.rates:
             return features
@@ -48,7 +48,7 @@ class FeatureDropout(nn.Module):
         return f"rates={self.rates}"
 
 
-def _random_bits(features: Float[Tensor, "b d"]) -> Int16[Tensor, "b d"]:
+def _random_bits(features: Float[Tensor, "..."]) -> Int16[Tensor, "..."]:
     """Uniform numbers of 16 bits, four from each draw of 64."""
     draws = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     return draws.view(torch.int16)[: features.numel()].view_as(features)

@@ -5,6 +5,7 @@ an epoch depends on nothing but the generator's state: training that is taken up
 sees the batches that it would have seen.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,20 +32,22 @@ PER_CLASS = 4
 class SamplingSettings:
     """How batches are put together; `per_class` is the m of m-per-class.
 
+    A `batch_size` of None is 256 or, for more than 25,000 rows, a larger power of two, up to 2,048.
+
     - uniform: every row once an epoch.
     - class-balanced: all classes equally often, and within a class every row before any repeats.
     - inverse-frequency: rows drawn independently with weights of 1 / rows of their class.
     - m-per-class: batches of batch_size / m classes with m rows of each.
     """
 
-    batch_size: int = 256
+    batch_size: int | None = None
     sampler: SamplerName = "uniform"
     per_class: int = PER_CLASS
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise SettingsError(f"--sampler is one of {', '.join(SAMPLERS)}: found {self.sampler}")
-        if self.batch_size < 2:
+        if self.batch_size is not None and self.batch_size < 2:
             raise SettingsError(f"--batch-size is at least 2: found {self.batch_size}")
         if self.sampler == "m-per-class":
             self._refuse_unfit_classes()
@@ -59,6 +62,8 @@ class SamplingSettings:
             raise SettingsError(
                 f"--per-class is at least 2, so that a batch has pairs: found {self.per_class}"
             )
+        if self.batch_size is None:
+            return
         if self.batch_size % self.per_class or self.batch_size < 2 * self.per_class:
             raise SettingsError(
                 f"--sampler m-per-class needs a --batch-size that is --per-class times a whole "
@@ -111,14 +116,23 @@ def make_sampler(labels: Int[Tensor, " n"], settings: SamplingSettings) -> Sampl
     """
     if len(labels) < 2:
         raise SelectionError(f"training needs at least 2 rows: found {len(labels)}")
+    batch_size = settings.batch_size or _batch_size(len(labels))
     if settings.sampler == "uniform":
-        return UniformSampler(len(labels), settings.batch_size)
+        return UniformSampler(len(labels), batch_size)
     classes = _Classes(labels.cpu().numpy())
     if settings.sampler == "class-balanced":
-        return ClassBalancedSampler(classes, settings.batch_size)
+        return ClassBalancedSampler(classes, batch_size)
     if settings.sampler == "inverse-frequency":
-        return InverseFrequencySampler(classes, settings.batch_size)
-    return MPerClassSampler(classes, settings.batch_size, settings.per_class)
+        return InverseFrequencySampler(classes, batch_size)
+    if settings.batch_size is None:  # whole classes, and no more of them than there are
+        most = min(batch_size // settings.per_class, classes.num_classes)
+        batch_size = settings.per_class * max(2, most)
+    return MPerClassSampler(classes, batch_size, settings.per_class)
+
+
+def _batch_size(num_rows: int) -> int:
+    """A power of two: some hundred steps an epoch, but not less than 256 rows nor over 2,048."""
+    return int(min(2048, max(256, 2 ** round(math.log2(num_rows / 100)))))
 
 
 class UniformSampler(Sampler):

@@ -144,6 +144,19 @@ def test_baselines_without_categories(
     assert set(metadata_of(head)["classes"]) == {""}
 
 
+def test_a_blend_of_projections(files: Files, tmp_path: Path, heads_cli: Invoke) -> None:
+    other = head_file(files.store, tmp_path / "o.safetensors", dim=8)
+    blend = tmp_path / "b.safetensors"
+    heads_cli("blend", files.projection, other, "-o", blend, "--how", "concat")
+    exported = export_onnx(blend, tmp_path / "b.onnx")
+    assert exported.inputs == ("raw", "terms")
+    heads_cli("apply", files.store, blend, "-o", tmp_path / "copy.h5")
+    with Store(tmp_path / "copy.h5") as store:
+        fed = {name: dense(store, name) for name in ("raw", "terms")}
+        (vectors,) = session_of(blend).run(["vectors"], fed)
+        np.testing.assert_allclose(vectors, store.array("b"), atol=1e-5)
+
+
 def test_results_that_differ_are_not_written(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +180,7 @@ def test_what_cannot_be_exported(files: Files, tmp_path: Path) -> None:
     knn = head_file(
         files.store, tmp_path / "k.safetensors", what, "baseline:knn", epochs=None, batch_size=None
     )
-    with pytest.raises(HeadError, match="a head of kind 'baseline:knn' can't be exported"):
+    with pytest.raises(HeadError, match="of kind 'baseline:knn' that makes attributes can't"):
         export_onnx(knn, tmp_path / "k.onnx")
     with pytest.raises(OutputExistsError, match="exists already"):
         export_onnx(files.projection, files.projection.with_suffix(".onnx"))

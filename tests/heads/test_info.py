@@ -60,6 +60,20 @@ def test_machines_get_all_of_it(
     assert read == loaded.info
 
 
+def test_a_blend_names_its_heads(store_path: Path, tmp_path: Path, heads_cli: Invoke) -> None:
+    heads = [
+        head_file(store_path, tmp_path / f"{dim}.safetensors", task(space), dim=dim)
+        for space, dim in (("raw", 8), ("bits", 4))
+    ]
+    blend = tmp_path / "b.safetensors"
+    heads_cli("blend", *heads, "-o", blend, "--how", "concat")
+    printed = heads_cli("info", blend).stdout
+    members = json_of(heads_cli("info", blend, "--json"))["members"]
+    assert [member["spaces"][0]["name"] for member in members] == ["raw", "bits"]
+    for head in heads:
+        assert load_head(head).fingerprint in printed
+
+
 def test_what_is_no_head(tmp_path: Path, heads_cli: Invoke) -> None:
     (tmp_path / "h.safetensors").write_text("no")
     result = heads_cli("info", tmp_path / "h.safetensors", exit_code=1)

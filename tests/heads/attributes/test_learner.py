@@ -19,7 +19,8 @@ def by_category(**fields: Any) -> Task:
 
 
 def test_attributes_are_learnt_by_category(store_path: Path) -> None:
-    trained = train(store_path, by_category(), "attributes", epochs=30, learning_rate=5e-3)
+    options = {"epochs": 30, "learning_rate": 5e-3, "dropout": 0.1, "input_dropout": 0.0}
+    trained = train(store_path, by_category(), "attributes", **options)
     assert trained.info.metrics["attribute_score"] > 0.5  # chance is below .4
     assert 0 < trained.info.metrics["accuracy"] <= 1
     pairs = {(pair["category"], pair["attribute"]) for pair in trained.info.details["pairs"]}

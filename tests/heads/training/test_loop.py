@@ -10,7 +10,7 @@ import torch
 from embed.errors import HeadError, SettingsError
 from embed.store import Store
 from heads.features import FeatureStores
-from heads.projection import learner as learner_module
+from heads.projection import validation as validation_module
 from heads.run import train_to_files
 from heads.settings import head_settings
 from heads.training.loop import Epoch
@@ -25,7 +25,7 @@ def script(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
         value = next(scripted, 0.0)
         return value, np.full(len(labels), value)
 
-    monkeypatch.setattr(learner_module, "validation_row_f1", validate)
+    monkeypatch.setattr(validation_module, "validation_row_f1", validate)
 
 
 def weights_after(store_path: Path, num_epochs: int, **options: Any) -> torch.Tensor:
