@@ -56,8 +56,13 @@ def _paragraphs(info: HeadInfo) -> Iterator[str]:
 def _split(split: Split) -> str:
     if split.column is not None:
         return f"Split by column `{split.column}`"
-    shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
     within = f" within each value of `{split.stratify}`" if split.stratify else ""
+    if split.folds is not None:
+        return (
+            f"{split.folds} folds by `{split.group}`{within}, seed {split.seed}: fold {split.fold} "
+            f"is held out, fold {split.val_fold} is validation"
+        )
+    shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
     return f"Split {shares} by `{split.group}`{within}, seed {split.seed}"
 
 

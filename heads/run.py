@@ -13,8 +13,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
+from embed.store import Store
 from heads.attributes.learner import AttributeLearner
 from heads.attributes.settings import AttributeHeadSettings
 from heads.card import write_card
@@ -91,7 +95,7 @@ def train_head(
     started = time.monotonic()
     runtime = Runtime.choose(training)
     with seeded(training.seed, runtime.device):
-        learner = _learner(stores, task, settings, training, runtime)
+        learner = make_learner(stores, task, settings, training, runtime)
         sampler = make_sampler(learner.labels.cpu(), training.sampling)
         fitted = fit(learner, sampler, training, reporting(learner))
         reported = learner.report(fitted.network)
@@ -99,19 +103,27 @@ def train_head(
         learner.info,
         metrics={**reported.metrics, "loss": fitted.kept.loss, "epoch": fitted.kept.epoch},
         intervals=reported.intervals,
-        details=reported.details,
+        details={
+            **reported.details,
+            "validation_rows": rows_digest(stores.items, task, learner.rows.val),
+        },
     )
     notes = (*learner.notes, *filter(None, [sampler.note]))
     return TrainedHead(info, fitted.network, fitted.history, time.monotonic() - started, notes)
 
 
-def _learner(
+def make_learner(
     stores: FeatureStores,
     task: Task,
     settings: KindSettings,
     training: TrainingSettings,
     runtime: Runtime,
 ) -> Learner:
+    """What is trained, of the kind that `settings` are of, still as it is before training.
+
+    Raises:
+        what `train_head` raises, but for divergence.
+    """
     if isinstance(settings, AttributeHeadSettings):
         return AttributeLearner(stores, task, settings, training, runtime)
     return ProjectionLearner(stores, task, settings, training, runtime)
@@ -152,6 +164,14 @@ def identity(learner: Learner) -> Mapping[str, Any]:
     for rows in (learner.rows.train, learner.rows.val, learner.labels.cpu().numpy()):
         content.update(rows.tobytes())
     return {**asdict(learner.info), "rows": content.hexdigest()}
+
+
+def rows_digest(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> str:
+    """A hash of these rows' ids and of what they should be told to be, in the store's order."""
+    names = [*task.targets, *([task.category] if task.category else [])]
+    columns = [store.ids[rows], *(store.column(name)[rows] for name in names)]
+    content = json.dumps([names, *(values.tolist() for values in columns)])
+    return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def write_files(trained: TrainedHead, files: HeadFiles) -> None:
