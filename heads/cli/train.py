@@ -24,6 +24,7 @@ from heads.cli.train_options import KINDS, TASK_OPTIONS, train_options
 
 if TYPE_CHECKING:
     from heads.settings import HeadSettings
+    from heads.studies.members import MemberResult, Study
     from heads.training.loop import Epoch, TrainedHead
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -36,6 +37,21 @@ SECONDS_BETWEEN_LINES = 5.0
 )
 @click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
 @train_options
+@click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="A head for each of K folds of groups, reported on that fold; the next one picks its "
+    "epoch, the other K − 2 train it. Writes HEAD-fold-1.safetensors and so on, HEAD.folds.json "
+    "and every row's out-of-fold result in HEAD.folds.parquet.",
+)
+@click.option(
+    "--seeds",
+    type=int,
+    metavar="N",
+    help="Train with N seeds from --seed on: HEAD-seed-0.safetensors and so on, and their spread "
+    "in HEAD.seeds.json.",
+)
 @force_option
 @json_option
 def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any) -> None:
@@ -51,6 +67,10 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     """
     from heads.run import train_to_files
 
+    folds, seeds = options.pop("folds"), options.pop("seeds")
+    if folds is not None or seeds is not None:
+        _train_members(store, output, folds, seeds, {"force": force, **options}, as_json=as_json)
+        return
     kind, resume = options["kind"], options.pop("resume")
     settings = settings_of(kind, options)
     with ExitStack() as stack:
@@ -67,14 +87,61 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     report_training(trained, output, as_json=as_json)
 
 
+def _train_members(
+    store: Path,
+    output: Path,
+    folds: int | None,
+    seeds: int | None,
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from heads.studies.folds import train_folds
+    from heads.studies.members import Plan, Running
+    from heads.studies.seeds import train_seeds
+
+    refuse_split_with_folds(folds, seeds)
+    kind, resume, force = options["kind"], options.pop("resume"), options.pop("force")
+    settings = settings_of(kind, options)
+    running = Running(force, resume, Progress(settings.training.epochs), report_member)
+    with ExitStack() as stack:
+        stores = open_stores(stack, store, options["join"])
+        plan = Plan(stores, task_of(kind, options), settings, output)
+        if folds is not None:
+            study = train_folds(plan, folds, running)
+        else:
+            study = train_seeds(plan, seeds or 0, running)
+    report_study(study, as_json=as_json)
+
+
+def refuse_split_with_folds(folds: int | None, seeds: int | None) -> None:
+    """Wrong usage where both are given, or --split, whose shares folds don't have."""
+    from click.core import ParameterSource
+
+    if folds is not None and seeds is not None:
+        raise click.UsageError("give --folds or --seeds, not both")
+    source = click.get_current_context().get_parameter_source("split")
+    if folds is not None and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--folds are of equal size: leave --split out")
+
+
 def settings_of(kind: str, options: Mapping[str, Any]) -> "HeadSettings":
     """The settings among the options of the command line."""
     from heads.settings import head_settings
 
     given = {name: value for name, value in options.items() if name not in TASK_OPTIONS}
-    given["dropout"] = numbers(options["dropout"], "--dropout")
+    given["dropout"] = _dropout(kind, options["dropout"])
     given["milestones"] = numbers(options["milestones"], "--milestones")
     return head_settings(kind, given)
+
+
+def _dropout(kind: str, text: str | None) -> float | tuple[float, ...] | None:
+    rates = numbers(text, "--dropout")
+    if rates is None or kind == "projection":
+        return rates
+    if len(rates) > 1:
+        raise click.UsageError(f"--dropout takes one rate with --kind {kind}: found '{text}'")
+    return rates[0]
 
 
 class Progress:
@@ -110,7 +177,7 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
                 "targets": list(info.targets),
                 "num_train": info.num_train,
                 "num_validation": info.num_validation,
-                "num_classes": len(info.classes),
+                "num_classes": info.num_classes,
                 "metrics": dict(info.metrics),
                 "intervals": dict(info.intervals),
                 "details": dict(info.details),
@@ -118,14 +185,56 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
             }
         )
         return
-    header = ["head", "trained on", "validation rows", "row F1", "at epoch", "seconds"]
+    metrics = figures(info.metrics)
+    header = ["head", "trained on", "validation rows", *map(spoken, metrics), "at epoch", "seconds"]
     row = [
         str(output),
-        f"{info.num_train:,} rows, {len(info.classes):,} classes",
+        f"{info.num_train:,} rows, {info.num_classes:,} classes",
         f"{info.num_validation:,}",
-        f"{info.metrics['row_f1']:.4f}",
+        *(f"{value:.4f}" for value in metrics.values()),
         f"{info.metrics['epoch']} of {len(trained.history)}",
         f"{trained.seconds:.1f}",
     ]
     print_table("", header, [row])
     click.echo(f"curve: {output.with_suffix('.png')}, {output.with_suffix('.jsonl')}")
+
+
+def figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that say how good a head is, and not how it was trained."""
+    return {name: value for name, value in metrics.items() if name not in ("epoch", "loss")}
+
+
+def spoken(metric: str) -> str:
+    """A metric's name as people write it."""
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
+def report_member(member: "MemberResult") -> None:
+    """A line on standard error for each member of a study, once it is trained."""
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in member.metrics.items())
+    click.echo(f"{member.name}: {metrics} on {member.num_rows:,} rows", err=True)
+
+
+def report_study(study: "Study", *, as_json: bool) -> None:
+    """Folds or seeds: one JSON object, or a row for each, and mean ± standard deviation."""
+    from heads.studies.members import report_of
+
+    for note in study.notes:
+        warn(note)
+    if as_json:
+        print_json({"report": str(study.report), **report_of(study)})
+        return
+    rows = [
+        [
+            member.name,
+            f"{member.info.num_train:,}",
+            f"{member.num_rows:,}",
+            *(f"{value:.4f}" for value in member.metrics.values()),
+            f"{member.info.metrics['epoch']}",
+        ]
+        for member in study.members
+    ]
+    spread = [f"{value:.4f} ± {study.sd[name]:.4f}" for name, value in study.mean.items()]
+    header = ["head", "train rows", "rows", *map(spoken, study.mean), "at epoch"]
+    print_table("", header, [*rows, ["mean ± sd", "", "", *spread, ""]])
+    click.echo(f"report: {study.report}")
