@@ -129,10 +129,15 @@ def settings_of(kind: str, options: Mapping[str, Any]) -> "HeadSettings":
     """The settings among the options of the command line."""
     from heads.settings import head_settings
 
+    return head_settings(kind, given_settings(kind, options))
+
+
+def given_settings(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are settings, None where they are not given."""
     given = {name: value for name, value in options.items() if name not in TASK_OPTIONS}
     given["dropout"] = _dropout(kind, options["dropout"])
     given["milestones"] = numbers(options["milestones"], "--milestones")
-    return head_settings(kind, given)
+    return given
 
 
 def _dropout(kind: str, text: str | None) -> float | tuple[float, ...] | None:

@@ -11,7 +11,7 @@ An option that only some losses, bodies and so on use is drawn where one of thes
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from embed.errors import SettingsError
 from heads.projection.loss_settings import MARGIN_COSINES, MARGINS
 from heads.settings import NO_OPTIONS, PARTS
 
+NOT_SEARCHED = {"seed", "device", "memory_bytes", "milestones"}
 Scalar = str | int | float | bool | None
 
 
@@ -136,11 +137,13 @@ def search_space(
         SettingsError: a name that is no option of this kind, or one that is fixed as well; values
             that are no range and no choice; or nothing that is left to search.
     """
+    if kind not in SEARCH_SPACES:
+        raise SettingsError(f"--kind {kind} has no settings to search: train it as it is")
     asked = {} if path is None else _from_file(path)
     asked |= dict(_entry(text) for text in entries)
     for name in asked:
         _refuse_name(kind, name, fixed)
-    own = SEARCH_SPACES.get(kind, {}) if path is None else {}
+    own = SEARCH_SPACES[kind] if path is None else {}
     space = {name: dimension for name, dimension in own.items() if name not in fixed} | asked
     if not space:
         raise SettingsError(f"nothing to search for --kind {kind}: name something by --search")
@@ -168,7 +171,7 @@ def defaults_of(kind: str) -> dict[str, Any]:
         field.name: field.default
         for part in PARTS[kind]
         for field in fields(part)
-        if field.name not in NO_OPTIONS
+        if field.name not in NO_OPTIONS and field.default is not MISSING
     }
 
 
@@ -189,13 +192,16 @@ def parse_dimension(name: str, value: object) -> Dimension:
         SettingsError: it is something else; the message names the option.
     """
     if isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}:
-        ends, is_log = [value["low"], value["high"]], bool(value.get("log", False))
+        ends, is_log = (
+            [_number(value["low"]), _number(value["high"])],
+            bool(value.get("log", False)),
+        )
     elif isinstance(value, str) and ":" in value:
         parts = value.split(":")
         ends, is_log = [_scalar(part) for part in parts[:2]], parts[2:] == ["log"]
         ends += parts[2:] if not is_log else []
     elif isinstance(value, list) and all(isinstance(v, Scalar) for v in value) and value:
-        return Choice(tuple(value))
+        return Choice(tuple(map(_number, value)))
     elif isinstance(value, str) and value:
         return Choice(tuple(_scalar(part) for part in value.split(",")))
     else:
@@ -238,12 +244,17 @@ def _entry(text: str) -> tuple[str, Dimension]:
 
 def _refuse_name(kind: str, name: str, fixed: Mapping[str, Any]) -> None:
     known = defaults_of(kind)
-    if name not in known or name == "seed":
-        names = ", ".join(sorted(set(known) - {"seed"}))
+    if name not in known or name in NOT_SEARCHED:
+        names = ", ".join(sorted(set(known) - NOT_SEARCHED))
         raise SettingsError(f"'{name}' can't be searched for --kind {kind}: there are {names}")
     if name in fixed:
         option = name.replace("_", "-")
         raise SettingsError(f"--{option} is given and searched as well: leave one of them out")
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 1e-4 for text: only 1.0e-4 is a number to it."""
+    return _scalar(value) if isinstance(value, str) else value
 
 
 def _scalar(text: str) -> Scalar:
