@@ -1,9 +1,9 @@
 """Searching settings by the validation rows: a study that can be stopped and gone on with.
 
 Trials are drawn by optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) and
-kept in a SQLite file. The first trial is the settings as they are without a search. Each draws from
-a generator of its own, by the seed and the number of trials before it: a study that was stopped and
-gone on with has the same trials as one that was not.
+kept in a SQLite file. The first trial is the settings as they are without a search, as far as the
+search holds them. Each draws from a generator of its own, by the seed and the number of trials
+before it: a study that was stopped and gone on with has the same trials as one that was not.
 
 With folds, the last of them is held out from all trials and from the head; each of the others
 validates once, and a trial's value is the mean.

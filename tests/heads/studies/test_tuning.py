@@ -120,12 +120,12 @@ def test_failed_trials_are_recorded(store_path: Path, tmp_path: Path) -> None:
     output = tmp_path / "h.safetensors"
     told: list[Trial] = []
     space = {"body": Choice(("linear", "residual")), "dim": Choice((16, 256))}
-    fixed = {"epochs": 1, "start": "auto"}
+    fixed = {"epochs": 2, "batch_size": 64, "start": "auto"}
     tuned = run(
         store_path,
         output,
         4,
-        space={"learning_rate": Choice((5e-4, 1e36))},
+        space={"learning_rate": Choice((5e-4, 1e36, 1e37, 1e38))},
         fixed=fixed,
         telling=Telling(lambda trial, best: told.append(trial)),
     )
@@ -139,7 +139,7 @@ def test_failed_trials_are_recorded(store_path: Path, tmp_path: Path) -> None:
     assert run(store_path, tmp_path / "b.safetensors", 3, space=space, fixed=fixed).best
     with pytest.raises(SettingsError, match="none of 2 trials gave a head, the first of them"):
         only = {"learning_rate": Choice((1e36, 1e37))}
-        run(store_path, tmp_path / "c.safetensors", 2, space=only, fixed={"epochs": 1})
+        run(store_path, tmp_path / "c.safetensors", 2, space=only, fixed=fixed)
 
 
 def test_a_study_of_something_else_is_refused(store_path: Path, tmp_path: Path) -> None:
