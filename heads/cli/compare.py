@@ -61,7 +61,7 @@ def compare(
 
     One row for each, with the settings that differ, and metrics with their 95 % intervals, or mean
     ± standard deviation of folds and seeds; the best value has a star. Those that were judged on
-    different rows do not compare, which a warning says.
+    different rows do not compare: a warning says so, and there is no star.
     """
     from embed.files import refuse_existing, replacing
     from heads.studies.comparison import as_csv, as_markdown, compare_runs, table

@@ -98,7 +98,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The header, and a row for each run; the best value of a metric has a star."""
+    """The header, and a row for each run; the best value of a metric has a star if all compare."""
     header = ["head", "kind", "spaces", *comparison.settings]
     header += [name.replace("_", " ").replace("f1", "F1") for name in comparison.metrics]
     rows = [
@@ -187,7 +187,8 @@ def _metric(comparison: Comparison, run: Run, name: str) -> str:
     if name not in run.metrics:
         return "–"
     value = run.metrics[name]
-    star = "*" if value == comparison.best(name) and len(comparison.runs) > 1 else ""
+    comparable = len(comparison.runs) > 1 and not comparison.warnings
+    star = "*" if comparable and value == comparison.best(name) else ""
     if name in run.sd:
         return f"{value:.4f}{star} ± {run.sd[name]:.4f}"
     if name in run.intervals:

@@ -12,7 +12,7 @@ from embed.store import Store
 from heads.features import FeatureStores
 from heads.head import load_head
 from heads.settings import head_settings
-from heads.studies.comparison import compare_runs, read_run
+from heads.studies.comparison import compare_runs, read_run, table
 from heads.studies.members import Plan
 from heads.studies.pairing import paired_difference
 from heads.studies.seeds import train_seeds
@@ -41,7 +41,10 @@ def test_what_differs_is_shown(heads: list[Path]) -> None:
 def test_other_rows_do_not_compare(store_path: Path, tmp_path: Path, heads: list[Path]) -> None:
     what = task(split=SPLIT.parse("label", "50/30/20"))
     other = head_file(store_path, tmp_path / "other.safetensors", what)
-    warning = compare_runs([*heads, other]).warnings[0]
+    comparison = compare_runs([*heads, other])
+    warning = comparison.warnings[0]
+    assert not any("*" in cell for row in table(comparison)[1] for cell in row)
+    assert any("*" in cell for row in table(compare_runs(heads))[1] for cell in row)
     assert warning.endswith(f"do not compare: {heads[0]}, {heads[1]}; {other}")
 
 
