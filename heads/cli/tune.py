@@ -75,7 +75,8 @@ def tune(store: Path, output: Path, force: bool, as_json: bool, **options: Any) 
     A search that was stopped goes on where it was: give the same command again.
     """
     from heads.studies.search import search_space
-    from heads.studies.tuning import Budget, Search, Telling, require_optuna
+    from heads.studies.study_files import require_optuna
+    from heads.studies.tuning import Budget, Search, Telling
     from heads.studies.tuning import tune as tune_head
 
     require_optuna()

@@ -10,8 +10,7 @@ validates once, and a trial's value is the mean.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -25,11 +24,11 @@ import torch
 from embed.errors import SelectionError, SettingsError
 from embed.locks import locked
 from heads.features import FeatureStores
-from heads.info import flattened
 from heads.run import HeadFiles, make_learner, train_head, train_to_files
 from heads.settings import HeadSettings, head_settings
 from heads.studies.search import Range, SearchSpace, as_json, defaults_of, is_used
-from heads.studies.trials import State, Trial, best_first, plot_trials, write_trials
+from heads.studies.study_files import open_study, quiet, require_optuna, trials_of
+from heads.studies.trials import Trial, best_first, plot_trials, write_trials
 from heads.tasks import Task
 from heads.training.loop import Epoch, Learner, TrainedHead, seeded
 from heads.training.settings import Runtime
@@ -150,7 +149,7 @@ def tune(
     files.refuse_existing(force=force)
     path = study_path or output.with_suffix(STUDY)
     learner = _learner(search)
-    with locked(path), _quiet(optuna), _open(optuna, path, _identity(search, learner)) as study:
+    with locked(path), quiet(optuna), open_study(optuna, path, _identity(search, learner)) as study:
         try:
             _run(search, budget, study, learner.chosen_by, telling)
         finally:
@@ -169,36 +168,6 @@ def tune(
         on_epoch=telling.on_epoch,
     )
     return Tuned(trained, tuple(trials), learner.chosen_by, path)
-
-
-def require_optuna() -> Any:
-    """The library, which is an extra.
-
-    Raises:
-        SettingsError: it is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise SettingsError(
-            f"searching settings needs optuna, which is not installed ({error}): "
-            f"pip install 'product-embedding-workbench[tune]'"
-        ) from error
-    return optuna
-
-
-def trials_of(study: "optuna.Study") -> list[Trial]:
-    """All trials that have ended, in their order."""
-    return [_trial(found) for found in study.trials if found.state.is_finished()]
-
-
-def _trial(found: "optuna.trial.FrozenTrial") -> Trial:
-    states: dict[str, State] = {"COMPLETE": "complete", "FAIL": "stopped"}
-    error = found.user_attrs.get("error", "")
-    state = "failed" if error else states[found.state.name]
-    seconds = 0.0 if found.duration is None else found.duration.total_seconds()
-    value = None if state != "complete" else float(found.values[0])
-    return Trial(found.number, state, value, found.params, seconds, error)
 
 
 def _run(
@@ -328,61 +297,3 @@ def _identity(search: Search, learner: Learner) -> dict[str, Any]:
         "rows and labels": rows.hexdigest(),
     }
     return dict(json.loads(json.dumps(content)))
-
-
-@contextmanager
-def _open(optuna: Any, path: Path, identity: Mapping[str, Any]) -> Iterator["optuna.Study"]:
-    """The study at `path`, a new one where there is none."""
-    from sqlalchemy import URL
-    from sqlalchemy.exc import SQLAlchemyError
-
-    url = URL.create("sqlite", database=str(path.resolve()))
-    try:
-        storage = optuna.storages.RDBStorage(url.render_as_string())
-        study = optuna.create_study(
-            storage=storage, study_name="head", direction="maximize", load_if_exists=True
-        )
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        message = " ".join(str(error).split())[:150]
-        raise SettingsError(
-            f"{path} is not a study, or it is damaged ({message}): give another --study"
-        ) from error
-    try:
-        found = study.user_attrs.get("identity")
-        _refuse_other(path, found, identity)
-        if found is None:
-            study.set_user_attr("identity", identity)
-        yield study
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-def _refuse_other(path: Path, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
-    if found is None:
-        return
-    before, now = (_one_level(identity) for identity in (found, wanted))
-    differing = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    if differing:
-        raise SettingsError(
-            f"{path} is the study of something else: {', '.join(differing)} differ; give the same "
-            f"options to go on, or another --study"
-        )
-
-
-def _one_level(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Names as people know them: what is searched and what is fixed stay apart."""
-    searched = {f"search of {name}": value for name, value in identity["search"].items()}
-    rest = {name: value for name, value in identity.items() if name != "search"}
-    return searched | flattened(rest)
-
-
-@contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
-    """Optuna says at each trial what the progress line says."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
