@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Literal
 
@@ -14,6 +14,7 @@ from embed.store import Store
 
 Side = Literal["train", "val", "test"]
 SIDES: tuple[Side, ...] = ("train", "val", "test")
+MIN_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Split:
     With `stratify` the shares hold within each value of that column, as near as whole groups allow:
     groups are ranked by their hash there, so the side also depends on which others there are.
     With `column` the catalogue's own split is taken: its values are train, val and test.
+    With `folds` the groups fall into as many parts, by the same positions, and the shares say
+    nothing: `fold` is test, `val_fold` is val and the others are train. Folds are counted from 1.
     """
 
     group: str
@@ -87,6 +90,29 @@ class Split:
     seed: int = 0
     column: str | None = None
     stratify: str | None = None
+    folds: int | None = None
+    fold: int | None = None
+    val_fold: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.folds, self.fold, self.val_fold) == (None, None, None):
+            return
+        if self.column is not None:
+            raise SettingsError(
+                f"folds are made by a hash of a group's values, and column '{self.column}' has "
+                f"sides of its own: give --folds or --split-column, not both"
+            )
+        folds, chosen = self.folds or 0, (self.fold or 0, self.val_fold or 0)
+        if folds < MIN_FOLDS:
+            raise SettingsError(
+                f"--folds is at least {MIN_FOLDS}, one to report on, one that picks the epoch and "
+                f"one to train on: found {folds}"
+            )
+        if chosen[0] == chosen[1] or not all(1 <= fold <= folds for fold in chosen):
+            raise SettingsError(
+                f"two different folds from 1 to {folds} are test and val: found "
+                f"{self.fold} and {self.val_fold}"
+            )
 
     @classmethod
     def parse(
@@ -114,6 +140,29 @@ class Split:
         train, val, test = (number / 100 for number in numbers)
         return cls(group, train, val, test, seed, column, stratify)
 
+    def of_fold(self, folds: int, fold: int, val_fold: int | None = None) -> "Split":
+        """The same groups in `folds` parts; the part after `fold` is val where none is named.
+
+        Raises:
+            SettingsError: fewer than 3 folds, a fold that there is not, or a split column.
+        """
+        return replace(
+            self,
+            train=1 - 2 / max(folds, MIN_FOLDS),
+            val=1 / max(folds, MIN_FOLDS),
+            test=1 / max(folds, MIN_FOLDS),
+            folds=folds,
+            fold=fold,
+            val_fold=fold % max(folds, 1) + 1 if val_fold is None else val_fold,
+        )
+
+    def fold_numbers(self, store: Store) -> Int[np.ndarray, " n"]:
+        """The fold of each row, from 1 to `folds`; 0 where its group is missing."""
+        assert self.folds is not None
+        positions, has_group = self._positions(store)
+        numbers = np.minimum((positions * self.folds).astype(np.int64), self.folds - 1) + 1
+        return np.where(has_group, numbers, 0)
+
     def sides(self, store: Store) -> Shaped[np.ndarray, " n"]:
         """The side of each row: 'train', 'val' or 'test'; '' where its group or side is missing.
 
@@ -122,14 +171,31 @@ class Split:
         """
         if self.column is not None:
             return self._sides_of_column(store)
+        if self.folds is not None:
+            return self._sides_of_folds(store)
+        positions, has_group = self._positions(store)
+        shares = np.array([self.train, self.train + self.val])
+        sides = np.array(SIDES, dtype="<U5")[np.searchsorted(shares, positions, "right")]
+        sides[~has_group] = ""
+        return sides
+
+    def _positions(self, store: Store) -> tuple[Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+        """Where each row's group stands between 0 and 1, and whether it has one."""
         values = store.column(self.group)
         groups, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-        positions = np.array([group_position(group, self.seed) for group in groups.tolist()])
+        positions = np.array([group_position(group, self.seed) for group in groups.tolist()], float)
         if self.stratify is not None:
-            positions = _ranked_within(positions, store.column(self.stratify)[first])
-        shares = np.array([self.train, self.train + self.val])
-        sides = np.array(SIDES, dtype="<U5")[np.searchsorted(shares, positions, "right")][inverse]
-        sides[~has_value(values)] = ""
+            strata = store.column(self.stratify)[first]
+            positions = _ranked_within(positions, strata)
+            if self.folds is not None:
+                positions = _turned(positions, strata, self.seed)
+        return positions[inverse], has_value(values)
+
+    def _sides_of_folds(self, store: Store) -> Shaped[np.ndarray, " n"]:
+        numbers = self.fold_numbers(store)
+        sides = np.where(numbers == self.fold, "test", "train").astype("<U5")
+        sides[numbers == self.val_fold] = "val"
+        sides[numbers == 0] = ""
         return sides
 
     def _sides_of_column(self, store: Store) -> Shaped[np.ndarray, " n"]:
@@ -166,6 +232,15 @@ def _ranked_within(
     ranks = np.empty(len(positions))
     ranks[order] = np.arange(len(positions)) - starts[members[order]]
     return np.asarray((ranks + 0.5) / sizes[members])
+
+
+def _turned(
+    positions: Float64[np.ndarray, " g"], strata: Shaped[np.ndarray, " g"], seed: int
+) -> Float64[np.ndarray, " g"]:
+    """Each stratum turned by a hash of its name: else those of one group would share a fold."""
+    names, members = np.unique(strata, return_inverse=True)
+    turns = np.array([group_position(name, seed) for name in names.tolist()], float)
+    return np.asarray((positions + turns[members]) % 1)
 
 
 def has_value(values: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

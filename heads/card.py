@@ -66,8 +66,13 @@ def spoken_split(split: Split) -> str:
     """How rows fell into train, val and test, as a sentence."""
     if split.column is not None:
         return f"Rows are split by the column `{split.column}`."
-    shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
     within = f", in equal shares of each `{split.stratify}`" if split.stratify else ""
+    if split.folds is not None:
+        return (
+            f"Rows fall into {split.folds} folds by a hash of `{split.group}`{within}, with seed "
+            f"{split.seed}: fold {split.fold} is held out, fold {split.val_fold} is validation."
+        )
+    shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
     return (
         f"Rows are split {shares} into train/val/test by a hash of `{split.group}`{within}, with "
         f"seed {split.seed}."

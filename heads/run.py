@@ -26,7 +26,7 @@ from heads.plots import plot_training
 from heads.projection.learner import ProjectionLearner
 from heads.projection.settings import ProjectionSettings
 from heads.settings import KindSettings
-from heads.tasks import Task
+from heads.tasks import Task, rows_digest
 from heads.training.checkpoints import Checkpoint
 from heads.training.events import EventLog
 from heads.training.loop import Epoch, Learner, Reporting, TrainedHead, fit, seeded
@@ -97,7 +97,7 @@ def train_head(
         trained = train_baseline(stores, task, settings, training, runtime.device)
         return replace(trained, seconds=time.monotonic() - started)
     with seeded(training.seed, runtime.device):
-        learner = _learner(stores, task, settings, training, runtime)
+        learner = make_learner(stores, task, settings, training, runtime)
         sampler = make_sampler(learner.labels.cpu(), training.sampling)
         fitted = fit(learner, sampler, training, reporting(learner))
         reported = learner.report(fitted.network)
@@ -105,19 +105,33 @@ def train_head(
         learner.info,
         metrics={**reported.metrics, "loss": fitted.kept.loss, "epoch": fitted.kept.epoch},
         intervals=reported.intervals,
-        details=reported.details,
+        details={
+            **reported.details,
+            "validation_rows": rows_digest(stores.items, task, learner.rows.val),
+        },
     )
     notes = (*learner.notes, *filter(None, [sampler.note]))
     return TrainedHead(info, fitted.network, fitted.history, time.monotonic() - started, notes)
 
 
-def _learner(
+def make_learner(
     stores: FeatureStores,
     task: Task,
-    settings: ProjectionSettings | AttributeHeadSettings,
+    settings: KindSettings,
     training: TrainingSettings,
     runtime: Runtime,
 ) -> Learner:
+    """What is trained, of the kind that `settings` are of, still as it is before training.
+
+    Raises:
+        SettingsError: a baseline, which is fitted at once; and what `train_head` raises, but for
+            divergence.
+    """
+    if isinstance(settings, BaselineSettings):
+        raise SettingsError(
+            "a baseline is fitted at once: there is nothing to search, and nothing to go on from; "
+            "fit it with `python -m heads train`"
+        )
     if isinstance(settings, AttributeHeadSettings):
         return AttributeLearner(stores, task, settings, training, runtime)
     return ProjectionLearner(stores, task, settings, training, runtime)

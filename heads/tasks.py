@@ -1,7 +1,9 @@
 """What a head learns, and from which rows."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -73,3 +75,11 @@ def limited(store: Store, task: Task, sides: Sides) -> tuple[Sides, tuple[str, .
             f"training rows are left out, {found.num_small_rows:,} rows in all"
         )
     return replace(sides, train=sides.train[found.rows]), tuple(notes)
+
+
+def rows_digest(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> str:
+    """A hash of these rows' ids and of what they should be told to be, in the store's order."""
+    names = [*task.targets, *([task.category] if task.category else [])]
+    columns = [store.ids[rows], *(store.column(name)[rows] for name in names)]
+    content = json.dumps([names, *(values.tolist() for values in columns)])
+    return blake2b(content.encode(), digest_size=16).hexdigest()

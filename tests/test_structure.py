@@ -75,6 +75,8 @@ COMMANDS = [
     ("embed", "export"),
     ("embed", "demo-catalog"),
     ("heads", "train"),
+    ("heads", "tune"),
+    ("heads", "compare"),
     ("heads", "apply"),
     ("heads", "predict"),
     ("heads", "info"),

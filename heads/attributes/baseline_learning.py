@@ -22,7 +22,7 @@ from heads.attributes.validation import AttributeValidation
 from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.kinds import LOGISTIC, MAJORITY, NEIGHBOURS
 from heads.tables import ResidentTable, open_table
-from heads.tasks import Task
+from heads.tasks import Task, rows_digest
 from heads.training.loop import TrainedHead
 from heads.training.settings import TrainingSettings
 
@@ -66,8 +66,12 @@ def train_baseline(
         settings=asdict(settings),
         training={"device": training.device, "memory_bytes": training.memory_bytes},
     )
+    digest = rows_digest(stores.items, task, rows.sides.val)
     info = replace(
-        info, metrics=reported.metrics, intervals=reported.intervals, details=reported.details
+        info,
+        metrics=reported.metrics,
+        intervals=reported.intervals,
+        details={**reported.details, "validation_rows": digest},
     )
     return TrainedHead(info, network.eval(), (), 0.0, (*rows.notes, *warned))
 

@@ -1,7 +1,5 @@
 """`python -m heads train`."""
 
-import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,25 +11,15 @@ from embed.options import (
     force_option,
     json_option,
     output_option,
-    print_json,
-    print_table,
     store_argument,
-    warn,
 )
 from heads.cli.group import main
+from heads.cli.reports import Progress, report_member, report_study, report_training
 from heads.cli.task_options import numbers, open_stores, task_of
 from heads.cli.train_options import KINDS, TASK_OPTIONS, train_options
 
 if TYPE_CHECKING:
     from heads.settings import HeadSettings
-    from heads.training.loop import Epoch, TrainedHead
-
-SECONDS_BETWEEN_LINES = 5.0
-SHOWN_METRICS = {
-    "row_f1": "row F1",
-    "attribute_score": "attribute score",
-    "accuracy": "accuracy",
-}
 
 
 @main.command()
@@ -41,6 +29,21 @@ SHOWN_METRICS = {
 )
 @click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
 @train_options
+@click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="A head for each of K folds of groups, reported on that fold; the next one picks its "
+    "epoch, the other K − 2 train it. Writes HEAD-fold-1.safetensors and so on, HEAD.folds.json "
+    "and every row's out-of-fold result in HEAD.folds.parquet.",
+)
+@click.option(
+    "--seeds",
+    type=int,
+    metavar="N",
+    help="Train with N seeds from --seed on: HEAD-seed-0.safetensors and so on, and their spread "
+    "in HEAD.seeds.json.",
+)
 @force_option
 @json_option
 def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any) -> None:
@@ -56,6 +59,10 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     """
     from heads.run import train_to_files
 
+    folds, seeds = options.pop("folds"), options.pop("seeds")
+    if folds is not None or seeds is not None:
+        _train_members(store, output, folds, seeds, {"force": force, **options}, as_json=as_json)
+        return
     kind, resume = options["kind"], options.pop("resume")
     tensorboard = options.pop("tensorboard")
     settings = settings_of(kind, options)
@@ -74,67 +81,65 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     report_training(trained, output, as_json=as_json)
 
 
+def _train_members(
+    store: Path,
+    output: Path,
+    folds: int | None,
+    seeds: int | None,
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from heads.studies.folds import train_folds
+    from heads.studies.members import Plan, Running
+    from heads.studies.seeds import train_seeds
+
+    refuse_split_with_folds(folds, seeds)
+    if options.pop("tensorboard") is not None:
+        raise click.UsageError("--tensorboard is for one training: leave out --folds and --seeds")
+    kind, resume, force = options["kind"], options.pop("resume"), options.pop("force")
+    settings = settings_of(kind, options)
+    running = Running(force, resume, Progress(settings.training.epochs), report_member)
+    with ExitStack() as stack:
+        stores = open_stores(stack, store, options["join"])
+        plan = Plan(stores, task_of(kind, options), settings, output)
+        if folds is not None:
+            study = train_folds(plan, folds, running)
+        else:
+            study = train_seeds(plan, seeds or 0, running)
+    report_study(study, as_json=as_json)
+
+
+def refuse_split_with_folds(folds: int | None, seeds: int | None) -> None:
+    """Wrong usage where both are given, or --split, whose shares folds don't have."""
+    from click.core import ParameterSource
+
+    if folds is not None and seeds is not None:
+        raise click.UsageError("give --folds or --seeds, not both")
+    source = click.get_current_context().get_parameter_source("split")
+    if folds is not None and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--folds are of equal size: leave --split out")
+
+
 def settings_of(kind: str, options: Mapping[str, Any]) -> "HeadSettings":
     """The settings among the options of the command line."""
     from heads.settings import head_settings
 
+    return head_settings(kind, given_settings(kind, options))
+
+
+def given_settings(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are settings, None where they are not given."""
     given = {name: value for name, value in options.items() if name not in TASK_OPTIONS}
-    given["dropout"] = numbers(options["dropout"], "--dropout")
+    given["dropout"] = _dropout(kind, options["dropout"])
     given["milestones"] = numbers(options["milestones"], "--milestones")
-    return head_settings(kind, given)
+    return given
 
 
-class Progress:
-    """A line on standard error for each epoch, where they take long enough to be waited for."""
-
-    def __init__(self, num_epochs: int) -> None:
-        self._num_epochs = num_epochs
-        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
-
-    def __call__(self, epoch: "Epoch") -> None:
-        """Say how far it is, at most once in a few seconds."""
-        if time.monotonic() < self._next_line:
-            return
-        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.metrics.items())
-        click.echo(
-            f"epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, {metrics}", err=True
-        )
-        sys.stderr.flush()
-
-
-def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> None:
-    """What came out: one JSON object, or a short table."""
-    info = trained.info
-    for note in trained.notes:
-        warn(note)
-    if as_json:
-        print_json(
-            {
-                "head": str(output),
-                "kind": info.kind,
-                "spaces": [space.name for space in info.spaces],
-                "targets": list(info.targets),
-                "num_train": info.num_train,
-                "num_validation": info.num_validation,
-                "num_classes": info.num_classes,
-                "metrics": dict(info.metrics),
-                "intervals": dict(info.intervals),
-                "details": dict(info.details),
-                "seconds": round(trained.seconds, 3),
-            }
-        )
-        return
-    shown = [name for name in SHOWN_METRICS if name in info.metrics]
-    cells = {
-        "head": str(output),
-        "trained on": f"{info.num_train:,} rows, {info.num_classes:,} classes",
-        "validation rows": f"{info.num_validation:,}",
-        **{SHOWN_METRICS[name]: f"{info.metrics[name]:.4f}" for name in shown},
-    }
-    if trained.history:
-        cells["at epoch"] = f"{info.metrics['epoch']} of {len(trained.history)}"
-    cells["seconds"] = f"{trained.seconds:.1f}"
-    print_table("", list(cells), [list(cells.values())])
-    if trained.history:
-        click.echo(f"curve: {output.with_suffix('.png')}, {output.with_suffix('.jsonl')}")
+def _dropout(kind: str, text: str | None) -> float | tuple[float, ...] | None:
+    rates = numbers(text, "--dropout")
+    if rates is None or kind == "projection":
+        return rates
+    if len(rates) > 1:
+        raise click.UsageError(f"--dropout takes one rate with --kind {kind}: found '{text}'")
+    return rates[0]

@@ -1,0 +1,118 @@
+"""What training tells the user: how far it is, and what came out."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from embed.options import print_json, print_table, warn
+
+if TYPE_CHECKING:
+    from heads.studies.members import MemberResult, Study
+    from heads.training.loop import Epoch, TrainedHead
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """A line on standard error for each epoch, where they take long enough to be waited for."""
+
+    def __init__(self, num_epochs: int) -> None:
+        self._num_epochs = num_epochs
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def __call__(self, epoch: "Epoch") -> None:
+        """Say how far it is, at most once in a few seconds."""
+        if time.monotonic() < self._next_line:
+            return
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.metrics.items())
+        click.echo(
+            f"epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, {metrics}", err=True
+        )
+        sys.stderr.flush()
+
+
+def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> None:
+    """What came out: one JSON object, or a short table."""
+    info = trained.info
+    for note in trained.notes:
+        warn(note)
+    if as_json:
+        print_json(
+            {
+                "head": str(output),
+                "kind": info.kind,
+                "spaces": [space.name for space in info.spaces],
+                "targets": list(info.targets),
+                "num_train": info.num_train,
+                "num_validation": info.num_validation,
+                "num_classes": info.num_classes,
+                "metrics": dict(info.metrics),
+                "intervals": dict(info.intervals),
+                "details": dict(info.details),
+                "seconds": round(trained.seconds, 3),
+            }
+        )
+        return
+    from heads.card import pair_table
+
+    metrics = figures(info.metrics)
+    cells = {
+        "head": str(output),
+        "trained on": f"{info.num_train:,} rows, {info.num_classes:,} classes",
+        "validation rows": f"{info.num_validation:,}",
+        **{spoken(name): f"{value:.4f}" for name, value in metrics.items()},
+    }
+    if trained.history:
+        cells["at epoch"] = f"{info.metrics['epoch']} of {len(trained.history)}"
+    cells["seconds"] = f"{trained.seconds:.1f}"
+    print_table("", list(cells), [list(cells.values())])
+    if len(info.details.get("pairs", ())) > 1:
+        print_table("", *pair_table(info))
+    written = [".md", ".png", ".jsonl"] if trained.history else [".md"]
+    click.echo(f"more: {', '.join(str(output.with_suffix(suffix)) for suffix in written)}")
+
+
+def figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that say how good a head is, and not how it was trained."""
+    return {name: value for name, value in metrics.items() if name not in ("epoch", "loss")}
+
+
+def spoken(metric: str) -> str:
+    """A metric's name as people write it."""
+    return metric.replace("_", " ").replace("f1", "F1")
+
+
+def report_member(member: "MemberResult") -> None:
+    """A line on standard error for each member of a study, once it is trained."""
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in member.metrics.items())
+    click.echo(f"{member.name}: {metrics} on {member.num_rows:,} rows", err=True)
+
+
+def report_study(study: "Study", *, as_json: bool) -> None:
+    """Folds or seeds: one JSON object, or a row for each, and mean ± standard deviation."""
+    from heads.studies.members import report_of
+
+    for note in study.notes:
+        warn(note)
+    if as_json:
+        print_json({"report": str(study.report), **report_of(study)})
+        return
+    rows = [
+        [
+            member.name,
+            f"{member.info.num_train:,}",
+            f"{member.num_rows:,}",
+            *(f"{value:.4f}" for value in member.metrics.values()),
+            f"{member.info.metrics['epoch']}",
+        ]
+        for member in study.members
+    ]
+    spread = [f"{value:.4f} ± {study.sd[name]:.4f}" for name, value in study.mean.items()]
+    header = ["head", "train rows", "rows", *map(spoken, study.mean), "at epoch"]
+    print_table("", header, [*rows, ["mean ± sd", "", "", *spread, ""]])
+    click.echo(f"report: {study.report}")
