@@ -41,6 +41,8 @@ class CommandGroup(click.Group):
         """Run the command; print what it raises on purpose."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # the reader, such as `head`, has had enough
+            raise
         except (WorkbenchError, OSError) as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))

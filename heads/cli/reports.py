@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,19 +59,15 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
             }
         )
         return
-    from heads.card import pair_table
+    from heads.card import metric_table, pair_table
 
-    metrics = figures(info.metrics)
-    cells = {
-        "head": str(output),
-        "trained on": f"{info.num_train:,} rows, {info.num_classes:,} classes",
-        "validation rows": f"{info.num_validation:,}",
-        **{spoken(name): f"{value:.4f}" for name, value in metrics.items()},
-    }
-    if trained.history:
-        cells["at epoch"] = f"{info.metrics['epoch']} of {len(trained.history)}"
-    cells["seconds"] = f"{trained.seconds:.1f}"
-    print_table("", list(cells), [list(cells.values())])
+    epoch = f"epoch {info.metrics['epoch']} of {len(trained.history)}, " if trained.history else ""
+    click.echo(
+        f"{output}: {info.num_train:,} training rows of {info.num_classes:,} classes, "
+        f"{info.num_validation:,} validation rows, {epoch}{trained.seconds:.1f} s"
+    )
+    shown = replace(info, metrics=figures(info.metrics))
+    print_table("", *metric_table(shown))
     if len(info.details.get("pairs", ())) > 1:
         print_table("", *pair_table(info))
     written = [".md", ".png", ".jsonl"] if trained.history else [".md"]

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,9 +58,16 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     """
     if not paths:
         raise SettingsError("nothing to compare: name head files, HEAD.folds.json, HEAD.seeds.json")
-    runs = tuple(read_run(path) for path in paths)
+    names = _names(paths)
+    runs = tuple(replace(read_run(path), name=names[path]) for path in paths)
     metrics = dict.fromkeys(name for run in runs for name in run.metrics)
     return Comparison(runs, _differing(runs), tuple(metrics), tuple(_warnings(runs)))
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The files' names without folder and ending, where that tells them apart."""
+    stems = {path: path.name.removesuffix(path.suffix) for path in paths}
+    return stems if len(set(stems.values())) == len(stems) else {p: str(p) for p in paths}
 
 
 def read_run(path: Path) -> Run:
@@ -157,12 +164,14 @@ def _setting(run: Run, name: str) -> Any:
 
 
 def _differing(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The settings whose values are not the same in all runs, in the order of the first."""
+    """The settings whose values are not the same in all runs that have them, in their order.
+
+    What only some kinds of head have differs by the kind, which has a column of its own.
+    """
     found = [_settings_of(run.info) for run in runs]
     names = dict.fromkeys(name for settings in found for name in settings)
-    return tuple(
-        name for name in names if any(own.get(name) != found[0].get(name) for own in found)
-    )
+    values = {name: [own[name] for own in found if name in own] for name in names}
+    return tuple(name for name, those in values.items() if any(v != those[0] for v in those))
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
@@ -193,7 +202,7 @@ def _metric(comparison: Comparison, run: Run, name: str) -> str:
         return f"{value:.4f}{star} ± {run.sd[name]:.4f}"
     if name in run.intervals:
         low, high = run.intervals[name]
-        return f"{value:.4f}{star} ({low:.4f} – {high:.4f})"
+        return f"{value:.4f}{star} ({low:.3f}–{high:.3f})"
     return f"{value:.4f}{star}"
 
 

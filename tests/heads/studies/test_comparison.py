@@ -45,7 +45,7 @@ def test_other_rows_do_not_compare(store_path: Path, tmp_path: Path, heads: list
     warning = comparison.warnings[0]
     assert not any("*" in cell for row in table(comparison)[1] for cell in row)
     assert any("*" in cell for row in table(compare_runs(heads))[1] for cell in row)
-    assert warning.endswith(f"do not compare: {heads[0]}, {heads[1]}; {other}")
+    assert warning.endswith(f"do not compare: {heads[0].stem}, {heads[1].stem}; {other.stem}")
 
 
 def test_seeds_are_one_run(store_path: Path, tmp_path: Path, heads: list[Path]) -> None:
