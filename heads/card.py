@@ -5,19 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from embed.files import replacing
-from embed.rows import Split
 from heads.info import HeadInfo, flattened
+from heads.wording import spoken_metric, spoken_split
 
 SHOWN_CLASSES = 8
 Table = tuple[list[str], list[list[str]]]
 """A header, and rows of as many cells."""
-METRIC_NAMES = {
-    "row_f1": "row F1",
-    "micro_f1": "micro F1",
-    "macro_f1": "macro F1",
-    "loss": "training loss",
-    "epoch": "kept epoch",
-}
 
 
 def write_card(info: HeadInfo, path: Path, picture: Path | None = None) -> None:
@@ -55,27 +48,10 @@ def _data(info: HeadInfo) -> Iterator[str]:
     ]
     yield _table(["space", "dimensions", "weight", "fingerprint"], spaces)
     restriction = f", only of rows with {_spoken_where(info.where)}" if info.where else ""
-    splits = " ".join(spoken_split(split) for split in info.splits)
+    splits = " ".join(f"Rows are split {spoken_split(split)}." for split in info.splits)
     yield (
         f"{info.num_train:,} training rows of {info.num_classes:,} classes and "
         f"{info.num_validation:,} validation rows{restriction}. {splits}"
-    )
-
-
-def spoken_split(split: Split) -> str:
-    """How rows fell into train, val and test, as a sentence."""
-    if split.column is not None:
-        return f"Rows are split by the column `{split.column}`."
-    within = f", in equal shares of each `{split.stratify}`" if split.stratify else ""
-    if split.folds is not None:
-        return (
-            f"Rows fall into {split.folds} folds by a hash of `{split.group}`{within}, with seed "
-            f"{split.seed}: fold {split.fold} is held out, fold {split.val_fold} is validation."
-        )
-    shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
-    return (
-        f"Rows are split {shares} into train/val/test by a hash of `{split.group}`{within}, with "
-        f"seed {split.seed}."
     )
 
 
@@ -147,16 +123,24 @@ def member_table(info: HeadInfo) -> Table:
     weights = {**info.settings, **info.training}["weights"]
     scores = info.details.get("members", [{} for _ in heads])
     rows = [
-        [head, f"{weight:.4g}", ", ".join(f"{_spoken(n)} {figure(v)}" for n, v in score.items())]
+        [
+            head,
+            f"{weight:.4g}",
+            ", ".join(f"{spoken_metric(n)} {figure(v)}" for n, v in score.items()),
+        ]
         for head, weight, score in zip(heads, weights, scores, strict=True)
     ]
     return ["made of the head", "weight", "by itself"], rows
 
 
+def _listed(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{spoken_metric(name)} {figure(value)}" for name, value in metrics.items())
+
+
 def metric_table(info: HeadInfo) -> Table:
     """All metrics, with their intervals."""
     rows = [
-        [_spoken(name), figure(value), _interval(info, name)]
+        [spoken_metric(name), figure(value), _interval(info, name)]
         for name, value in info.metrics.items()
     ]
     return ["metric", "value", "95 % interval"], rows
@@ -221,10 +205,6 @@ def _spoken_where(where: Sequence[str]) -> str:
 def spoken_list(names: Sequence[str]) -> str:
     """Names with commas and an 'and' before the last."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def _spoken(metric: str) -> str:
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def figure(value: float | int | None) -> str:

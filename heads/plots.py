@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from embed.files import replacing
 from heads.training.loop import Epoch, TrainedHead
+from heads.wording import spoken_metric
 
 LOSS_COLOR, METRIC_COLOR = "#9a6b1f", "#1f5c9a"
 
@@ -21,7 +22,7 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
     epochs = [epoch.epoch for epoch in trained.history]
     _draw(loss_axes, epochs, [e.loss for e in trained.history], "training loss", LOSS_COLOR)
     values = [epoch.metrics[metric] for epoch in trained.history]
-    _draw(metric_axes, epochs, values, f"validation {spoken(metric)}", METRIC_COLOR)
+    _draw(metric_axes, epochs, values, f"validation {spoken_metric(metric)}", METRIC_COLOR)
     _mark_kept(metric_axes, trained, metric)
     loss_axes.set_ylim(bottom=0)
     loss_axes.set_xlabel("epoch")
@@ -50,11 +51,6 @@ def metric_of(trained: TrainedHead) -> str:
     return next(iter(trained.history[0].metrics))
 
 
-def spoken(metric: str) -> str:
-    """A metric's name as people write it."""
-    return metric.replace("_", " ").replace("f1", "F1")
-
-
 def _mark_kept(axes: Axes, trained: TrainedHead, metric: str) -> None:
     number = trained.info.metrics["epoch"]
     kept: Epoch = next(epoch for epoch in trained.history if epoch.epoch == number)
@@ -62,7 +58,7 @@ def _mark_kept(axes: Axes, trained: TrainedHead, metric: str) -> None:
     axes.plot(kept.epoch, value, "o", color=METRIC_COLOR, markersize=7)
     is_late = kept.epoch > 0.6 * len(trained.history)
     axes.annotate(
-        f"kept: epoch {kept.epoch}, {spoken(metric)} {value:.3f}",
+        f"kept: epoch {kept.epoch}, {spoken_metric(metric)} {value:.3f}",
         (kept.epoch, value),
         xytext=(-30 if is_late else 30, -60),  # below the curve, which is flat around its top
         textcoords="offset points",

@@ -125,12 +125,14 @@ def _pairs_json(runs: tuple[Path, ...], pairs: "list[Difference]") -> dict[str, 
 
 
 def _print_pairs(runs: tuple[Path, ...], pairs: "list[Difference]") -> None:
+    from heads.wording import spoken_metric
+
     if not pairs:
         return
     rows = [
         [
             f"{path} less {runs[0]}",
-            pair.metric.replace("_", " ").replace("f1", "F1"),
+            spoken_metric(pair.metric),
             f"{pair.value:+.4f} ({pair.interval[0]:+.4f} – {pair.interval[1]:+.4f})",
             "yes" if pair.is_clear else "no",
         ]

@@ -33,7 +33,8 @@ def info(head: Path, as_json: bool) -> None:
 
 
 def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
-    from heads.card import category_column, given_settings, spoken_list, spoken_split
+    from heads.card import category_column, given_settings, spoken_list
+    from heads.wording import spoken_split
 
     info = described.info
     yield "head", str(described.path)

@@ -79,11 +79,6 @@ def figures(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in ("epoch", "loss")}
 
 
-def spoken(metric: str) -> str:
-    """A metric's name as people write it."""
-    return metric.replace("_", " ").replace("f1", "F1")
-
-
 def report_member(member: "MemberResult") -> None:
     """A line on standard error for each member of a study, once it is trained."""
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in member.metrics.items())
@@ -93,6 +88,7 @@ def report_member(member: "MemberResult") -> None:
 def report_study(study: "Study", *, as_json: bool) -> None:
     """Folds or seeds: one JSON object, or a row for each, and mean ± standard deviation."""
     from heads.studies.members import report_of
+    from heads.wording import spoken_metric
 
     for note in study.notes:
         warn(note)
@@ -110,6 +106,6 @@ def report_study(study: "Study", *, as_json: bool) -> None:
         for member in study.members
     ]
     spread = [f"{value:.4f} ± {study.sd[name]:.4f}" for name, value in study.mean.items()]
-    header = ["head", "train rows", "rows", *map(spoken, study.mean), "at epoch"]
+    header = ["head", "train rows", "rows", *map(spoken_metric, study.mean), "at epoch"]
     print_table("", header, [*rows, ["mean ± sd", "", "", *spread, ""]])
     click.echo(f"report: {study.report}")

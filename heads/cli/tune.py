@@ -16,7 +16,6 @@ from embed.options import (
     warn,
 )
 from heads.cli.group import main
-from heads.cli.reports import spoken
 from heads.cli.task_options import open_stores, task_of
 from heads.cli.train import given_settings, refuse_split_with_folds
 from heads.cli.train_options import KINDS, train_options
@@ -122,6 +121,7 @@ class _Progress:
 
 def _report(tuned: "Tuned", output: Path, *, as_json: bool) -> None:
     from heads.studies.trials import best_first
+    from heads.wording import spoken_metric
 
     for note in tuned.trained.notes:
         warn(note)
@@ -146,7 +146,7 @@ def _report(tuned: "Tuned", output: Path, *, as_json: bool) -> None:
         [trial.described, str(trial.number), f"{trial.value:.4f}", f"{trial.seconds:.1f}"]
         for trial in best[:NUM_SHOWN]
     ]
-    print_table("", ["settings", "trial", spoken(tuned.metric), "seconds"], rows)
+    print_table("", ["settings", "trial", spoken_metric(tuned.metric), "seconds"], rows)
     failed = f", {num_failed} of them failed" if num_failed else ""
     click.echo(f"{output}: the best of {len(tuned.trials)} trials{failed}")
     click.echo(

@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from embed.errors import HeadError, SettingsError
-from embed.rows import Split
 from heads.attributes.vocabulary import Pair, Vocabulary
 from heads.head import load_head
 from heads.info import HeadInfo
+from heads.wording import spoken_split
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,6 @@ def refuse_difference(what: str, one: tuple[Member, Any], other: tuple[Member, A
             f"the heads differ in their {what}: {one[0].name} has {one[1]}, {other[0].name} has "
             f"{other[1]}; expected the same in all of them"
         )
-
-
-def spoken_split(split: Split) -> str:
-    """A split in a few words."""
-    if split.column is not None:
-        return f"column '{split.column}'"
-    shares = "/".join(f"{100 * share:g}" for share in (split.train, split.val, split.test))
-    within = f" within each '{split.stratify}'" if split.stratify else ""
-    return f"{shares} by '{split.group}'{within}, seed {split.seed}"
 
 
 def merged_info(members: Sequence[Member], **fields: Any) -> HeadInfo:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from embed.files import replacing
-from heads.plots import LOSS_COLOR, METRIC_COLOR, spoken
+from heads.plots import LOSS_COLOR, METRIC_COLOR
+from heads.wording import spoken_metric
 
 LEAST_SPAN = 0.02
 
@@ -28,7 +29,7 @@ def plot_sweep(
     axes.axhline(alone, color=LOSS_COLOR, linewidth=0.8, label="the better head alone", zorder=1)
     axes.plot(weights[best], values[best], "o", color=METRIC_COLOR, markersize=7)
     axes.annotate(
-        f"kept: {weights[best]:.2f}, {spoken(metric)} {values[best]:.4f}",
+        f"kept: {weights[best]:.2f}, {spoken_metric(metric)} {values[best]:.4f}",
         (weights[best], values[best]),
         xytext=(0, 8),
         textcoords="offset points",
@@ -39,7 +40,7 @@ def plot_sweep(
     axes.set_ylim(middle - span, middle + span)
     axes.legend(loc="lower center", frameon=False, labelcolor=LOSS_COLOR)
     axes.set_xlabel(f"weight of {names[1]} (0: {names[0]} alone)")
-    axes.set_ylabel(f"validation {spoken(metric)}")
+    axes.set_ylabel(f"validation {spoken_metric(metric)}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"Weights of {names[0]} and {names[1]} averaged", loc="left", fontsize=11)
     with replacing(path) as temporary:

@@ -11,6 +11,7 @@ from embed.errors import SettingsError
 from heads.head import load_head
 from heads.info import HeadInfo, flattened
 from heads.studies.members import read_report
+from heads.wording import spoken_metric
 
 Format = Literal["text", "markdown", "csv"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "csv")
@@ -107,7 +108,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """The header, and a row for each run; the best value of a metric has a star if all compare."""
     header = ["head", "kind", "spaces", *comparison.settings]
-    header += [name.replace("_", " ").replace("f1", "F1") for name in comparison.metrics]
+    header += [spoken_metric(name) for name in comparison.metrics]
     rows = [
         [
             run.name,

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from embed.files import replacing
-from heads.plots import METRIC_COLOR, spoken
+from heads.plots import METRIC_COLOR
+from heads.wording import spoken_metric
 
 State = Literal["complete", "failed", "stopped"]
 TRIAL_COLOR, FAILED_COLOR = "#8a8f98", "#b3372f"
@@ -78,7 +79,7 @@ def plot_trials(trials: Sequence[Trial], metric: str, path: Path) -> None:
         _zoom(axes, values)
     _mark_failed(axes, [trial.number for trial in trials if trial.state == "failed"])
     axes.set_xlabel("trial")
-    axes.set_ylabel(f"validation {spoken(metric)}")
+    axes.set_ylabel(f"validation {spoken_metric(metric)}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -103,7 +104,7 @@ def _mark_best(axes: Axes, best: Trial, metric: str) -> None:
     assert best.value is not None
     axes.plot(best.number, best.value, "o", color=METRIC_COLOR, markersize=7)
     axes.set_title(
-        f"best: trial {best.number}, {spoken(metric)} {best.value:.4f}",
+        f"best: trial {best.number}, {spoken_metric(metric)} {best.value:.4f}",
         loc="left",
         fontsize=11,
         color=METRIC_COLOR,
