@@ -91,12 +91,20 @@ def _metrics(info: HeadInfo, picture: Path | None) -> Iterator[str]:
         yield f"![{_caption(info)}]({picture.name})"
     if len(info.details.get("pairs", [])) > 1:
         yield _table(*pair_table(info))
-    if (calibration := info.details.get("calibration")) is not None:
-        yield (
-            f"Calibrated with temperature {calibration['temperature']:.3f}: the expected "
-            f"calibration error was {calibration['ece_before']:.4f} before and is "
-            f"{calibration['ece_after']:.4f} after, of rows that the temperature was not fitted on."
-        )
+    if sentence := spoken_calibration(info):
+        yield sentence
+
+
+def spoken_calibration(info: HeadInfo) -> str:
+    """What calibration did, as a sentence; empty where there was none."""
+    calibration = info.details.get("calibration")
+    if calibration is None:
+        return ""
+    return (
+        f"Calibrated with temperature {calibration['temperature']:.3f}: the expected calibration "
+        f"error was {calibration['ece_before']:.4f} before and is {calibration['ece_after']:.4f} "
+        f"after, of rows that the temperature was not fitted on."
+    )
 
 
 def _caption(info: HeadInfo) -> str:
@@ -113,8 +121,12 @@ def _caveat(info: HeadInfo) -> str:
             "The heads that it is made of were chosen on these rows, and their weights where they "
             "were searched: on others the metrics may be lower."
         )
-    chosen = "epoch was" if info.vocabulary else "epoch and the threshold were"
-    return f"The {chosen} chosen on these rows: on others the metrics may be lower."
+    keeps_best = info.training.get("keep") == "best"
+    chosen = [*(["epoch"] if keeps_best else []), *(["threshold"] if not info.vocabulary else [])]
+    if not chosen:
+        return "The last epoch was kept: nothing was chosen on these rows."
+    verb = "were" if len(chosen) > 1 else "was"
+    return f"The {spoken_list(chosen)} {verb} chosen on these rows: on others the metrics may be lower."
 
 
 def member_table(info: HeadInfo) -> Table:

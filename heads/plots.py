@@ -10,6 +10,7 @@ from embed.files import replacing
 from heads.training.loop import Epoch, TrainedHead
 from heads.wording import spoken_metric
 
+LEAST_SPAN = 0.02  # of a metric that goes from 0 to 1
 LOSS_COLOR, METRIC_COLOR = "#9a6b1f", "#1f5c9a"
 
 
@@ -23,6 +24,7 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
     _draw(loss_axes, epochs, [e.loss for e in trained.history], "training loss", LOSS_COLOR)
     values = [epoch.metrics[metric] for epoch in trained.history]
     _draw(metric_axes, epochs, values, f"validation {spoken_metric(metric)}", METRIC_COLOR)
+    _widen(metric_axes)
     _mark_kept(metric_axes, trained, metric)
     loss_axes.set_ylim(bottom=0)
     loss_axes.set_xlabel("epoch")
@@ -49,6 +51,13 @@ def _draw(axes: Axes, epochs: list[int], values: list[float], name: str, color: 
 def metric_of(trained: TrainedHead) -> str:
     """The metric of an epoch that comes first: the one that it is chosen by."""
     return next(iter(trained.history[0].metrics))
+
+
+def _widen(axes: Axes) -> None:
+    """Show at least `LEAST_SPAN`: a difference of a thousandth should look like one."""
+    low, high = axes.get_ylim()
+    missing = max(0.0, LEAST_SPAN - (high - low))
+    axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def _mark_kept(axes: Axes, trained: TrainedHead, metric: str) -> None:
