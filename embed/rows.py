@@ -236,7 +236,7 @@ def _ranked_within(
 def _turned(
     positions: Float64[np.ndarray, " g"], strata: Shaped[np.ndarray, " g"], seed: int
 ) -> Float64[np.ndarray, " g"]:
-    """Each stratum turned by a hash of its name: else small ones would have the same sides empty."""
+    """Each stratum turned by a hash of its name: else small ones would lack the same sides."""
     names, members = np.unique(strata, return_inverse=True)
     turns = np.array([group_position(name, seed) for name in names.tolist()], float)
     return np.asarray((positions + turns[members]) % 1)
