@@ -76,8 +76,9 @@ class Split:
 
     A group is a value of the column `group` (a product, say). All of its rows fall on one side,
     and on the same one in every run, store and subset, since only the value and the seed count.
-    With `stratify` the shares hold within each value of that column, as near as whole groups allow:
-    groups are ranked by their hash there, so the side also depends on which others there are.
+    With `stratify` the shares hold within each value of that column, as near as whole groups allow,
+    and over all of them together, however small they are: groups are ranked by their hash there, so
+    the side also depends on which others there are.
     With `column` the catalogue's own split is taken: its values are train, val and test.
     With `folds` the groups fall into as many parts, by the same positions, and the shares say
     nothing: `fold` is test, `val_fold` is val and the others are train. Folds are counted from 1.
@@ -186,9 +187,7 @@ class Split:
         positions = np.array([group_position(group, self.seed) for group in groups.tolist()], float)
         if self.stratify is not None:
             strata = store.column(self.stratify)[first]
-            positions = _ranked_within(positions, strata)
-            if self.folds is not None:
-                positions = _turned(positions, strata, self.seed)
+            positions = _turned(_ranked_within(positions, strata), strata, self.seed)
         return positions[inverse], has_value(values)
 
     def _sides_of_folds(self, store: Store) -> Shaped[np.ndarray, " n"]:
@@ -237,7 +236,7 @@ def _ranked_within(
 def _turned(
     positions: Float64[np.ndarray, " g"], strata: Shaped[np.ndarray, " g"], seed: int
 ) -> Float64[np.ndarray, " g"]:
-    """Each stratum turned by a hash of its name: else those of one group would share a fold."""
+    """Each stratum turned by a hash of its name: else small ones would lack the same sides."""
     names, members = np.unique(strata, return_inverse=True)
     turns = np.array([group_position(name, seed) for name in names.tolist()], float)
     return np.asarray((positions + turns[members]) % 1)

@@ -17,19 +17,20 @@ from embed.store import Modality, SpaceInfo, Store, StoreWriter
 from heads.features import FeatureReader, FeatureStores, check_references
 from heads.head import Head, load_head
 from heads.projection.bodies import project
-from heads.seen import seen_rows
+from heads.seen import seen_note, seen_rows
 
 ROWS_PER_BLOCK = 8192
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The space that a head made, and the store that it is in."""
+    """The space that a head made, the store that it is in, and what the user should know of it."""
 
     store: Path
     space: str
     info: SpaceInfo
     num_items: int
+    notes: tuple[str, ...] = ()
 
 
 def apply_head(
@@ -68,7 +69,8 @@ def apply_head(
         info = _space_info(stores, head)
         with StoreWriter(output or store_path, command, store.versions) as writer:
             _write_space(writer, stores, name, info, head)
-        return Applied(output or store_path, name, info, len(store))
+        notes = tuple(filter(None, [seen_note(stores, head)]))
+        return Applied(output or store_path, name, info, len(store), notes)
 
 
 def _write_space(
@@ -80,7 +82,7 @@ def _write_space(
     for other in store.spaces:
         if other != name:
             writer.copy_space(store, other)
-    writer.write_seen(name, seen_rows(stores, head.info))
+    writer.write_seen(name, seen_rows(stores, head))
     dataset = writer.create_array(name, info, (len(store), info.dim), np.float32)
     for start, vectors in _blocks(stores, head):
         dataset[start : start + len(vectors)] = vectors

@@ -8,7 +8,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors
+import torch
+from jaxtyping import Int64
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -19,22 +22,38 @@ from heads.kinds import build_network
 
 FORMAT = "embedding-head"
 FORMAT_VERSION = 2
+SEEN_IDS = "seen_ids"
 
 
 @dataclass(frozen=True)
 class Head:
-    """A trained head: what it is, its network in evaluation mode, and a hash of its file."""
+    """A trained head: what it is, its network in evaluation mode, and a hash of its file.
+
+    `seen_ids` are those of `heads.seen.ids_of_sides`, None where the file keeps none.
+    """
 
     info: HeadInfo
     network: nn.Module
     fingerprint: str
+    seen_ids: Int64[np.ndarray, " s"] | None = None
 
 
-def save_head(path: Path, info: HeadInfo, network: nn.Module) -> None:
-    """Write a head file."""
+def save_head(
+    path: Path,
+    info: HeadInfo,
+    network: nn.Module,
+    seen_ids: Int64[np.ndarray, " s"] | None = None,
+) -> None:
+    """Write a head file; beside the weights, hashes of the ids of what it was trained or chosen on.
+
+    By `seen_ids` any store can tell what the head has seen; without them its splits do, as far as
+    they can.
+    """
     # One entry, since the library writes several in an order of luck: equal heads, equal bytes.
     metadata = {FORMAT: json.dumps({"format_version": FORMAT_VERSION, **asdict(info)})}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if seen_ids is not None:
+        tensors[SEEN_IDS] = torch.from_numpy(seen_ids)
     with replacing(path) as temporary:
         # By bytes, since the library's own file could be read by its owner alone.
         temporary.write_bytes(save(tensors, metadata))
@@ -51,14 +70,17 @@ def load_head(path: Path, output: Output | None = None) -> Head:
     try:
         info = _read_info(path)
         network = build_network(info)
-        network.load_state_dict(_read_tensors(path))
+        tensors = _read_tensors(path)
+        seen_ids = tensors.pop(SEEN_IDS, None)
+        network.load_state_dict(tensors)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         message = " ".join(str(error).split())[:200]
         raise HeadError(f"{path} is not a head, or it is damaged: {message}") from error
     if output not in (None, info.output):
         raise HeadError(f"{path} is {_described(info)}")
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return Head(info, network.eval(), digest)
+    seen = None if seen_ids is None else seen_ids.numpy()
+    return Head(info, network.eval(), digest, seen)
 
 
 def _read_info(path: Path) -> HeadInfo:

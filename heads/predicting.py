@@ -22,7 +22,7 @@ from heads.attributes.rows import category_note
 from heads.attributes.vocabulary import PLACEHOLDER, Codes, Vocabulary
 from heads.features import FeatureReader, FeatureStores, check_references
 from heads.head import Head, load_head
-from heads.seen import seen_rows, tells_seen
+from heads.seen import seen_note, seen_rows, tells_seen
 from heads.tables import ResidentTable, StreamedTable
 
 Layout = Literal["table", "meesho"]
@@ -118,7 +118,8 @@ def predict_to_file(
         for block in predict(stores, head, chosen):
             write(pl.DataFrame(columns(vocabulary, block)))
             summary.add(block)
-    return summary.of(output)
+        note = seen_note(stores, head)
+    return summary.of(output, note)
 
 
 def predict(
@@ -128,8 +129,8 @@ def predict(
     vocabulary = Vocabulary.from_json(head.info.vocabulary or {})
     rows = np.flatnonzero(chosen)
     # Where it can't be told which items the head has seen, it is judged on none.
-    is_told = tells_seen(stores, head.info)
-    seen = seen_rows(stores, head.info) if is_told else np.ones(len(chosen), bool)
+    is_told = tells_seen(stores, head)
+    seen = seen_rows(stores, head) if is_told else np.ones(len(chosen), bool)
     reader = FeatureReader(stores, head.info.spaces)
     for index, features in StreamedTable(reader, rows, CPU).blocks():
         block = rows[index.numpy()]
@@ -269,11 +270,13 @@ class _Summary:
         self._tallies = {name: _Tally() for name in vocabulary.attributes}
         self._strange: Counter[str] = Counter()
         self._num_rows = 0
+        self._has_labels = False
 
     def add(self, found: Predictions) -> None:
         """Count a block in."""
         self._num_rows += len(found)
         self._strange.update(found.codes.strange_categories)
+        self._has_labels |= bool(found.codes.is_present.any())
         is_judged = found.codes.is_present & ~found.is_seen[:, None]
         is_right = is_judged & (found.codes.labels == found.numbers) & (found.numbers >= 0)
         for number, tally in enumerate(self._tallies.values()):
@@ -283,8 +286,8 @@ class _Summary:
             tally.num_judged += int(is_judged[:, number].sum())
             tally.num_right += int(is_right[:, number].sum())
 
-    def of(self, output: Path) -> Predicted:
-        """The sum of all blocks."""
+    def of(self, output: Path, seen_note: str) -> Predicted:
+        """The sum of all blocks; what tells seen items matters where there is accuracy to tell."""
         summaries = tuple(tally.summary(name) for name, tally in self._tallies.items())
-        notes = tuple(filter(None, [category_note(self._strange)]))
+        notes = tuple(filter(None, [category_note(self._strange), seen_note * self._has_labels]))
         return Predicted(output, self._num_rows, summaries, notes)

@@ -25,6 +25,7 @@ from heads.head import save_head
 from heads.plots import plot_training
 from heads.projection.learner import ProjectionLearner
 from heads.projection.settings import ProjectionSettings
+from heads.seen import ids_of_sides
 from heads.settings import KindSettings
 from heads.tasks import Task, rows_digest
 from heads.training.checkpoints import Checkpoint
@@ -111,7 +112,8 @@ def train_head(
         },
     )
     notes = (*learner.notes, *filter(None, [sampler.note]))
-    return TrainedHead(info, fitted.network, fitted.history, time.monotonic() - started, notes)
+    seen_ids, seconds = ids_of_sides(stores.items, learner.rows), time.monotonic() - started
+    return TrainedHead(info, fitted.network, fitted.history, seconds, notes, seen_ids)
 
 
 def make_learner(
@@ -217,4 +219,4 @@ def write_files(trained: TrainedHead, files: HeadFiles) -> None:
         files.history.unlink(missing_ok=True)
         files.picture.unlink(missing_ok=True)
     write_card(trained.info, files.card, files.picture if trained.history else None)
-    save_head(files.head, trained.info, trained.network)
+    save_head(files.head, trained.info, trained.network, trained.seen_ids)

@@ -1,7 +1,7 @@
 """What a head learns, and from which rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from embed.errors import SelectionError
 from embed.rows import Split, Where, codes, select_rows
 from embed.store import Store
-from heads.training.limits import RowLimits, limit_rows
+from heads.training.limits import LimitedRows, RowLimits, limit_rows
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Task:
 
     `targets` are the columns to learn: the one whose equal values should come near, or the
     attributes to predict, which may differ by `category`. `weights` scale spaces. `limits` are on
-    the training rows of each class: of the first target, within its category.
+    the training rows of each class: of the first target, within its category. Rows without a
+    label of it stay.
     """
 
     spaces: tuple[str, ...]
@@ -34,10 +35,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Sides:
-    """The rows of a store to train on and to validate on, in the store's order."""
+    """The rows of a store to train on and to validate on, in the store's order.
+
+    `left_out` are those of the train side that limits leave out.
+    """
 
     train: Int[np.ndarray, " t"]
     val: Int[np.ndarray, " v"]
+    left_out: Int[np.ndarray, " o"] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def choose_sides(store: Store, task: Task, labelled: Bool[np.ndarray, " n"]) -> Sides:
@@ -59,22 +64,39 @@ def choose_sides(store: Store, task: Task, labelled: Bool[np.ndarray, " n"]) -> 
     return Sides(train, val)
 
 
-def limited(store: Store, task: Task, sides: Sides) -> tuple[Sides, tuple[str, ...]]:
-    """Without the training rows that the limits leave out, and what to tell the user of them."""
+def limited(
+    store: Store, task: Task, sides: Sides, labelled: Bool[np.ndarray, " n"]
+) -> tuple[Sides, tuple[str, ...]]:
+    """Without the training rows that the limits leave out, and what to tell the user of them.
+
+    `labelled` is True at the rows of the store that have a label of the first target; others are
+    of no class, and stay.
+    """
     if task.limits == RowLimits():
         return sides, ()
-    labels = codes(store.column(task.targets[0])[sides.train])
+    is_labelled = labelled[sides.train]
+    rows = sides.train[is_labelled]
+    labels = codes(store.column(task.targets[0])[rows])
     if task.category is not None:
-        categories = codes(store.column(task.category)[sides.train])
+        categories = codes(store.column(task.category)[rows])
         labels = np.unique(np.stack([categories, labels]), axis=1, return_inverse=True)[1]
-    found = limit_rows(labels, store.ids[sides.train], task.limits, task.split.seed)
-    notes = []
+    found = limit_rows(labels, store.ids[rows], task.limits, task.split.seed)
+    kept = np.union1d(rows[found.rows], sides.train[~is_labelled])
+    left_out = np.setdiff1d(sides.train, kept)
+    return replace(sides, train=kept, left_out=left_out), tuple(_limit_notes(task.limits, found))
+
+
+def _limit_notes(limits: RowLimits, found: LimitedRows) -> Iterator[str]:
     if found.num_small_classes:
-        notes.append(
-            f"{found.num_small_classes:,} classes with fewer than {task.limits.min_per_class} "
+        yield (
+            f"{found.num_small_classes:,} classes with fewer than {limits.min_per_class} "
             f"training rows are left out, {found.num_small_rows:,} rows in all"
         )
-    return replace(sides, train=sides.train[found.rows]), tuple(notes)
+    if found.num_cut_classes:
+        yield (
+            f"{found.num_cut_classes:,} classes with more than {limits.max_per_class} training "
+            f"rows are cut down to that many, which leaves {found.num_cut_rows:,} rows out"
+        )
 
 
 def rows_digest(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> str:

@@ -21,6 +21,7 @@ from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
 from heads.attributes.validation import AttributeValidation
 from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.kinds import LOGISTIC, MAJORITY, NEIGHBOURS
+from heads.seen import ids_of_sides
 from heads.tables import ResidentTable, open_table
 from heads.tasks import Task, rows_digest
 from heads.training.loop import TrainedHead
@@ -73,7 +74,8 @@ def train_baseline(
         intervals=reported.intervals,
         details={**reported.details, "validation_rows": digest},
     )
-    return TrainedHead(info, network.eval(), (), 0.0, (*rows.notes, *warned))
+    seen_ids = ids_of_sides(stores.items, rows.sides)
+    return TrainedHead(info, network.eval(), (), 0.0, (*rows.notes, *warned), seen_ids)
 
 
 def _fit(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from embed.rows import codes
 from embed.store import Store
 from heads.attributes.vocabulary import Codes, Columns, Vocabulary, label_texts
 from heads.features import SpaceReference
@@ -36,7 +37,7 @@ def attribute_rows(store: Store, task: Task) -> AttributeRows:
     names = [*task.targets, *([task.category] if task.category else [])]
     columns = {name: store.column(name) for name in names}
     chosen = choose_sides(store, task, labelled_rows(columns, task.targets))
-    sides, notes = limited(store, task, chosen)
+    sides, notes = limited(store, task, chosen, _rows_of_classes(columns, task))
     vocabulary = Vocabulary.of(_of_rows(columns, sides.train), task.targets, task.category)
     train = vocabulary.encode(_of_rows(columns, sides.train))
     val = vocabulary.encode(_of_rows(columns, sides.val))
@@ -50,12 +51,25 @@ def labelled_rows(columns: Columns, targets: Sequence[str]) -> Bool[np.ndarray, 
     return np.asarray(np.any(np.array(is_present, bool), axis=0))
 
 
+def _rows_of_classes(columns: Columns, task: Task) -> Bool[np.ndarray, " n"]:
+    """True at the rows with a class of the first target, and a category where there are some."""
+    labelled = labelled_rows(columns, task.targets[:1])
+    if task.category is not None:
+        labelled &= labelled_rows(columns, [task.category])
+    return labelled
+
+
 def row_groups(store: Store, task: Task, rows: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
-    """A number for each row, equal for those that the split keeps on one side."""
-    if task.split.column is not None:
-        return np.arange(len(rows))
-    values = store.column(task.split.group)[rows]
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+    """A number for each row, equal for those that the split keeps on one side.
+
+    By a split column, these are the rows of one value of the split's group as well; rows without a
+    value stand alone.
+    """
+    numbers = np.arange(len(rows))
+    if task.split.group in ("", "id"):
+        return numbers
+    groups = codes(store.column(task.split.group)[rows])
+    return np.where(groups >= 0, groups, len(rows) + numbers)
 
 
 def attribute_info(

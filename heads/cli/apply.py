@@ -11,6 +11,7 @@ from embed.options import (
     output_option,
     print_json,
     store_argument,
+    warn,
 )
 from heads.cli.group import main
 from heads.cli.train_options import join_option
@@ -45,6 +46,8 @@ def apply(
         force=force,
         command=command_line(),
     )
+    for note in applied.notes:
+        warn(note)
     if as_json:
         print_json(
             {

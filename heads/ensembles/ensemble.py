@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from heads.card import write_card
-from heads.ensembles.members import Member
+from heads.ensembles.members import Member, merged_seen_ids
 from heads.ensembles.plots import plot_sweep
 from heads.head import save_head
 from heads.info import HeadInfo
@@ -70,4 +70,5 @@ def write_ensemble(ensemble: Ensemble, output: Path) -> None:
         names = [Path(member.name).stem for member in ensemble.members]
         plot_sweep(curve.metric, curve.weights, curve.values, curve.best, names, picture)
     write_card(ensemble.info, files.card, picture)
-    save_head(files.head, ensemble.info, ensemble.network)
+    seen_ids = merged_seen_ids(ensemble.members)
+    save_head(files.head, ensemble.info, ensemble.network, seen_ids)

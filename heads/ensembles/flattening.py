@@ -47,6 +47,10 @@ def _inner(member: Member, how: Blending) -> list[tuple[Member, float]]:
         strict=True,
     )
     return [
-        (Member(f"{member.name}[{number}]", fingerprint, info, network), float(share))
+        (
+            # What each of them has seen by itself the blend doesn't keep.
+            Member(f"{member.name}[{number}]", fingerprint, info, network, member.seen_ids),
+            float(share),
+        )
         for number, (fingerprint, info, network, share) in enumerate(parts)
     ]

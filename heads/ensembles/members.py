@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
 from torch import nn
 
 from embed.errors import HeadError, SettingsError
@@ -16,12 +18,13 @@ from heads.wording import spoken_split
 
 @dataclass(frozen=True)
 class Member:
-    """A head: what messages call it, the hash of its file, what it is, and its network."""
+    """A head: what messages call it, the hash of its file, what it is, its network, what it saw."""
 
     name: str
     fingerprint: str
     info: HeadInfo
     network: nn.Module
+    seen_ids: Int64[np.ndarray, " s"] | None = None
 
 
 def load_members(paths: Sequence[Path]) -> tuple[Member, ...]:
@@ -39,7 +42,7 @@ def load_members(paths: Sequence[Path]) -> tuple[Member, ...]:
     members = []
     for path in paths:
         head = load_head(path)
-        members.append(Member(str(path), head.fingerprint, head.info, head.network))
+        members.append(Member(str(path), head.fingerprint, head.info, head.network, head.seen_ids))
     refuse_repeated(members)
     return tuple(members)
 
@@ -105,6 +108,12 @@ def merged_info(members: Sequence[Member], **fields: Any) -> HeadInfo:
     }
     empty: dict[str, Any] = {"metrics": {}, "intervals": {}, "details": {}, "members": ()}
     return replace(infos[0], **{**together, **empty, **fields})
+
+
+def merged_seen_ids(members: Sequence[Member]) -> Int64[np.ndarray, " s"] | None:
+    """The ids that any of the heads has seen, None where one of them keeps none."""
+    kept = [member.seen_ids for member in members if member.seen_ids is not None]
+    return np.unique(np.concatenate(kept)) if len(kept) == len(members) else None
 
 
 def merged_vocabulary(members: Sequence[Member]) -> Vocabulary:

@@ -49,8 +49,9 @@ class ProjectionLearner(Learner):
         self._settings, self._training, self._runtime = settings, training, runtime
         references = refer_to(stores, task.spaces, task.weights)
         values = stores.items.column(_only_target(task))
-        chosen = choose_sides(stores.items, task, has_value(values))
-        sides, self.notes = limited(stores.items, task, chosen)
+        labelled = has_value(values)
+        chosen = choose_sides(stores.items, task, labelled)
+        sides, self.notes = limited(stores.items, task, chosen, labelled)
         classes, labels = np.unique(values[sides.train], return_inverse=True)
         self.val_labels = codes(values[sides.val])
         _refuse_unfit(task, sides, classes, self.val_labels)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
@@ -105,7 +106,8 @@ class Fitted:
 class TrainedHead:
     """A head that has just been trained, the history of its epochs, and how long it took.
 
-    `notes` are what the user should know of the rows that it was trained on.
+    `notes` are what the user should know of the rows that it was trained on, `seen_ids` those of
+    `heads.seen.ids_of_sides`.
     """
 
     info: HeadInfo
@@ -113,6 +115,7 @@ class TrainedHead:
     history: tuple[Epoch, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    seen_ids: Int64[np.ndarray, " s"] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from embed.store import Store, StoreWriter
 from heads.attributes.predicting import probabilities
 from heads.attributes.vocabulary import Vocabulary
 from heads.features import FeatureReader, FeatureStores
-from heads.head import load_head
+from heads.head import load_head, save_head
 from heads.predicting import predict_to_file
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import FINGERPRINT, head_file, space, task, write_store
@@ -112,7 +112,7 @@ def test_accuracy_is_of_rows_that_the_head_has_not_seen(trained: Path, tmp_path:
     assert colour.accuracy == pytest.approx(right[is_test].mean())
 
 
-def test_nothing_is_judged_where_the_split_cannot_be_told(trained: Path, tmp_path: Path) -> None:
+def test_nothing_is_judged_where_neither_split_nor_ids_tell(trained: Path, tmp_path: Path) -> None:
     by_label = task(targets=("colour",), split=Split.parse("label", "60/20/20"))
     head = head_file(trained / "s.h5", tmp_path / "h.safetensors", by_label, "attributes")
 
@@ -120,10 +120,34 @@ def test_nothing_is_judged_where_the_split_cannot_be_told(trained: Path, tmp_pat
         del columns["label"]
 
     other = copy_store(tmp_path / "o.h5", trained / "s.h5", without_labels)
-    (colour,) = predict_to_file(other, head, tmp_path / "p.csv").attributes
+    (by_split,) = predict_to_file(trained / "s.h5", head, tmp_path / "p.csv").attributes
+    by_ids = predict_to_file(other, head, tmp_path / "q.csv")
+    assert by_ids.attributes == (by_split,)
+    assert by_split.num_judged > 0
+    assert "no column 'label' that tells what the head has seen: ids alone tell" in by_ids.notes[0]
+    read_head = load_head(head)
+    save_head(tmp_path / "old.safetensors", read_head.info, read_head.network)
+    by_nothing = predict_to_file(other, tmp_path / "old.safetensors", tmp_path / "r.csv")
+    (colour,) = by_nothing.attributes
     assert (colour.num_judged, colour.accuracy) == (0, None)
-    (colour,) = predict_to_file(trained / "s.h5", head, tmp_path / "q.csv").attributes
-    assert colour.num_judged > 0
+    assert "train it again, so that it keeps their ids" in by_nothing.notes[0]
+
+
+def test_a_store_of_training_rows_has_nothing_to_judge_on(trained: Path, tmp_path: Path) -> None:
+    """Ranks within strata would be others there, and call some of its rows unseen."""
+    with Store(trained / "s.h5") as store:
+        rows = np.flatnonzero(ROWS.sides(store) == "train")
+        with StoreWriter(tmp_path / "t.h5", "", {}) as writer:
+            names = [name for name in store.columns if name != "id"]
+            columns = {name: store.column(name)[rows] for name in names}
+            writer.write_items(
+                store.ids[rows], columns, {"image": np.zeros((len(rows), 16), np.uint8)}
+            )
+            writer.write_array("raw", space("dense", 48), store.array("raw")[rows])
+    head = trained / "a.safetensors"
+    predicted = predict_to_file(tmp_path / "t.h5", head, tmp_path / "p.csv")
+    assert [found.num_judged for found in predicted.attributes] == [0, 0]
+    assert predicted.notes == ()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -138,7 +138,7 @@ def test_a_baseline_leaves_no_curve_of_the_head_that_it_replaces(
         (["--regularization", "3"], "--regularization is not for --kind baseline:knn"),
         (["--neighbours", "0"], "--neighbours takes at least 1 neighbour: found 0"),
         (["--resume"], "--resume is for heads that are trained in epochs"),
-        (["--memory", "1KiB"], "needs the features of all 190 training rows at once"),
+        (["--memory", "1KiB"], "needs the features of all 191 training rows at once"),
     ],
 )
 def test_a_users_mistakes_are_one_line(

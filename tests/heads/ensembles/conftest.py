@@ -23,7 +23,7 @@ def saved(
 ) -> Path:
     """The file of a head that is hardly trained, without its picture."""
     trained = train(store, what, kind, **({"epochs": 1} | options))
-    save_head(path, trained.info, trained.network)
+    save_head(path, trained.info, trained.network, trained.seen_ids)
     return path
 
 

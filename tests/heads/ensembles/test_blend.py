@@ -18,7 +18,7 @@ from heads.attributes.network import AttributeNetwork, AttributeSettings
 from heads.attributes.predicting import predicted_classes, probabilities
 from heads.attributes.vocabulary import Pair, Vocabulary
 from heads.ensembles.blend import blend_to_files, make_blend
-from heads.ensembles.members import Member, load_members
+from heads.ensembles.members import Member, load_members, merged_seen_ids
 from heads.ensembles.networks import build_blend
 from heads.ensembles.weights import best_weights, equal_weights
 from heads.features import FeatureReader, FeatureStores
@@ -237,6 +237,10 @@ def test_blends_of_blends_are_flat(kitchen: Kitchen, tmp_path: Path) -> None:
     assert [info.kind for info in blend.info.members] == ["projection"] * 3
     expected = [load_head(kitchen[name]).fingerprint for name in ("a", "bits", "b")]
     assert blend.info.training["heads"] == expected
+    kept, of_one = (load_head(path).seen_ids for path in (outer, kitchen["a"]))
+    np.testing.assert_array_equal(kept, of_one)  # all of them are of one split
+    blind = replace(load_members([inner, kitchen["b"]])[0], seen_ids=None)
+    assert merged_seen_ids([blind, *load_members([inner, kitchen["b"]])]) is None
     direct = make_blend(
         load_members([kitchen[name] for name in ("a", "bits", "b")]), weights=[0.2, 0.6, 0.2]
     )

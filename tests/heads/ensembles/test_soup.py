@@ -17,6 +17,7 @@ from heads.ensembles.soup import make_soup, mean_weights, soup_to_files
 from heads.features import FeatureStores
 from heads.head import load_head
 from heads.kinds import BLEND
+from heads.seen import hashed_ids
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import SPLIT, task
 from tests.heads.ensembles.conftest import Kitchen, by_category, saved
@@ -152,6 +153,8 @@ def test_heads_of_different_data_are_averaged_but_not_compared(
         sides = [kept.sides(store) for kept in (SPLIT, split)]
         expected = (sides[0] != "test") | (sides[1] != "test")
         np.testing.assert_array_equal(store.seen("two"), expected)
+        kept = load_head(tmp_path / "two.safetensors").seen_ids
+        np.testing.assert_array_equal(kept, np.unique(hashed_ids(store.ids[expected].tolist())))
     with (
         Store(kitchen.store) as store,
         pytest.raises(HeadError, match=r"differ in their splits: .* seed 0, .* seed 1"),
