@@ -185,9 +185,10 @@ def train_to_files(
 def _refuse_checkpoint(path: Path) -> None:
     if path.exists():
         number = epochs_of(path)
+        when = f"after {number} epochs" if number else "at an unknown epoch"
         raise OutputExistsError(
-            f"{path} is of a training that was stopped after {number or 'unknown'} epochs: give "
-            f"--resume to go on from there, or --force to start anew"
+            f"{path} is of a training that was stopped {when}: give --resume to go on from there, "
+            f"or --force to start anew"
         )
 
 

@@ -138,7 +138,7 @@ def test_a_checkpoint_of_another_run_is_refused(store_path: Path, tmp_path: Path
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
     with pytest.raises(HeadError, match="is not a checkpoint, or it is damaged"):
         run_to_files(store_path, output, "projection", resume=True)
-    with pytest.raises(OutputExistsError, match="stopped after unknown epochs"):
+    with pytest.raises(OutputExistsError, match="stopped at an unknown epoch"):
         run_to_files(store_path, output, "projection")
     run_to_files(store_path, output, "projection", force=True)  # anew
     assert output.exists()
