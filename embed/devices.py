@@ -1,6 +1,7 @@
 """What there is to work on: devices of torch, and cores."""
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from embed.errors import SettingsError
@@ -13,16 +14,15 @@ def choose_device(name: str) -> "torch.device":
     """The device of a name; `auto` is a GPU where there is one, otherwise the CPU.
 
     Raises:
-        SettingsError: torch knows no such device, or it is a GPU that this machine lacks.
+        SettingsError: neither a CPU nor a GPU of CUDA, or a GPU that this machine lacks.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"--device is auto, cpu, cuda or cuda:N: found '{name}'") from error
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]?))?", name):
+        raise SettingsError(f"--device is auto, cpu, cuda or cuda:N: found '{name}'")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingsError(f"--device {name}: torch sees no GPU here; try --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -89,6 +89,8 @@ def _read_info(path: Path) -> HeadInfo:
     if FORMAT not in metadata:
         raise HeadError(f"{path} holds tensors of something else: expected a head")
     fields = json.loads(metadata[FORMAT])
+    if not isinstance(fields, dict):
+        raise TypeError(f"it says of itself {json.dumps(fields)[:60]}")
     found = fields.pop("format_version", None)
     if found != FORMAT_VERSION:
         raise HeadError(

@@ -9,6 +9,24 @@ from embed.rows import Split
 from heads.features import SpaceReference
 
 Output = Literal["vectors", "attributes"]
+# Of each field in a head's JSON, its type, and that of what it holds.
+SHAPES: dict[str, tuple[Any, Any]] = {
+    "kind": (str, object),
+    "spaces": (list, dict),
+    "targets": (list, str),
+    "splits": (list, dict),
+    "settings": (dict, object),
+    "training": (dict, object),
+    "num_train": (int, object),
+    "num_validation": (int, object),
+    "metrics": (dict, int | float),
+    "classes": (list, str),
+    "vocabulary": (dict | None, object),
+    "where": (list, str),
+    "intervals": (dict, list),
+    "details": (dict, object),
+    "members": (list, dict),
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,13 @@ class HeadInfo:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "HeadInfo":
-        """From what JSON has made of `asdict(info)`: lists and mappings."""
+        """From what JSON has made of `asdict(info)`: lists and mappings.
+
+        Raises:
+            KeyError, TypeError, ValueError: JSON of another shape; the message names the field.
+        """
+        for name, shape in SHAPES.items():
+            _refuse_other_shape(name, fields[name], shape)
         intervals = fields["intervals"].items()
         read = {
             "spaces": tuple(SpaceReference(**space) for space in fields["spaces"]),
@@ -74,6 +98,16 @@ class HeadInfo:
             "members": tuple(cls.from_json(member) for member in fields["members"]),
         }
         return cls(**{**fields, **read})
+
+
+def _refuse_other_shape(name: str, value: Any, shape: tuple[Any, Any]) -> None:
+    whole, part = shape
+    if not isinstance(value, whole):
+        raise TypeError(f"its '{name}' is {json.dumps(value)[:60]}")
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for found in parts:
+        if not isinstance(found, part):
+            raise TypeError(f"its '{name}' holds {json.dumps(found)[:60]}")
 
 
 def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from embed.errors import SettingsError
+from embed.errors import OutputExistsError, SettingsError
 from embed.files import refuse_existing, replacing
 from heads.attributes.baseline_learning import BaselineSettings, train_baseline
 from heads.attributes.learner import AttributeLearner
@@ -22,19 +22,19 @@ from heads.attributes.settings import AttributeHeadSettings
 from heads.card import write_card
 from heads.features import FeatureStores
 from heads.head import save_head
-from heads.plots import plot_training
 from heads.projection.learner import ProjectionLearner
 from heads.projection.settings import ProjectionSettings
 from heads.seen import ids_of_sides
 from heads.settings import KindSettings
 from heads.tasks import Task, rows_digest
-from heads.training.checkpoints import Checkpoint
+from heads.training.checkpoints import Checkpoint, epochs_of
 from heads.training.events import EventLog
 from heads.training.loop import Epoch, Learner, Reporting, TrainedHead, fit, seeded
 from heads.training.sampling import make_sampler
 from heads.training.settings import Runtime, TrainingSettings
 
 SUFFIX = ".safetensors"
+TRAINED_ANEW = "there was no checkpoint for --resume to go on from: trained from the start"
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,16 @@ def train_to_files(
 
     Raises:
         SettingsError: `output` is not named .safetensors; and what `train_head` raises.
-        OutputExistsError: one of the files exists and not `force`; nothing is trained then.
+        OutputExistsError: one of the files exists and not `force`, or a checkpoint and neither
+            `force` nor `resume`; nothing is trained then.
     """
     files = HeadFiles(output)
     if isinstance(settings, BaselineSettings):
         _refuse_epochs(resume, tensorboard)
     files.refuse_existing(force=force)
+    if not (force or resume):
+        _refuse_checkpoint(files.checkpoint)
+    is_anew = resume and not force and not files.checkpoint.exists()
     with ExitStack() as stack:
 
         def reporting(learner: Learner) -> Reporting:
@@ -176,8 +180,18 @@ def train_to_files(
 
         trained = train_head(stores, task, settings, training, reporting)
     write_files(trained, files)
-    files.checkpoint.unlink(missing_ok=True)
-    return trained
+    Checkpoint(files.checkpoint, {}).remove()
+    return replace(trained, notes=(*trained.notes, TRAINED_ANEW)) if is_anew else trained
+
+
+def _refuse_checkpoint(path: Path) -> None:
+    if path.exists():
+        number = epochs_of(path)
+        when = f"after {number} epochs" if number else "at an unknown epoch"
+        raise OutputExistsError(
+            f"{path} is of a training that was stopped {when}: give --resume to go on from there, "
+            f"or --force to start anew"
+        )
 
 
 def _to_all(told: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
@@ -211,6 +225,8 @@ def write_files(trained: TrainedHead, files: HeadFiles) -> None:
     What was fitted at once has no history and no picture; those of a head that it replaces go.
     """
     if trained.history:
+        from heads.plots import plot_training  # matplotlib, which training alone does without
+
         lines = [json.dumps(epoch.flat()) for epoch in trained.history]
         with replacing(files.history) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -3,10 +3,9 @@
 Both kinds give the same numbers for the same rows, so what is trained on them is the same.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -16,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from heads.features import FeatureReader
+from heads.memory import free_bytes
 
 ROWS_PER_READ = 8192
 BATCHES_AHEAD = 2
@@ -109,18 +109,37 @@ def open_table(
 
     Without a bound, they may take half of the device's free memory.
     """
-    num_bytes = len(rows) * reader.num_features * 4
-    if num_bytes > (free_bytes(device) * SHARE_OF_MEMORY if max_bytes is None else max_bytes):
-        return StreamedTable(reader, rows, device)
-    features = torch.empty(len(rows), reader.num_features)
+    (table,) = open_tables(reader, (rows,), device, max_bytes)
+    return table
+
+
+def open_tables(
+    reader: FeatureReader,
+    sides: Sequence[Int[np.ndarray, " _"]],
+    device: torch.device,
+    max_bytes: int | None = None,
+) -> list[FeatureTable]:
+    """A table for each of these lists of items, under one bound: the first ones come first.
+
+    A list that does not fit into what those before it leave is streamed.
+    """
+    left = free_bytes(device) * SHARE_OF_MEMORY if max_bytes is None else max_bytes
+    tables: list[FeatureTable] = []
+    for rows in sides:
+        num_bytes = len(rows) * reader.num_features * 4
+        if num_bytes > left:
+            tables.append(StreamedTable(reader, rows, device))
+        else:
+            tables.append(_resident(reader, rows, device))
+            left -= num_bytes
+    return tables
+
+
+def _resident(
+    reader: FeatureReader, rows: Int[np.ndarray, " n"], device: torch.device
+) -> ResidentTable:
+    features = torch.empty(len(rows), reader.num_features, device=device)
     for start in range(0, len(rows), ROWS_PER_READ):
-        block = rows[start : start + ROWS_PER_READ]
-        features.numpy()[start : start + len(block)] = reader(block)
-    return ResidentTable(features.to(device))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory of the device that nothing uses now."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        block = torch.from_numpy(reader(rows[start : start + ROWS_PER_READ]))
+        features[start : start + len(block)] = block  # never whole on the host, if that is another
+    return ResidentTable(features)

@@ -56,7 +56,8 @@ def train_baseline(
     rows = attribute_rows(stores.items, task)
     reader = FeatureReader(stores, references)
     network, warned = _fit(settings, reader, rows, training.memory_bytes)
-    val_table = open_table(reader, rows.sides.val, device, training.memory_bytes)
+    left = _left(training.memory_bytes, network)
+    val_table = open_table(reader, rows.sides.val, device, left)
     validation = AttributeValidation(val_table, rows.vocabulary, rows.val, rows.groups)
     reported = validation.report_of(validation.outputs(network.to(device)))
     info = attribute_info(
@@ -95,6 +96,14 @@ def _fit(
     )
     neighbours.fit(features, torch.from_numpy(codes.categories), torch.from_numpy(codes.labels))
     return neighbours, ()
+
+
+def _left(max_bytes: int | None, network: nn.Module) -> int | None:
+    """What the network, which may hold the training rows, leaves of the bound on memory."""
+    if max_bytes is None:
+        return None
+    held: int = sum(tensor.nbytes for tensor in network.state_dict().values())
+    return max(max_bytes - held, 0)
 
 
 def _all_features(

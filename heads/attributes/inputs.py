@@ -9,74 +9,123 @@ classes is expected by chance is taken off, so that many classes of few rows don
 informative.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK_ROWS = 4096
+Blocks = Iterable[tuple[Tensor, Tensor]]
+# What is left of a variance by rounding, as a share of the squares that it is a difference of.
+ROUNDING = 1e-12
 
 
-def standard_scale(
-    features: Float[Tensor, "n d"],
-) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-    """The mean of each feature, and 1 / deviation: 1 where a feature never changes."""
-    deviation, mean = torch.std_mean(features, dim=0, correction=0)
-    return mean, torch.where(deviation > 0, 1 / deviation, 1)
+class InputStatistics:
+    """What is known of features after a pass over their rows, a block at a time.
 
-
-def class_shares(
-    standard: Float[Tensor, "n d"], categories: Int[Tensor, " n"], labels: Int[Tensor, "n a"]
-) -> Float[Tensor, " d"]:
-    """The share of each feature's variance within categories that lies between classes.
-
-    The mean over attributes, from 0 to 1, of rows that have a category and a label. An attribute
-    with no more labels than classes tells nothing and is left out; 1 throughout where all are.
+    `categories` (n,) and `labels` (n, a) are those of all rows that blocks may hold, −1 where there
+    is none. Sums are float64, of differences from the first row: a feature that never changes has a
+    variance of 0.
     """
-    shares = []
-    for of_attribute in labels.T:
-        known = (categories >= 0) & (of_attribute >= 0)
-        classes = torch.stack([categories, of_attribute], dim=1)[known]
-        if len(classes) and (found := _shares(standard, known, classes)) is not None:
-            shares.append(found)
-    return torch.stack(shares).mean(dim=0) if shares else standard.new_ones(standard.shape[1])
+
+    def __init__(
+        self, blocks: Blocks, categories: Int[Tensor, " n"], labels: Int[Tensor, "n a"]
+    ) -> None:
+        self._attributes: list[_AttributeSums] | None = None
+        for index, features in blocks:
+            if self._attributes is None:
+                self._begin(features[0].double(), categories, labels)
+            self._add(index.to(categories.device), features.double() - self._first)
+
+    def _begin(
+        self, first: Float[Tensor, " d"], categories: Int[Tensor, " n"], labels: Int[Tensor, "n a"]
+    ) -> None:
+        self._first = first
+        self._num_rows = 0
+        self._sums, self._squares = torch.zeros_like(first), torch.zeros_like(first)
+        self._attributes = [
+            _AttributeSums(categories, of_attribute, len(first)) for of_attribute in labels.T
+        ]
+
+    def _add(self, index: Int[Tensor, " b"], differences: Float[Tensor, "b d"]) -> None:
+        squares = differences.square()
+        self._num_rows += len(index)
+        self._sums += differences.sum(dim=0)
+        self._squares += squares.sum(dim=0)
+        for sums in self._attributes or []:
+            sums.add(index, differences, squares)
+
+    def standard_scale(self) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+        """The mean of each feature, and 1 / deviation: 1 where a feature never changes."""
+        mean = self._sums / self._num_rows
+        variance = self._squares / self._num_rows - mean.square()
+        varies = variance > ROUNDING * self._squares / self._num_rows
+        scale = torch.where(varies, variance.clamp(min=0).rsqrt(), 1)
+        return (self._first + mean).float(), scale.float()
+
+    def class_shares(self) -> Float[Tensor, " d"]:
+        """The share of each feature's variance within categories that lies between classes.
+
+        The mean over attributes, from 0 to 1, of rows that have a category and a label. An
+        attribute with no more labels than classes tells nothing and is left out; 1 throughout
+        where all are.
+        """
+        found = [sums.shares() for sums in self._attributes or []]
+        shares = [share for share in found if share is not None]
+        return (
+            torch.stack(shares).mean(dim=0).float()
+            if shares
+            else torch.ones_like(self._first).float()
+        )
 
 
-def _shares(
-    standard: Float[Tensor, "n d"], known: Tensor, classes: Int[Tensor, "m 2"]
-) -> Float[Tensor, " d"] | None:
-    _, by_class = torch.unique(classes, dim=0, return_inverse=True)
-    _, by_category = torch.unique(classes[:, 0], return_inverse=True)
-    num_rows, num_classes = len(classes), int(by_class.max()) + 1
-    num_categories = int(by_category.max()) + 1
-    if num_rows <= num_classes:
-        return None
-    squares = torch.zeros_like(standard[0])
-    for chunk, _ in _chunks(standard, known, by_class):
-        squares += chunk.square().sum(dim=0)
-    within = squares - _squares_of_means(standard, known, by_class)
-    total = squares - _squares_of_means(standard, known, by_category)
-    left = (within / (num_rows - num_classes)) / (total / (num_rows - num_categories))
-    return torch.where(total > 0, 1 - left, 0).clamp(0, 1)
+class _AttributeSums:
+    """Of one attribute: the sum of each class's rows, and of the squares of all."""
+
+    def __init__(
+        self, categories: Int[Tensor, " n"], labels: Int[Tensor, " n"], num_features: int
+    ) -> None:
+        known = (categories >= 0) & (labels >= 0)
+        classes = torch.stack([categories, labels], dim=1)[known]
+        pairs, numbers = torch.unique(classes, dim=0, return_inverse=True)
+        self._categories = pairs[:, 0]
+        self._class_of_row = torch.full_like(labels, -1).masked_scatter(known, numbers)
+        self._sums = torch.zeros(
+            len(pairs), num_features, dtype=torch.float64, device=labels.device
+        )
+        self._squares = self._sums.new_zeros(num_features)
+        self._counts = self._sums.new_zeros(len(pairs))
+
+    def add(
+        self,
+        index: Int[Tensor, " b"],
+        differences: Float[Tensor, "b d"],
+        squares: Float[Tensor, "b d"],
+    ) -> None:
+        """Take in rows, with their squares."""
+        numbers = self._class_of_row[index]
+        known = numbers >= 0
+        self._sums.index_add_(0, numbers[known], differences[known])
+        self._counts += torch.bincount(numbers[known], minlength=len(self._counts))
+        self._squares += known.double() @ squares
+
+    def shares(self) -> Float[Tensor, " d"] | None:
+        """The share of each feature's variance between classes; None where rows are too few."""
+        num_rows, num_classes = int(self._counts.sum()), int((self._counts > 0).sum())
+        if num_rows <= num_classes:
+            return None
+        size = int(self._categories.max()) + 1
+        of_categories = self._sums.new_zeros(size, self._sums.shape[1])
+        of_categories.index_add_(0, self._categories, self._sums)
+        counts = self._counts.new_zeros(size).index_add_(0, self._categories, self._counts)
+        within = self._squares - _squares_of_means(self._sums, self._counts)
+        total = self._squares - _squares_of_means(of_categories, counts)
+        left = (within / (num_rows - num_classes)) / (total / (num_rows - int((counts > 0).sum())))
+        return torch.where(total > ROUNDING * self._squares, 1 - left, 0).clamp(0, 1)
 
 
 def _squares_of_means(
-    standard: Float[Tensor, "n d"], known: Tensor, groups: Int[Tensor, " m"]
+    sums: Float[Tensor, "g d"], counts: Float[Tensor, " g"]
 ) -> Float[Tensor, " d"]:
     """Σ over groups of the number of rows × the squared mean."""
-    counts = torch.bincount(groups)
-    sums = standard.new_zeros(len(counts), standard.shape[1])
-    for chunk, numbers in _chunks(standard, known, groups):
-        sums.index_add_(0, numbers, chunk)
-    return (sums.square() / counts[:, None]).sum(dim=0)
-
-
-def _chunks(
-    standard: Float[Tensor, "n d"], known: Tensor, groups: Int[Tensor, " m"]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    rows = torch.nonzero(known).squeeze(1)
-    for places, numbers in zip(
-        torch.split(rows, CHUNK_ROWS), torch.split(groups, CHUNK_ROWS), strict=True
-    ):
-        yield standard[places], numbers
+    return (sums.square() / counts.clamp(min=1)[:, None]).sum(dim=0)

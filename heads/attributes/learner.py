@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embed.errors import SelectionError
 from heads.attributes.calibration import calibrate
+from heads.attributes.inputs import InputStatistics
 from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
 from heads.attributes.network import AttributeNetwork
 from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
@@ -15,13 +17,14 @@ from heads.attributes.settings import AttributeHeadSettings
 from heads.attributes.validation import AttributeValidation
 from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.kinds import ATTRIBUTES
-from heads.tables import open_table
+from heads.tables import open_tables
 from heads.tasks import Task
 from heads.training.augmentation import mixed, with_noise
 from heads.training.loop import Learner, Reported
 from heads.training.settings import Runtime, TrainingSettings
 
 ROWS_TO_STANDARDISE_BY = 65_536
+ROWS_PER_BLOCK = 1024
 
 
 class AttributeLearner(Learner):
@@ -29,7 +32,8 @@ class AttributeLearner(Learner):
 
     Raises:
         StoreError: a space or column that the store does not have, or vectors that are not finite.
-        SelectionError: a side without rows, or a target with fewer than two classes.
+        SelectionError: a side without rows, a target with fewer than two classes, or one class
+            for each attribute of each category.
     """
 
     network: AttributeNetwork
@@ -47,10 +51,12 @@ class AttributeLearner(Learner):
         references = refer_to(stores, task.spaces, task.weights)
         data = attribute_rows(stores.items, task)
         self.rows, self.notes = data.sides, data.notes
+        _refuse_constant(data)
         reader = FeatureReader(stores, references)
         device = runtime.device
-        self.table = open_table(reader, data.sides.train, device, training.memory_bytes)
-        val_table = open_table(reader, data.sides.val, device, training.memory_bytes)
+        self.table, val_table = open_tables(
+            reader, (data.sides.train, data.sides.val), device, training.memory_bytes
+        )
         self._validation = AttributeValidation(val_table, data.vocabulary, data.val, data.groups)
         self._categories = torch.from_numpy(data.train.categories).to(device)
         self._labels = torch.from_numpy(data.train.labels).to(device)
@@ -82,14 +88,11 @@ class AttributeLearner(Learner):
         """
         generator = torch.Generator().manual_seed(self._training.seed)
         rows = torch.randperm(self.table.num_rows, generator=generator)[:ROWS_TO_STANDARDISE_BY]
-        rows = rows.sort().values
-        places = rows.to(self._labels.device)
-        self.network.fit_inputs(
-            self.table.rows(rows), self._categories[places], self._labels[places]
-        )
+        blocks = self.table.batches(torch.split(rows.sort().values, ROWS_PER_BLOCK))
+        self.network.fit_inputs(InputStatistics(blocks, self._categories, self._labels))
         spaces = self.info.spaces
-        weights = torch.tensor([space.weight for space in spaces], device=places.device)
-        sizes = torch.tensor([space.dim for space in spaces], device=places.device)
+        weights = torch.tensor([space.weight for space in spaces], device=self.table.device)
+        sizes = torch.tensor([space.dim for space in spaces], device=self.table.device)
         self.network.input_scale.mul_(weights.repeat_interleave(sizes))
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
@@ -140,6 +143,14 @@ class AttributeLearner(Learner):
         settings = self._settings
         return attribute_loss(
             logits, labels, weights, settings.label_smoothing, settings.focal_gamma
+        )
+
+
+def _refuse_constant(data: AttributeRows) -> None:
+    if int(data.vocabulary.num_classes().max()) < 2:
+        raise SelectionError(
+            "each attribute has one class in each category of the training rows, so there is "
+            "nothing to learn: leave --category out, or look at --target and --where"
         )
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from embed.errors import SettingsError
@@ -65,6 +63,10 @@ def fit_logistic(
 def _fit_pair(
     features: Float32[np.ndarray, "m d"], labels: Int[np.ndarray, " m"], settings: LogisticSettings
 ) -> tuple[Float[Tensor, "k d"], Float[Tensor, " k"], bool]:
+    # Here, since it takes seconds, and every training imports this module.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=settings.regularization, max_iter=settings.max_iterations)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
-from heads.attributes.inputs import class_shares, standard_scale
+from heads.attributes.inputs import InputStatistics
 from heads.training.dropout import QuickDropout
 
 
@@ -66,19 +66,14 @@ class AttributeNetwork(nn.Module):
         )
 
     @torch.no_grad()
-    def fit_inputs(
-        self,
-        features: Float[Tensor, "n d"],
-        categories: Int[Tensor, " n"],
-        labels: Int[Tensor, "n a"],
-    ) -> None:
-        """Centre and scale features from now on, as `heads.attributes.inputs` says of these rows.
+    def fit_inputs(self, statistics: InputStatistics) -> None:
+        """Centre and scale features from now on, as these statistics say.
 
         The mean square of an input is 1. A feature that tells nothing of any class becomes 0,
         unless all are such: then they are standardised.
         """
-        mean, scale = standard_scale(features)
-        shares = class_shares((features - mean) * scale, categories, labels)
+        mean, scale = statistics.standard_scale()
+        shares = statistics.class_shares()
         if not shares.any():
             shares = torch.ones_like(shares)
         self.input_mean.copy_(mean)

@@ -1,5 +1,6 @@
 """Everything that there is to choose of an attribute head."""
 
+import math
 from dataclasses import dataclass, field
 
 from embed.errors import SettingsError
@@ -22,8 +23,8 @@ class AttributeHeadSettings:
     calibrate: bool = False
 
     def __post_init__(self) -> None:
-        if self.focal_gamma < 0 or not 0 <= self.label_smoothing < 1:
+        if not (0 <= self.focal_gamma < math.inf and 0 <= self.label_smoothing < 1):
             raise SettingsError(
-                f"--focal-gamma is 0 or more and --label-smoothing lies from 0 to below 1: found "
-                f"{self.focal_gamma:g} and {self.label_smoothing:g}"
+                f"--focal-gamma is 0 or more, and finite, and --label-smoothing lies from 0 to "
+                f"below 1: found {self.focal_gamma:g} and {self.label_smoothing:g}"
             )

@@ -17,7 +17,7 @@ from heads.projection.losses import MetricLoss
 from heads.projection.settings import ProjectionSettings
 from heads.projection.start import class_centres, discriminants, unfit_for_discriminants
 from heads.projection.validation import ProjectionValidation
-from heads.tables import open_table
+from heads.tables import open_tables
 from heads.tasks import Sides, Task, choose_sides, limited
 from heads.training.augmentation import mixed, with_noise
 from heads.training.loop import Learner, Reported
@@ -56,8 +56,9 @@ class ProjectionLearner(Learner):
         self.val_labels = codes(values[sides.val])
         _refuse_unfit(task, sides, classes, self.val_labels)
         reader = FeatureReader(stores, references)
-        self.table = open_table(reader, sides.train, runtime.device, training.memory_bytes)
-        val_table = open_table(reader, sides.val, runtime.device, training.memory_bytes)
+        self.table, val_table = open_tables(
+            reader, (sides.train, sides.val), runtime.device, training.memory_bytes
+        )
         self._validation = ProjectionValidation(val_table, self.val_labels)
         self.labels = torch.from_numpy(labels.astype(np.int64)).to(runtime.device)
         self.rows = sides
@@ -92,17 +93,15 @@ class ProjectionLearner(Learner):
 
     def start(self) -> None:
         """Linear discriminants where they are wanted, and centres at the means of their classes."""
-        body = self.network
-        if self._starts_at_discriminants and isinstance(body, LinearBody):
-            generator = torch.Generator().manual_seed(self._training.seed)
+        if not self._starts_at_discriminants:
+            return
+        generator = torch.Generator().manual_seed(self._training.seed)
+        try:
             weight, bias = discriminants(self.table, self.labels, self._dim(), generator)
-            with torch.no_grad():
-                body.linear.weight.copy_(weight)
-                body.linear.bias.copy_(bias)
-            if self._loss.has_centres:
-                num_classes = len(self.info.classes)
-                centres = class_centres(self._project, self.table, self.labels, num_classes)
-                self._loss.set_centres(centres, generator)
+        except SettingsError as error:
+            self._start_at_random(str(error))
+        else:
+            self._start_at(weight, bias, generator)
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         """The mean loss of a batch, with the noise and mixtures of the settings."""
@@ -132,11 +131,28 @@ class ProjectionLearner(Learner):
             return False
         table = self.table
         unfit = unfit_for_discriminants(table.num_rows, table.num_features, num_classes)
-        if unfit and self._settings.start == "discriminants":
-            raise SettingsError(unfit)
         if unfit:
-            self.notes += (f"training starts at random weights: {unfit.partition(';')[0]}",)
+            self._start_at_random(unfit)
         return not unfit
+
+    def _start_at_random(self, reason: str) -> None:
+        """Say why, or raise where discriminants were asked for."""
+        if self._settings.start == "discriminants":
+            raise SettingsError(reason)
+        self.notes += (f"training starts at random weights: {reason.partition(';')[0]}",)
+
+    def _start_at(
+        self, weight: Float[Tensor, "e d"], bias: Float[Tensor, " e"], generator: torch.Generator
+    ) -> None:
+        body = self.network
+        assert isinstance(body, LinearBody)  # the settings have refused discriminants of others
+        with torch.no_grad():
+            body.linear.weight.copy_(weight)
+            body.linear.bias.copy_(bias)
+        if self._loss.has_centres:
+            num_classes = len(self.info.classes)
+            centres = class_centres(self._project, self.table, self.labels, num_classes)
+            self._loss.set_centres(centres, generator)
 
     def _dim(self) -> int:
         return self.network.dim

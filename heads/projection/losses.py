@@ -4,14 +4,6 @@ import math
 
 import torch
 from jaxtyping import Float, Int
-from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import (
-    CircleLoss,
-    ProxyAnchorLoss,
-    SupConLoss,
-    TripletMarginLoss,
-)
-from pytorch_metric_learning.miners import TripletMarginMiner
 from torch import Tensor, nn
 
 from heads.projection.loss_settings import MARGINS, LossSettings, Precision
@@ -117,6 +109,9 @@ def _rule(settings: LossSettings, precision: Precision) -> MarginSoftmax:
 def _miner(settings: LossSettings) -> nn.Module | None:
     if settings.loss != "triplet":
         return None
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.miners import TripletMarginMiner
+
     miner: nn.Module = TripletMarginMiner(
         margin=settings.cosine_margin,
         type_of_triplets=settings.triplet_mining,
@@ -126,14 +121,16 @@ def _miner(settings: LossSettings) -> nn.Module | None:
 
 
 def _library_loss(settings: LossSettings, num_classes: int, dim: int) -> nn.Module:
+    from pytorch_metric_learning import distances, losses
+
     margin = settings.cosine_margin
     loss: nn.Module
     if settings.loss == "proxy-anchor":
-        loss = ProxyAnchorLoss(num_classes, dim, margin=margin, alpha=settings.scale)
+        loss = losses.ProxyAnchorLoss(num_classes, dim, margin=margin, alpha=settings.scale)
     elif settings.loss == "supcon":
-        loss = SupConLoss(temperature=1 / settings.scale)
+        loss = losses.SupConLoss(temperature=1 / settings.scale)
     elif settings.loss == "circle":
-        loss = CircleLoss(m=margin, gamma=settings.scale)
+        loss = losses.CircleLoss(m=margin, gamma=settings.scale)
     else:
-        loss = TripletMarginLoss(margin=margin, distance=CosineSimilarity())
+        loss = losses.TripletMarginLoss(margin=margin, distance=distances.CosineSimilarity())
     return loss

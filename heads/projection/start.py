@@ -16,6 +16,7 @@ MAX_FEATURES = 4096
 SAMPLED_ROWS = 16_384
 SAMPLED_ROWS_PER_FEATURE = 8
 BLOCK_ROWS = 4096
+ROUNDINGS = 8  # so many in the last place may separate a class's mean from its equal rows
 
 
 @torch.no_grad()
@@ -34,7 +35,8 @@ def discriminants(
 
     Raises:
         SettingsError: more than `MAX_FEATURES` features, whose covariance would take long to
-            decompose, or no more rows than classes, which tell nothing of what is within a class.
+            decompose, or rows that tell nothing of what is within a class: no more of them than
+            classes, or equal ones in each class.
     """
     labels = labels.to(table.device)
     sizes = torch.bincount(labels)
@@ -45,7 +47,9 @@ def discriminants(
     mean = (means * shares).sum(dim=0)
     within = _within_class_covariance(table, labels, means, generator)
     apart = (means - mean) * shares.sqrt()
-    rows = _directions(within, within + apart.T @ apart)[: min(dim, table.num_rows)]
+    total = within + apart.T @ apart
+    _refuse_equal_rows(within, total, mean, table.num_rows)
+    rows = _directions(within, total)[: min(dim, table.num_rows)]
     weight = mean.new_zeros(dim, table.num_features)
     weight[: len(rows)] = rows / rows.norm(dim=1).mean()
     return weight, -weight @ mean
@@ -88,6 +92,19 @@ def unfit_for_discriminants(num_rows: int, num_features: int, num_classes: int) 
             f"share with --split"
         )
     return ""
+
+
+def _refuse_equal_rows(
+    within: Float[Tensor, "d d"], total: Float[Tensor, "d d"], mean: Float[Tensor, " d"], num: int
+) -> None:
+    """Refuse a covariance within classes that is zero, but for the rounding of the means."""
+    rounding = (ROUNDINGS * torch.finfo(within.dtype).eps) ** 2
+    if within.trace() <= rounding * (total.trace() + mean.square().sum()):
+        raise SettingsError(
+            f"linear discriminants need rows of one class that differ: the {num:,} training rows "
+            f"have equal vectors in each class, or zero ones; train with --start random, or look "
+            f"at --space"
+        )
 
 
 def _blocks(index: Int[Tensor, " n"]) -> Iterator[Int[Tensor, " b"]]:

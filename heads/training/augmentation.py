@@ -1,5 +1,6 @@
 """Features that training sees otherwise than they are: noise, and mixtures of two rows."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +22,10 @@ class AugmentationSettings:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise < 0 or self.mixup < 0:
+        if not (0 <= self.noise < math.inf and 0 <= self.mixup < math.inf):
             raise SettingsError(
-                f"--noise and --mixup are 0 or more: found {self.noise:g} and {self.mixup:g}"
+                f"--noise and --mixup are 0 or more, and finite: found {self.noise:g} and "
+                f"{self.mixup:g}"
             )
 
 

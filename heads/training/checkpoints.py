@@ -83,8 +83,17 @@ class Checkpoint:
         if differing:
             raise SettingsError(
                 f"{self.path} is of a run with other settings: {'; '.join(differing)}. Give the "
-                f"same ones to go on, or leave --resume out to start anew"
+                f"same ones to go on, or --force without --resume to start anew"
             )
+
+
+def epochs_of(path: Path) -> int | None:
+    """How many epochs a checkpoint holds, None where it can't be told."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return len(json.loads((file.metadata() or {})[FORMAT])["progress"]["history"])
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        return None
 
 
 def random_state(device: torch.device, generator: torch.Generator) -> dict[str, Tensor]:

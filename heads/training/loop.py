@@ -234,7 +234,8 @@ class _Loop:
         for index, features in learner.table.batches(self._sampler.batches(self._generator)):
             self._optimizer.zero_grad(set_to_none=True)
             loss = learner.loss(index, features)
-            torch.autograd.backward(loss)
+            if loss.requires_grad:  # rows without anything to learn leave no gradient
+                torch.autograd.backward(loss)
             self._step()
             total += loss.detach() * len(index)  # stays on the device: no wait at each step
             num_rows += len(index)

@@ -142,15 +142,12 @@ def make_optimizer(
         },
     ]
     groups = [group for group in groups if group["params"]]
-    # One fused kernel: on a CPU 1.0 ms for 1.5 M parameters, where torch's default takes 3.2.
-    shared: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "weight_decay": settings.weight_decay,
-        "fused": True,
-    }
+    shared: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, **shared)
-    return torch.optim.AdamW(groups, **shared)
+        # torch's fused one fails where a weight gets its first gradient after others did.
+        return torch.optim.SGD(groups, momentum=settings.momentum, foreach=True, **shared)
+    # One fused kernel: on a CPU 1.0 ms for 1.5 M parameters, where torch's default takes 3.2.
+    return torch.optim.AdamW(groups, fused=True, **shared)
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, settings: OptimisationSettings) -> None:

@@ -15,6 +15,7 @@ Keep = Literal["best", "last"]
 Precision = Literal["auto", "fp32", "bf16"]
 KEEPS: tuple[Keep, ...] = ("best", "last")
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+MAX_SEED = 2**63  # what torch's generators take
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class TrainingSettings:
             raise SettingsError(
                 f"--ema-decay lies from 0 (none) to below 1, such as 0.99: found {self.ema_decay:g}"
             )
+        if not 0 <= self.seed < MAX_SEED:
+            raise SettingsError(f"--seed lies from 0 to below 2**63: found {self.seed}")
         if self.keep not in KEEPS:
             raise SettingsError(f"--keep is {' or '.join(KEEPS)}: found '{self.keep}'")
         if self.precision not in PRECISIONS:
@@ -68,10 +71,16 @@ class Runtime:
     def choose(cls, settings: TrainingSettings) -> "Runtime":
         """The device of the settings; `auto` is bf16 where the hardware multiplies it."""
         device = choose_device(settings.device)
-        has_units = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16_units()
-        wants_bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_units)
+        is_auto = settings.precision == "auto"
+        wants_bf16 = settings.precision == "bf16" or (is_auto and _multiplies_bf16(device))
         return cls(device, "bf16" if wants_bf16 else "fp32")
 
     def autocast(self) -> torch.autocast:
         """The context in which a network's products are computed."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return has_bf16_units()

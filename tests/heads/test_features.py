@@ -9,7 +9,7 @@ import torch
 from embed.errors import IdError, SettingsError, StoreError
 from embed.store import Store, StoreWriter
 from heads.features import FeatureReader, FeatureStores, refer_to
-from heads.tables import ResidentTable, StreamedTable, open_table
+from heads.tables import ResidentTable, StreamedTable, open_table, open_tables
 from tests.heads.conftest import space, train, write_store
 
 CPU = torch.device("cpu")
@@ -114,3 +114,19 @@ def test_training_from_the_stream_gives_the_same_weights(store_path: Path) -> No
     whole, streamed = train(store_path), train(store_path, memory_bytes=100)
     for name, weights in whole.network.state_dict().items():
         assert torch.equal(streamed.network.state_dict()[name], weights), name
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "kinds"),
+    [
+        (9 * 48 * 4, [ResidentTable, ResidentTable]),
+        (9 * 48 * 4 - 1, [ResidentTable, StreamedTable]),
+        (6 * 48 * 4 - 1, [StreamedTable, ResidentTable]),
+    ],
+)
+def test_tables_share_one_bound(store_path: Path, max_bytes: int, kinds: list[type]) -> None:
+    with Store(store_path) as store:
+        stores = FeatureStores(store)
+        reader = FeatureReader(stores, refer_to(stores, ["raw"]))
+        tables = open_tables(reader, (np.arange(6), np.arange(3)), CPU, max_bytes)
+        assert [type(table) for table in tables] == kinds

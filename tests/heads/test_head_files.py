@@ -1,11 +1,13 @@
 """The files of a head: read as they were written, and refused where they are something else."""
 
+import json
 import pickle
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from embed.errors import HeadError, OutputExistsError, SettingsError
 from embed.store import Store
@@ -78,3 +80,38 @@ def test_a_notebook_trains_into_the_same_files(store_path: Path, tmp_path: Path)
         with pytest.raises(SettingsError, match=r"is a \.safetensors file: found -o h\.bin"):
             run(Path("h.bin"))
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kind", 7),
+        ("spaces", ["raw"]),
+        ("targets", "label"),
+        ("training", None),
+        ("num_train", "9"),
+        ("metrics", {"row_f1": "high"}),
+        ("classes", None),
+        ("intervals", []),
+        ("intervals", {"row_f1": 0.5}),
+        ("details", None),
+        ("members", [7]),
+    ],
+)
+def test_json_of_another_shape_is_refused(
+    store_path: Path, tmp_path: Path, field: str, value: object
+) -> None:
+    path = head_file(store_path, tmp_path / "h.safetensors")
+    with safetensors.safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()["embedding-head"])
+    save_file(load_file(path), path, {"embedding-head": json.dumps({**content, field: value})})
+    with pytest.raises(HeadError, match=f"it is damaged: its '{field}'"):
+        load_head(path)
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "7", "{"])
+def test_what_says_nothing_of_itself_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "h.safetensors"
+    save_file({"a": torch.zeros(2)}, path, {"embedding-head": content})
+    with pytest.raises(HeadError, match="is not a head, or it is damaged"):
+        load_head(path)

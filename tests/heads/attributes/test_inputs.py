@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from heads.attributes import inputs
-from heads.attributes.inputs import class_shares, standard_scale
+from heads.attributes.inputs import InputStatistics
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 
 
@@ -25,6 +24,13 @@ def labelled_rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return rows, categories, labels
 
 
+def statistics(
+    rows: torch.Tensor, categories: torch.Tensor, labels: torch.Tensor, block: int = 1000
+) -> InputStatistics:
+    blocks = ((index, rows[index]) for index in torch.split(torch.arange(len(rows)), block))
+    return InputStatistics(blocks, categories, labels)
+
+
 def shares_by_loop(rows: np.ndarray, categories: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """1 − (variance within classes) / (variance within categories), each without bias."""
     known = (labels >= 0) & (categories >= 0)
@@ -40,11 +46,9 @@ def shares_by_loop(rows: np.ndarray, categories: np.ndarray, labels: np.ndarray)
     return np.concatenate([np.clip(1 - left, 0, 1), [0]])
 
 
-def test_shares_equal_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "CHUNK_ROWS", 1000)
+def test_shares_equal_those_of_a_loop() -> None:
     rows, categories, labels = labelled_rows()
-    mean, scale = standard_scale(rows)
-    found = class_shares((rows - mean) * scale, categories, labels)
+    found = statistics(rows, categories, labels).class_shares()
     each = [
         shares_by_loop(rows.double().numpy(), categories.numpy(), of_attribute)
         for of_attribute in labels.numpy().T
@@ -59,23 +63,43 @@ def test_chance_is_taken_off() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = (torch.arange(300) // 2)[:, None]
     noise = torch.randn(300, 50, generator=generator)
-    found = class_shares(noise, torch.zeros(300, dtype=torch.int64), labels)
+    found = statistics(noise, torch.zeros(300, dtype=torch.int64), labels).class_shares()
     assert found.mean() < 0.06
 
 
 def test_labels_that_are_all_different_tell_nothing() -> None:
     rows, labels = torch.randn(8, 3), torch.arange(8)[:, None]
-    assert class_shares(rows, torch.zeros(8, dtype=torch.int64), labels).tolist() == [1, 1, 1]
+    found = statistics(rows, torch.zeros(8, dtype=torch.int64), labels).class_shares()
+    assert found.tolist() == [1, 1, 1]
+
+
+def test_means_and_deviations_are_those_of_all_rows() -> None:
+    rows, categories, labels = labelled_rows()
+    rows = rows + 100
+    mean, scale = statistics(rows, categories, labels).standard_scale()
+    torch.testing.assert_close(mean, rows.double().mean(dim=0).float())
+    deviations = rows.double().std(dim=0, correction=0).float()
+    torch.testing.assert_close(scale[:4], 1 / deviations[:4])
+    assert scale[4] == 1 and mean[4] == rows[0, 4]  # it never changes
+
+
+def test_rows_that_blocks_leave_out_do_not_count() -> None:
+    rows, categories, labels = labelled_rows()
+    chosen = torch.arange(0, 4000, 3)
+    part = InputStatistics([(chosen, rows[chosen])], categories, labels)
+    alone = statistics(rows[chosen], categories[chosen], labels[chosen])
+    torch.testing.assert_close(part.class_shares(), alone.class_shares())
+    torch.testing.assert_close(part.standard_scale()[1], alone.standard_scale()[1])
 
 
 def test_inputs_have_a_mean_square_of_1_and_follow_the_shares() -> None:
     rows, categories, labels = labelled_rows()
     network = AttributeNetwork(5, np.array([[5, 5], [5, 5]]), AttributeSettings())
-    network.fit_inputs(rows, categories, labels)
+    known = statistics(rows, categories, labels)
+    network.fit_inputs(known)
     scaled = (rows - network.input_mean) * network.input_scale
     assert scaled.square().mean().item() == pytest.approx(1, rel=0.01)
-    mean, scale = standard_scale(rows)
-    shares = class_shares((rows - mean) * scale, categories, labels)
+    shares = known.class_shares()
     deviations = scaled.std(dim=0, correction=0)
     torch.testing.assert_close(deviations / deviations[0], shares / shares[0])
 
@@ -84,7 +108,7 @@ def test_features_that_tell_nothing_are_standardised() -> None:
     rows = torch.tensor([[1.0, -2.0], [3.0, -4.0]]).repeat(10, 1)
     labels = torch.tensor([0, 0, 1, 1]).repeat(5)[:, None]  # each value in each class alike
     network = AttributeNetwork(2, np.array([[2]]), AttributeSettings())
-    network.fit_inputs(rows, torch.zeros(20, dtype=torch.int64), labels)
+    network.fit_inputs(statistics(rows, torch.zeros(20, dtype=torch.int64), labels))
     scaled = (rows - network.input_mean) * network.input_scale
     torch.testing.assert_close(scaled.abs(), torch.ones(20, 2))
     assert math.isfinite(float(network.input_scale.sum()))

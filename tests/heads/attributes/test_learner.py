@@ -90,3 +90,20 @@ def test_damaged_features_are_refused(tmp_path: Path) -> None:
     write_store(tmp_path / "n.h5", lambda vectors: vectors[8].fill(np.nan))
     with pytest.raises(Exception, match="'i8' among them"):
         train(tmp_path / "n.h5", by_category(), "attributes")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_batches_with_nothing_to_learn_are_passed_over(store_path: Path, optimizer: str) -> None:
+    """Half of the rows are of no category: many a batch of two holds no label that counts."""
+    options = {"batch_size": 2, "epochs": 2, "optimizer": optimizer, "clip_norm": 1.0}
+    trained = train(
+        store_path, by_category(targets=("colour",), category="size"), "attributes", **options
+    )
+    assert len(trained.history) == 2
+    assert all(0 < epoch.loss < 10 for epoch in trained.history)
+
+
+def test_classes_that_follow_from_the_category_are_refused(store_path: Path) -> None:
+    what = by_category(targets=("colour",), category="label")
+    with pytest.raises(SelectionError, match="one class in each category of the training rows"):
+        train(store_path, what, "attributes")

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from embed.errors import SettingsError
+from heads.attributes.inputs import InputStatistics
 from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 
@@ -27,7 +28,8 @@ def network(**settings: float) -> AttributeNetwork:
         for weights in made.parameters():
             weights.add_(torch.randn_like(weights) * 0.2)
     rows, categories = torch.randn(40, NUM_FEATURES) * 3 + 1, torch.arange(40) % 2
-    made.fit_inputs(rows, categories, (rows[:, :3] > 1).long())
+    blocks = [(torch.arange(40), rows)]
+    made.fit_inputs(InputStatistics(blocks, categories, (rows[:, :3] > 1).long()))
     return made
 
 

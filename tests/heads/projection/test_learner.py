@@ -16,7 +16,7 @@ from heads.tasks import Task
 from heads.training.limits import RowLimits
 from retrieval.curves import score_curve
 from retrieval.neighbours import neighbours_of_vectors
-from tests.heads.conftest import SPLIT, task, train
+from tests.heads.conftest import SPLIT, task, train, write_store
 
 
 def row_f1(vectors: np.ndarray, labels: np.ndarray) -> float:
@@ -98,3 +98,11 @@ def test_one_row_of_a_class_makes_no_pair(store_path: Path) -> None:
 def test_settings_out_of_range(store_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         train(store_path, **options)
+
+
+def test_vectors_of_zeros_leave_a_random_start(tmp_path: Path) -> None:
+    write_store(tmp_path / "s.h5", lambda vectors: vectors.fill(0))
+    trained = train(tmp_path / "s.h5", epochs=1)
+    assert any("starts at random weights: linear discriminants" in note for note in trained.notes)
+    with pytest.raises(SettingsError, match="equal vectors in each class, or zero ones"):
+        train(tmp_path / "s.h5", epochs=1, start="discriminants")

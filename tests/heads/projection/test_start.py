@@ -122,3 +122,11 @@ def test_what_does_not_fit_is_refused(
     labels = torch.arange(shape[0]) % num_classes
     with pytest.raises(SettingsError, match=message):
         discriminants(ResidentTable(torch.ones(shape)), labels, 2, generator())
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0])
+def test_equal_rows_in_each_class_are_refused(distance: float) -> None:
+    labels = torch.arange(90) % 9
+    apart = torch.randn(9, FEATURES, generator=generator()) * distance
+    with pytest.raises(SettingsError, match="the 90 training rows have equal vectors"):
+        discriminants(ResidentTable(apart[labels]), labels, 2, generator())

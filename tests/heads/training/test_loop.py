@@ -1,5 +1,6 @@
 """Training: which epoch is kept, when it ends, and that a killed run ends with the same weights."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from embed.errors import HeadError, SettingsError
+from embed.errors import HeadError, OutputExistsError, SettingsError
 from embed.store import Store
 from heads.features import FeatureStores
 from heads.projection import validation as validation_module
-from heads.run import train_to_files
+from heads.run import TRAINED_ANEW, train_to_files
 from heads.settings import head_settings
-from heads.training.loop import Epoch
+from heads.training.loop import Epoch, TrainedHead
 from tests.heads.conftest import task, train
 
 
@@ -83,21 +84,22 @@ class KilledError(Exception):
 
 def run_to_files(
     store_path: Path, output: Path, kind: str, stop_after: int | None = None, **options: Any
-) -> None:
+) -> TrainedHead:
     def on_epoch(epoch: Epoch) -> None:
         if epoch.epoch == stop_after:
             raise KilledError
 
-    resume = options.pop("resume", False)
+    resume, force = options.pop("resume", False), options.pop("force", False)
     settings = head_settings(kind, {"epochs": 6, "batch_size": 64, **options})
     what = task() if kind == "projection" else task(targets=("colour", "size"), category="category")
     with Store(store_path) as store:
-        train_to_files(
+        return train_to_files(
             FeatureStores(store),
             what,
             settings.kind,
             settings.training,
             output,
+            force=force,
             resume=resume,
             on_epoch=on_epoch,
         )
@@ -136,5 +138,46 @@ def test_a_checkpoint_of_another_run_is_refused(store_path: Path, tmp_path: Path
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
     with pytest.raises(HeadError, match="is not a checkpoint, or it is damaged"):
         run_to_files(store_path, output, "projection", resume=True)
-    run_to_files(store_path, output, "projection")  # anew
+    with pytest.raises(OutputExistsError, match="stopped at an unknown epoch"):
+        run_to_files(store_path, output, "projection")
+    run_to_files(store_path, output, "projection", force=True)  # anew
     assert output.exists()
+
+
+def test_a_checkpoint_is_not_thrown_away_unasked(store_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "h.safetensors"
+    with pytest.raises(KilledError):
+        run_to_files(store_path, output, "projection", 2)
+    left = output.with_suffix(".checkpoint").read_bytes()
+    with pytest.raises(OutputExistsError, match=r"after 2 epochs: give --resume .* or --force"):
+        run_to_files(store_path, output, "projection")
+    assert output.with_suffix(".checkpoint").read_bytes() == left
+
+
+def test_resume_without_a_checkpoint_says_that_it_starts_anew(
+    store_path: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "h.safetensors"
+    with pytest.raises(KilledError):
+        run_to_files(store_path, output, "projection", 2, resume=True)
+    assert TRAINED_ANEW not in run_to_files(store_path, output, "projection", resume=True).notes
+    other = tmp_path / "other.safetensors"
+    assert TRAINED_ANEW in run_to_files(store_path, other, "projection", resume=True).notes
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("seed", -1),
+        ("seed", 2**63),
+        ("noise", math.nan),
+        ("mixup", math.inf),
+        ("focal_gamma", math.nan),
+        ("device", "meta"),
+        ("device", "cuda:x"),
+    ],
+)
+def test_settings_out_of_their_range(store_path: Path, option: str, value: float | str) -> None:
+    kind, what = "attributes", task(targets=("colour",))
+    with pytest.raises(SettingsError, match=f"--{option.replace('_', '-')}.*found .*{value}"):
+        train(store_path, what, kind, **{option: value})
