@@ -161,8 +161,7 @@ def train_to_files(
             `force` nor `resume`; nothing is trained then.
     """
     files = HeadFiles(output)
-    if isinstance(settings, BaselineSettings):
-        _refuse_epochs(resume, tensorboard)
+    refuse_epochs(settings, resume=resume, tensorboard=tensorboard)
     files.refuse_existing(force=force)
     if not (force or resume):
         _refuse_checkpoint(files.checkpoint)
@@ -202,7 +201,10 @@ def _to_all(told: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
     return tell
 
 
-def _refuse_epochs(resume: bool, tensorboard: Path | None) -> None:
+def refuse_epochs(settings: KindSettings, *, resume: bool, tensorboard: Path | None = None) -> None:
+    """Raise SettingsError where a baseline, which has none, should go on or write events."""
+    if not isinstance(settings, BaselineSettings):
+        return
     for option, is_given in (("--resume", resume), ("--tensorboard", tensorboard is not None)):
         if is_given:
             raise SettingsError(

@@ -1,5 +1,7 @@
 """How metrics and splits are named to people, in tables, cards and messages."""
 
+from collections.abc import Mapping
+
 from embed.rows import Split
 
 METRIC_NAMES = {
@@ -9,6 +11,13 @@ METRIC_NAMES = {
     "loss": "training loss",
     "epoch": "kept epoch",
 }
+
+NO_FIGURES = ("epoch", "loss")
+
+
+def figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that say how good a head is, and not how it was trained."""
+    return {name: value for name, value in metrics.items() if name not in NO_FIGURES}
 
 
 def spoken_metric(name: str) -> str:

@@ -8,6 +8,7 @@ import click
 
 from embed.options import force_option, json_option, output_option
 from heads.cli.ensembles import (
+    FitProgress,
     heads_argument,
     report_ensemble,
     stores_with_validation,
@@ -60,5 +61,6 @@ def blend(
             fit=fit,
             stores=stores_with_validation(stack, store, join),
             force=force,
+            on_tried=FitProgress(),
         )
     report_ensemble(made, output, made.info.settings["how"], as_json=as_json)

@@ -1,5 +1,7 @@
 """What `heads soup` and `heads blend` have in common: their stores, and what they print."""
 
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embed.options import print_json, print_table, warn
+from heads.cli.reports import SECONDS_BETWEEN_LINES
 from heads.cli.task_options import open_stores
 
 if TYPE_CHECKING:
@@ -36,6 +39,21 @@ def stores_with_validation(
     if joined:
         raise click.UsageError("--join adds spaces to those of --store: give that as well")
     return None
+
+
+class FitProgress:
+    """A line on standard error every few seconds while weights are searched."""
+
+    def __init__(self) -> None:
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def __call__(self, num_tried: int, best: Sequence[float], value: float) -> None:
+        """Say how far the search is."""
+        if time.monotonic() < self._next_line:
+            return
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        shares = ", ".join(f"{weight:.2f}" for weight in best)
+        click.echo(f"{num_tried} weights tried: best {value:.4f} at {shares}", err=True)
 
 
 def report_ensemble(ensemble: "Ensemble", output: Path, how: str, *, as_json: bool) -> None:

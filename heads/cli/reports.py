@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +59,7 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
         )
         return
     from heads.card import metric_table, pair_table
+    from heads.wording import figures
 
     epoch = f"epoch {info.metrics['epoch']} of {len(trained.history)}, " if trained.history else ""
     click.echo(
@@ -72,11 +72,6 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
         print_table("", *pair_table(info))
     written = [".md", ".png", ".jsonl"] if trained.history else [".md"]
     click.echo(f"more: {', '.join(str(output.with_suffix(suffix)) for suffix in written)}")
-
-
-def figures(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that say how good a head is, and not how it was trained."""
-    return {name: value for name, value in metrics.items() if name not in ("epoch", "loss")}
 
 
 def report_member(member: "MemberResult") -> None:
@@ -101,7 +96,7 @@ def report_study(study: "Study", *, as_json: bool) -> None:
             f"{member.info.num_train:,}",
             f"{member.num_rows:,}",
             *(f"{value:.4f}" for value in member.metrics.values()),
-            f"{member.info.metrics['epoch']}",
+            str(member.info.metrics.get("epoch", "–")),
         ]
         for member in study.members
     ]

@@ -228,6 +228,9 @@ run_options = all_of(
         help="Features held in memory at most, such as 2GiB; more are read again and again.  "
         "[default: half of what is free]",
     ),
+)
+
+one_run_options = all_of(
     click.option(
         "--resume", is_flag=True, help="Go on from the last epoch of a run that was stopped."
     ),
@@ -239,7 +242,7 @@ run_options = all_of(
     ),
 )
 
-train_options = all_of(
+setting_options = all_of(
     input_options,
     row_options,
     projection_options,
@@ -249,3 +252,6 @@ train_options = all_of(
     optimisation_options,
     run_options,
 )
+"""What is learnt, from which rows, by what and how: of `heads tune` as well."""
+
+train_options = all_of(setting_options, one_run_options)

@@ -18,7 +18,7 @@ from embed.options import (
 from heads.cli.group import main
 from heads.cli.task_options import open_stores, task_of
 from heads.cli.train import given_settings, refuse_split_with_folds
-from heads.cli.train_options import KINDS, train_options
+from heads.cli.train_options import KINDS, setting_options
 
 if TYPE_CHECKING:
     from heads.studies.trials import Trial
@@ -62,7 +62,7 @@ NUM_SHOWN = 5
     "fold is held out from all of them and from the head.",
 )
 @click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
-@train_options
+@setting_options
 @force_option
 @json_option
 def tune(store: Path, output: Path, force: bool, as_json: bool, **options: Any) -> None:
@@ -84,7 +84,6 @@ def tune(store: Path, output: Path, force: bool, as_json: bool, **options: Any) 
     refuse_split_with_folds(folds, None)
     budget = Budget(options.pop("trials"), options.pop("timeout_seconds"))
     study, file, entries = (options.pop(name) for name in ("study", "search", "search_option"))
-    options.pop("resume")  # a study goes on in any case
     kind = options["kind"]
     given = given_settings(kind, options)
     fixed = {name: value for name, value in given.items() if value is not None}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from embed.errors import SettingsError
 from heads.ensembles.ensemble import Ensemble, write_ensemble
-from heads.ensembles.flattening import flattened
+from heads.ensembles.flattening import members_of_blends
 from heads.ensembles.members import (
     Member,
     load_members,
@@ -33,12 +33,12 @@ from heads.ensembles.networks import (
     build_blend,
     vector_members,
 )
-from heads.ensembles.validation import Validation, open_validation
-from heads.ensembles.weights import Weights, best_weights, equal_weights
+from heads.ensembles.weights import OnTried, Weights, best_weights, equal_weights
 from heads.features import FeatureStores, SpaceReference
 from heads.info import HeadInfo
 from heads.kinds import BLEND
 from heads.run import HeadFiles
+from heads.validation import Validation, open_validation, validation_digest
 
 
 def blend_to_files(
@@ -50,6 +50,7 @@ def blend_to_files(
     fit: bool = False,
     stores: FeatureStores | None = None,
     force: bool = False,
+    on_tried: OnTried = lambda number, best, value: None,
 ) -> Ensemble:
     """`make_blend` of these files' heads: the head at `output`, and its card.
 
@@ -59,7 +60,8 @@ def blend_to_files(
         HeadError: a file that is no head.
     """
     HeadFiles(output).refuse_existing(force=force)
-    blend = make_blend(load_members(paths), how, weights, fit=fit, stores=stores)
+    members = load_members(paths)
+    blend = make_blend(members, how, weights, fit=fit, stores=stores, on_tried=on_tried)
     write_ensemble(blend, output)
     return blend
 
@@ -71,6 +73,7 @@ def make_blend(
     *,
     fit: bool = False,
     stores: FeatureStores | None = None,
+    on_tried: OnTried = lambda number, best, value: None,
 ) -> Ensemble:
     """Several heads as one; members that are blends give way to their own members.
 
@@ -82,7 +85,7 @@ def make_blend(
     Weights are brought to a sum of 1, and are equal where none are given. With `fit` they are those
     of `best_weights` for the metric of training, on the validation rows of `stores` by the split
     and restrictions that the heads have in common. With `stores` alone the blend and its members
-    are compared on these rows.
+    are compared on these rows. `on_tried` is told of the search, as of `best_weights`.
 
     Raises:
         HeadError: heads that can't be put together, or differ in their validation rows.
@@ -91,7 +94,7 @@ def make_blend(
     _refuse_unfit(members, weights, fit=fit, stores=stores)
     chosen = _blending(members, how)
     given = _normalised(weights, members)
-    members, given = flattened(members, given, chosen)
+    members, given = members_of_blends(members, given, chosen)
     _refuse_other_sizes(members, chosen)
     info = _blend_info(members, chosen, given)
     if stores is None:
@@ -102,7 +105,9 @@ def make_blend(
     mix = _mixture(outputs, chosen, info)
     if fit:
         given = best_weights(
-            len(members), lambda w: validation.metrics_of(mix(w))[validation.chosen_by]
+            len(members),
+            lambda w: validation.metrics_of(mix(w))[validation.chosen_by],
+            on_tried,
         )
         info = _with_weights(info, given, fit=True)
     scores = [validation.metrics_of(of_member.numpy()) for of_member in outputs]
@@ -112,7 +117,11 @@ def make_blend(
         num_validation=validation.table.num_rows,
         metrics=reported.metrics,
         intervals=reported.intervals,
-        details={**reported.details, "members": scores},
+        details={
+            **reported.details,
+            "members": scores,
+            "validation_rows": validation_digest(stores, info),
+        },
     )
     return replace(_finished(members, info), scores=tuple(scores))
 

@@ -9,7 +9,7 @@ from heads.ensembles.weights import Weights
 from heads.kinds import BLEND
 
 
-def flattened(
+def members_of_blends(
     members: Sequence[Member], weights: Weights, how: Blending
 ) -> tuple[tuple[Member, ...], Weights]:
     """Each blend's members in its place, with their shares of its weight; other heads as they are.

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from torch import nn
 
 from embed.errors import HeadError, SettingsError
+from embed.rows import Split
 from heads.attributes.vocabulary import Pair, Vocabulary
 from heads.head import load_head
 from heads.info import HeadInfo
@@ -71,10 +72,26 @@ def refuse_other_rows(members: Sequence[Member]) -> None:
         for what, of in _ROWS.items():
             if what != "targets" or first.info.output == "vectors":
                 refuse_difference(what, (first, of(first.info)), (other, of(other.info)))
+        if _sides(first.info) != _sides(other.info):
+            raise HeadError(
+                f"the heads differ in their splits, so that one was trained on rows that another "
+                f"is judged on: of {first.name} rows are split {_spoken_splits(first)}; of "
+                f"{other.name} {_spoken_splits(other)}"
+            )
+
+
+def _sides(info: HeadInfo) -> tuple[Split, ...]:
+    """What rows fall into sides by, and into which: of a split column, the column alone."""
+    return tuple(
+        split if split.column is None else Split("", column=split.column) for split in info.splits
+    )
+
+
+def _spoken_splits(member: Member) -> str:
+    return "; and ".join(map(spoken_split, member.info.splits))
 
 
 _ROWS: dict[str, Callable[[HeadInfo], Any]] = {
-    "splits": lambda info: "; ".join(map(spoken_split, info.splits)),
     "restrictions": lambda info: " and ".join(sorted(info.where)) or "no --where",
     "targets": lambda info: ", ".join(info.targets),
 }
@@ -147,7 +164,7 @@ def merged_vocabulary(members: Sequence[Member]) -> Vocabulary:
 
 
 def _are_of_the_same_rows(infos: Sequence[HeadInfo]) -> bool:
-    return len({tuple(of(info) for of in _ROWS.values()) for info in infos}) == 1
+    return len({(_sides(i), *(of(i) for of in _ROWS.values())) for i in infos}) == 1
 
 
 def _once(values: Iterable[Any]) -> tuple[Any, ...]:

@@ -30,12 +30,12 @@ from heads.ensembles.members import (
     merged_vocabulary,
     refuse_other_rows,
 )
-from heads.ensembles.validation import Validation, open_validation
 from heads.ensembles.weights import Weights
 from heads.features import FeatureStores
 from heads.info import HeadInfo
 from heads.kinds import ATTRIBUTES, PROJECTION, build_network
 from heads.run import HeadFiles
+from heads.validation import Validation, open_validation, validation_digest
 
 SoupKind = Literal["uniform", "greedy", "sweep"]
 NUM_STEPS = 21
@@ -99,7 +99,8 @@ def make_soup(
     weights, curve = _choose(how, scores, evaluate, validation.chosen_by, num_steps)
     soup = _finished(members, how, weights, info)
     reported = validation.report_of(validation.outputs(soup.network))
-    details: dict[str, Any] = {**reported.details, "members": scores}
+    digest = validation_digest(stores, info)
+    details: dict[str, Any] = {**reported.details, "members": scores, "validation_rows": digest}
     if curve is not None:
         details["sweep"] = asdict(curve)
     info = replace(

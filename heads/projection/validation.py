@@ -13,7 +13,7 @@ from heads.tables import FeatureTable
 from heads.training.loop import Reported
 from retrieval.curves import metrics_at, score_curve
 from retrieval.intervals import bootstrap_interval
-from retrieval.neighbours import neighbours_of_vectors
+from retrieval.neighbours import Neighbours, neighbours_of_vectors
 
 VALIDATION_NEIGHBOURS = 50
 
@@ -50,7 +50,12 @@ def validation_row_f1(
 ) -> tuple[float, Float[np.ndarray, " m"]]:
     """Row F1 of the rows among themselves at their best threshold: the mean, and by row."""
     neighbours = neighbours_of_vectors(vectors, VALIDATION_NEIGHBOURS)
-    curve = score_curve(neighbours, labels)
-    threshold = curve.threshold(curve.best_cut())
+    threshold = best_threshold(neighbours, labels)
     by_row = metrics_at(neighbours, labels, np.full(len(labels), threshold))[0]
     return float(by_row.mean()), by_row
+
+
+def best_threshold(neighbours: Neighbours, labels: Int[np.ndarray, " m"]) -> float:
+    """The least score of a match that the row F1 of these rows is highest for."""
+    curve = score_curve(neighbours, labels)
+    return curve.threshold(curve.best_cut())

@@ -11,11 +11,10 @@ from embed.errors import SettingsError
 from heads.head import load_head
 from heads.info import HeadInfo, flattened
 from heads.studies.members import read_report
-from heads.wording import spoken_metric
+from heads.wording import figures, spoken_metric
 
 Format = Literal["text", "markdown", "csv"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "csv")
-NO_FIGURES = ("epoch", "loss")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def read_run(path: Path) -> Run:
     if path.suffix != ".json":
         info = load_head(path).info
         rows = str(info.details.get("validation_rows", ""))
-        return Run(str(path), info, _figures(info.metrics), rows, info.intervals)
+        return Run(str(path), info, figures(info.metrics), rows, info.intervals)
     report = read_report(path)
     info = load_head(path.with_name(report["members"][0]["head"])).info
     return Run(str(path), info, report["mean"], str(report["validation_rows"]), sd=report["sd"])
@@ -145,10 +144,6 @@ def as_csv(comparison: Comparison) -> str:
         settings = [_text(_setting(run, name)) for name in comparison.settings]
         writer.writerow([run.name, run.info.kind, spaces, *settings, *figures])
     return text.getvalue()
-
-
-def _figures(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name not in NO_FIGURES}
 
 
 def _settings_of(info: HeadInfo) -> dict[str, Any]:

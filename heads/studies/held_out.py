@@ -16,9 +16,9 @@ from heads.features import FeatureReader, FeatureStores
 from heads.head import Head
 from heads.predicting import predict
 from heads.projection.bodies import project
-from heads.projection.validation import VALIDATION_NEIGHBOURS
+from heads.projection.validation import VALIDATION_NEIGHBOURS, best_threshold
 from heads.tasks import Task
-from retrieval.curves import metrics_at, score_curve
+from retrieval.curves import metrics_at
 from retrieval.neighbours import neighbours_of_vectors
 
 ROWS_PER_BLOCK = 8192
@@ -92,7 +92,8 @@ def _judge_projection(
 ) -> HeldOut:
     labels = stores.items.column(task.targets[0])
     val = np.flatnonzero(select_rows(stores.items, task.where) & is_val & has_value(labels))
-    threshold = _threshold(_vectors(stores, head, val), codes(labels[val]))
+    of_val = neighbours_of_vectors(_vectors(stores, head, val), VALIDATION_NEIGHBOURS)
+    threshold = best_threshold(of_val, codes(labels[val]))
     rows = np.flatnonzero(chosen)
     vectors = _vectors(stores, head, rows)
     labelled = has_value(labels[rows])
@@ -100,11 +101,6 @@ def _judge_projection(
     table = _table(stores, task.split, rows)
     table["vector"] = pl.Series(vectors).cast(pl.List(pl.Float32))
     return HeldOut(int(labelled.sum()), metrics, pl.DataFrame(table))
-
-
-def _threshold(vectors: Float[np.ndarray, "m e"], labels: Int[np.ndarray, " m"]) -> float:
-    curve = score_curve(neighbours_of_vectors(vectors, VALIDATION_NEIGHBOURS), labels)
-    return curve.threshold(curve.best_cut())
 
 
 def _metrics_at(

@@ -12,13 +12,14 @@ from typing import Any
 
 from embed.errors import HeadError, SettingsError
 from embed.files import refuse_existing, replacing
+from heads.attributes.baseline_learning import BaselineSettings
 from heads.features import FeatureStores
 from heads.head import Head, load_head
 from heads.info import HeadInfo, flattened
-from heads.run import HeadFiles, make_learner, train_to_files
+from heads.run import HeadFiles, make_learner, refuse_epochs, train_to_files
 from heads.settings import HeadSettings
 from heads.tasks import Task, rows_digest
-from heads.training.loop import Epoch, seeded
+from heads.training.loop import Epoch, Learner, seeded
 from heads.training.settings import Runtime
 
 FORMAT = "embedding-head-study"
@@ -113,14 +114,19 @@ def train_members(
     """Train each of them to its files; `reported` gives its rows' number and figures.
 
     With `resume`, a member whose head is complete is kept, and the one that was stopped goes on.
-    `others` are the files of the study as a whole, the report first.
+    `others` are the files of the study as a whole, the report first. With `force`, heads that are
+    there stay until the first of the new ones can be trained.
 
     Raises:
         OutputExistsError: any file exists, neither `force` nor `resume`; nothing is trained then.
-        SettingsError: with `resume`, a member that is there was made with other settings.
+        SettingsError: with `resume`, a member that is there was made with other settings, or a
+            baseline, which has nothing to go on from; and what `train_head` raises.
     """
     others = list(others)
-    _clear(members, others, running)
+    refuse_epochs(members[0].settings.kind, resume=running.resume)
+    _refuse_existing(members, others, running)
+    if not running.resume:
+        _clear(stores, members)
     results: list[MemberResult] = []
     notes: dict[str, None] = {}
     for member in members:
@@ -131,16 +137,26 @@ def train_members(
     return Study(tuple(results), others[0], tuple(notes))
 
 
-def _clear(members: Sequence[Member], others: Sequence[Path], running: Running) -> None:
-    """Refuse files that are there, or make room: what is complete marks how far a run has come."""
+def _refuse_existing(members: Sequence[Member], others: Sequence[Path], running: Running) -> None:
     for path in others:
         refuse_existing(path, force=running.force or running.resume)
     for member in members:
         HeadFiles(member.head).refuse_existing(force=running.force or running.resume)
-    if not running.resume:
-        for member in members:
-            member.head.unlink(missing_ok=True)
-            HeadFiles(member.head).checkpoint.unlink(missing_ok=True)
+
+
+def _clear(stores: FeatureStores, members: Sequence[Member]) -> None:
+    """Make room, since what is complete marks how far a run has come that is stopped.
+
+    What can't be trained is refused before. A baseline is never gone on with: each of its heads
+    takes the place of the old one once it is fitted.
+    """
+    if isinstance(members[0].settings.kind, BaselineSettings):
+        return
+    if any(member.head.exists() for member in members):
+        _learner(stores, members[0])
+    for member in members:
+        member.head.unlink(missing_ok=True)
+        HeadFiles(member.head).checkpoint.unlink(missing_ok=True)
 
 
 def _trained(stores: FeatureStores, member: Member, running: Running) -> tuple[str, ...]:
@@ -164,10 +180,7 @@ def _trained(stores: FeatureStores, member: Member, running: Running) -> tuple[s
 
 def _refuse_other(stores: FeatureStores, member: Member) -> None:
     found = load_head(member.head).info
-    training = member.settings.training
-    runtime = Runtime.choose(training)
-    with seeded(training.seed, runtime.device):
-        learner = make_learner(stores, member.task, member.settings.kind, training, runtime)
+    learner = _learner(stores, member)
     rows = rows_digest(stores.items, member.task, learner.rows.val)
     expected = replace(learner.info, details={"validation_rows": rows})
     own, wanted = (flattened(_comparable(info)) for info in (found, expected))
@@ -177,6 +190,14 @@ def _refuse_other(stores: FeatureStores, member: Member) -> None:
             f"{member.head} was trained with another {', '.join(differing)}: give the same options "
             f"to go on, or --force without --resume to train all members again"
         )
+
+
+def _learner(stores: FeatureStores, member: Member) -> Learner:
+    """What is trained, before it is."""
+    training = member.settings.training
+    runtime = Runtime.choose(training)
+    with seeded(training.seed, runtime.device):
+        return make_learner(stores, member.task, member.settings.kind, training, runtime)
 
 
 def _comparable(info: HeadInfo) -> dict[str, Any]:
@@ -207,7 +228,7 @@ def report_of(study: Study) -> dict[str, Any]:
             "num_train": member.info.num_train,
             "num_validation": member.info.num_validation,
             "num_rows": member.num_rows,
-            "epoch": member.info.metrics["epoch"],
+            "epoch": member.info.metrics.get("epoch"),  # a baseline has none
             "metrics": dict(member.metrics),
         }
         for member in study.members

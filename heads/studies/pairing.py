@@ -7,22 +7,16 @@ same, and what is hard for one is hard for the other. So the difference is drawn
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Float64, Int
 
 from embed.errors import SelectionError
-from embed.rows import Where, codes, has_value
-from heads.attributes.predicting import predicted_classes, predicted_logits
-from heads.attributes.vocabulary import Vocabulary, label_texts
-from heads.features import FeatureReader, FeatureStores, check_references
+from heads.attributes.predicting import predicted_classes
+from heads.attributes.validation import AttributeValidation
+from heads.features import FeatureStores
 from heads.head import Head
-from heads.projection.bodies import project
-from heads.projection.validation import validation_row_f1
-from heads.tables import StreamedTable
-from heads.tasks import Task, choose_sides, rows_digest
+from heads.projection.validation import ProjectionValidation, validation_row_f1
+from heads.validation import open_validation, validation_digest
 from retrieval.intervals import bootstrap_interval
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -43,71 +37,55 @@ class Difference:
 
 
 def paired_difference(stores: FeatureStores, first: Head, second: Head) -> Difference:
-    """The second head's figure less the first one's.
+    """The second head's figure less the first one's; heads, soups and blends alike.
 
     Raises:
         SelectionError: they were validated on different rows, or the store's are others now.
         FingerprintError: the store's spaces are not those that a head was trained on.
     """
-    rows, task = _validation_rows(stores, first)
-    _, other = _validation_rows(stores, second)
-    digests = {head.info.details.get("validation_rows") for head in (first, second)}
-    if digests != {rows_digest(stores.items, task, rows)} or task.targets != other.targets:
-        raise SelectionError(
-            f"the two heads are not of the same validation rows of {stores.items.path}: train them "
-            f"with the same --target, --where and --split on this store"
-        )
-    for head in (first, second):
-        check_references(stores, head.info.spaces)
-    judge = _right_labels if first.info.output == "attributes" else _row_f1
-    (before, groups), (after, _) = (judge(stores, head, task, rows) for head in (first, second))
+    _refuse_other_rows(stores, first, second)
+    (before, groups), (after, _) = (_values(stores, head) for head in (first, second))
     interval = bootstrap_interval(after - before, groups, np.random.default_rng(0))
     metric = "accuracy" if first.info.output == "attributes" else "row_f1"
     return Difference(metric, float((after - before).mean()), interval)
 
 
-def _validation_rows(stores: FeatureStores, head: Head) -> tuple[Int[np.ndarray, " m"], Task]:
-    info = head.info
-    task = Task(
-        spaces=tuple(space.name for space in info.spaces),
-        targets=info.targets,
-        split=info.splits[-1],
-        where=tuple(map(Where.parse, info.where)),
-        category=(info.vocabulary or {}).get("category"),
-    )
-    return choose_sides(stores.items, task, _labelled(stores, info.output, task)).val, task
+def _refuse_other_rows(stores: FeatureStores, first: Head, second: Head) -> None:
+    infos = (first.info, second.info)
+    digests = {info.details.get("validation_rows") for info in infos}
+    digests |= {validation_digest(stores, info) for info in infos}
+    if len(digests) > 1 or first.info.output != second.info.output:
+        raise SelectionError(
+            f"the two heads are not of the same validation rows of {stores.items.path}: train them "
+            f"with the same --target, --where and --split on this store, and give soups and blends "
+            f"their --store"
+        )
 
 
-def _labelled(stores: FeatureStores, output: str, task: Task) -> Bool[np.ndarray, " n"]:
-    if output == "vectors":
-        return has_value(stores.items.column(task.targets[0]))
-    columns = (label_texts(stores.items.column(name)) for name in task.targets)
-    is_present = np.array([[text is not None for text in texts] for texts in columns], bool)
-    return np.asarray(is_present.any(axis=0))
+def _values(
+    stores: FeatureStores, head: Head
+) -> tuple[Float64[np.ndarray, " v"], Int[np.ndarray, " v"]]:
+    """What the metric is the mean of, and the group of each."""
+    validation = open_validation(stores, head.info)
+    if isinstance(validation, AttributeValidation):
+        return _right_labels(validation, head)
+    return _row_f1(validation, head)
 
 
 def _row_f1(
-    stores: FeatureStores, head: Head, task: Task, rows: Int[np.ndarray, " m"]
+    validation: ProjectionValidation, head: Head
 ) -> tuple[Float64[np.ndarray, " m"], Int[np.ndarray, " m"]]:
     """Row F1 of each row, and its label."""
-    table = StreamedTable(FeatureReader(stores, head.info.spaces), rows, CPU)
-    vectors = torch.cat([project(head.network, features) for _, features in table.blocks()])
-    labels = codes(stores.items.column(task.targets[0])[rows])
-    return validation_row_f1(vectors.numpy(), labels)[1].astype(np.float64), labels
+    by_row = validation_row_f1(validation.outputs(head.network), validation.labels)[1]
+    return by_row.astype(np.float64), validation.labels
 
 
 def _right_labels(
-    stores: FeatureStores, head: Head, task: Task, rows: Int[np.ndarray, " m"]
+    validation: AttributeValidation, head: Head
 ) -> tuple[Float64[np.ndarray, " l"], Int[np.ndarray, " l"]]:
     """1 for each label that is predicted and 0 for others, and the group of its row."""
-    vocabulary = Vocabulary.from_json(head.info.vocabulary or {})
-    columns = {name: stores.items.column(name)[rows] for name in vocabulary.columns}
-    labels = vocabulary.encode(columns)
-    table = StreamedTable(FeatureReader(stores, head.info.spaces), rows, CPU)
-    predicted = predicted_classes(predicted_logits(head.network, table, labels.categories))
-    groups = np.arange(len(rows))
-    if task.split.column is None:
-        groups = np.unique(stores.items.column(task.split.group)[rows], return_inverse=True)[1]
-    places = np.nonzero(labels.is_present)
-    right = (predicted == labels.labels) & (labels.labels >= 0)
-    return right[places].astype(np.float64), groups.astype(np.int64)[places[0]]
+    predicted = predicted_classes(validation.outputs(head.network))
+    labels = validation.codes.labels
+    places = np.nonzero(validation.codes.is_present)
+    right = (predicted == labels) & (labels >= 0)
+    return right[places].astype(np.float64), validation.groups[places[0]]

@@ -11,15 +11,16 @@ An option that only some losses, bodies and so on use is drawn where one of thes
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from embed.errors import SettingsError
+from heads.info import flattened
 from heads.projection.loss_settings import MARGIN_COSINES, MARGINS
-from heads.settings import NO_OPTIONS, PARTS
+from heads.settings import HeadSettings, head_settings
 
 NOT_SEARCHED = {"seed", "device", "memory_bytes", "milestones"}
 Scalar = str | int | float | bool | None
@@ -86,24 +87,27 @@ SEARCH_SPACES: dict[str, SearchSpace] = {
         "label_smoothing": Range(0.0, 0.2),
         "learning_rate": Range(5e-5, 5e-3, log=True),
         "weight_decay": Range(1e-4, 0.3, log=True),
-        "batch_size": Choice((128, 256, 512)),
+        "batch_size": Choice((None, 128, 256, 512)),
         "epochs": Range(8, 40),
     },
     "attributes": {
         "hidden": Choice((0, 128, 256, 512)),
         "dropout": Range(0.0, 0.7),
-        "input_dropout": Range(0.0, 0.4),
+        "input_dropout": Range(0.0, 0.7),
         "class_weights": Choice((False, True)),
         "focal_gamma": Range(0.0, 2.0),
         "label_smoothing": Range(0.0, 0.2),
         "mixup": Range(0.0, 0.4),
         "learning_rate": Range(1e-4, 1e-2, log=True),
         "weight_decay": Range(1e-4, 0.3, log=True),
-        "batch_size": Choice((64, 128, 256)),
-        "epochs": Range(8, 40),
+        "batch_size": Choice((None, 64, 128, 256)),
+        "epochs": Range(8, 60),
     },
 }
-"""By kind of head; an option that is given on the command line is left out."""
+"""By kind of head; an option that is given on the command line is left out.
+
+The default of each is among what can be drawn: a `batch_size` of None goes by the rows.
+"""
 
 CONDITIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dim": ("body", ("linear", "mlp")),
@@ -167,12 +171,12 @@ def is_used(kind: str, name: str, chosen: Mapping[str, Any]) -> bool:
 
 def defaults_of(kind: str) -> dict[str, Any]:
     """What each option is where it is not given."""
-    return {
-        field.name: field.default
-        for part in PARTS[kind]
-        for field in fields(part)
-        if field.name not in NO_OPTIONS and field.default is not MISSING
-    }
+    return by_option(head_settings(kind, {}))
+
+
+def by_option(settings: HeadSettings) -> dict[str, Any]:
+    """The settings of a head by the names of their options."""
+    return flattened({**asdict(settings.kind), **asdict(settings.training)})
 
 
 def as_json(space: SearchSpace) -> dict[str, Any]:

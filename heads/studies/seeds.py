@@ -19,9 +19,9 @@ from heads.studies.members import (
     train_members,
     write_report,
 )
+from heads.wording import figures
 
 REPORT = ".seeds.json"
-NO_FIGURES = ("epoch", "loss")
 
 
 def train_seeds(plan: Plan, num_seeds: int, running: Running | None = None) -> Study:
@@ -50,5 +50,4 @@ def _member(plan: Plan, seed: int) -> Member:
 
 
 def _reported(member: Member, head: Head) -> tuple[int, Mapping[str, float]]:
-    figures = {n: v for n, v in head.info.metrics.items() if n not in NO_FIGURES}
-    return head.info.num_validation, figures
+    return head.info.num_validation, figures(head.info.metrics)

@@ -46,7 +46,7 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def write_trials(trials: Sequence[Trial], metric: str, path: Path) -> None:
-    """One row for each trial; a setting that a trial did not draw is empty."""
+    """One row for each trial; a setting that a trial did not draw, or drew as None, is empty."""
     names = dict.fromkeys(name for trial in trials for name in trial.settings)
     rows = [
         {
@@ -126,6 +126,8 @@ def _mark_failed(axes: Axes, numbers: Sequence[int]) -> None:
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "auto"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -2,8 +2,9 @@
 
 Trials are drawn by optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) and
 kept in a SQLite file. The first trial is the settings as they are without a search, as far as the
-search holds them. Each draws from a generator of its own, by the seed and the number of trials
-before it: a study that was stopped and gone on with has the same trials as one that was not.
+search holds them: the usual ranges do. Each draws from a generator of its own, by the seed and the
+number of trials before it: a study that was stopped and gone on with has the same trials as one
+that was not.
 
 With folds, the last of them is held out from all trials and from the head; each of the others
 validates once, and a trial's value is the mean.
@@ -12,7 +13,6 @@ validates once, and a trial's value is the mean.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from statistics import fmean
 from time import monotonic
@@ -24,9 +24,11 @@ import torch
 from embed.errors import SelectionError, SettingsError
 from embed.locks import locked
 from heads.features import FeatureStores
-from heads.run import HeadFiles, make_learner, train_head, train_to_files
+from heads.projection.bodies import DEFAULT_DIM
+from heads.projection.settings import ProjectionSettings
+from heads.run import HeadFiles, identity, make_learner, train_head, train_to_files
 from heads.settings import HeadSettings, head_settings
-from heads.studies.search import Range, SearchSpace, as_json, defaults_of, is_used
+from heads.studies.search import Range, SearchSpace, as_json, by_option, is_used
 from heads.studies.study_files import open_study, quiet, require_optuna, trials_of
 from heads.studies.trials import Trial, best_first, plot_trials, write_trials
 from heads.tasks import Task
@@ -235,9 +237,13 @@ def _draw(search: Search, trial: "optuna.Trial") -> dict[str, Any]:
 
 def _defaults(search: Search) -> dict[str, Any]:
     """What the settings are without a search, where the search could draw it."""
-    found = defaults_of(search.kind) | {"dim": 256, "margin_cosine": None}
-    dropout = found.get("dropout")
-    found["dropout"] = dropout[0] if isinstance(dropout, tuple) else dropout
+    settings = search.settings({})
+    found = by_option(settings)
+    if isinstance(settings.kind, ProjectionSettings):
+        # What stands for None, and the one rate of several.
+        found["dim"] = found["dim"] or DEFAULT_DIM
+        found["margin_cosine"] = settings.kind.loss.cosine_margin
+        found["dropout"] = found["dropout"][0]
     return {
         name: found[name]
         for name, dimension in search.space.items()
@@ -282,9 +288,6 @@ def _learner(search: Search) -> Learner:
 
 def _identity(search: Search, learner: Learner) -> dict[str, Any]:
     """All that trials depend on."""
-    rows = blake2b(digest_size=16)
-    for values in (learner.rows.train, learner.rows.val, learner.labels.cpu().numpy()):
-        rows.update(values.tobytes())
     fixed = {name: value for name, value in search.fixed.items() if name not in OF_THE_MACHINE}
     content = {
         "kind": search.kind,
@@ -294,6 +297,6 @@ def _identity(search: Search, learner: Learner) -> dict[str, Any]:
         "search": as_json(search.space),
         "folds": search.folds,
         "seeds": search.seeds,
-        "rows and labels": rows.hexdigest(),
+        "rows and labels": identity(learner)["rows"],
     }
     return dict(json.loads(json.dumps(content)))

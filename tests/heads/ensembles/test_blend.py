@@ -259,6 +259,18 @@ def test_the_best_weights_of_two_are_those_of_the_plateau_nearest_to_equal() -> 
     assert best_weights(2, lambda weights: weights[0]) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("target", [0.0, 0.07, 0.33, 0.5, 0.86, 1.0])
+def test_the_best_weights_of_two_are_found_to_a_hundredth(target: float) -> None:
+    tried: list[float] = []
+
+    def value_of(weights: tuple[float, ...]) -> float:
+        tried.append(weights[1])
+        return -abs(weights[1] - target)
+
+    assert best_weights(2, value_of)[1] == pytest.approx(target)
+    assert len(tried) < 30
+
+
 def test_the_best_weights_of_more_go_up_and_stay_on_the_simplex() -> None:
     target = np.array([0.6, 0.1, 0.3])
     tried: list[tuple[float, ...]] = []
@@ -267,7 +279,10 @@ def test_the_best_weights_of_more_go_up_and_stay_on_the_simplex() -> None:
         tried.append(weights)
         return -float(np.square(np.array(weights) - target).sum())
 
-    best = best_weights(3, value_of)
+    told: list[tuple[int, tuple[float, ...], float]] = []
+    best = best_weights(3, value_of, lambda *state: told.append(state))
+    assert len(tried) == len(set(tried)) < 130
+    assert told[-1] == (len(tried), best, max(map(value_of, list(tried))))
     assert np.abs(np.array(best) - target).max() < 0.05
     assert all(min(w) >= 0 and sum(w) == pytest.approx(1) for w in tried)
     corners = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), equal_weights(3)]
@@ -287,7 +302,9 @@ def test_heads_that_can_not_be_put_together(kitchen: Kitchen) -> None:
     assert make_blend([a, other]).info.num_train == 2 * a.info.num_train
     with (
         Store(kitchen.store) as store,
-        pytest.raises(HeadError, match=r"60/20/20 by 'label', seed 0, .* has 80/10/10"),
+        pytest.raises(
+            HeadError, match=r"in their splits, .* split 60/20/20 into .*; of .* 80/10/10 into"
+        ),
     ):
         make_blend([a, other], fit=True, stores=FeatureStores(store))
 

@@ -11,11 +11,12 @@ from embed.errors import HeadError
 from embed.rows import Split, Where
 from embed.store import Store
 from heads.applying import apply_head
+from heads.ensembles.blend import make_blend
 from heads.ensembles.ensemble import Ensemble
-from heads.ensembles.members import Member, load_members
+from heads.ensembles.members import Member, load_members, refuse_other_rows
 from heads.ensembles.soup import make_soup, mean_weights, soup_to_files
 from heads.features import FeatureStores
-from heads.head import load_head
+from heads.head import load_head, save_head
 from heads.kinds import BLEND
 from heads.seen import hashed_ids
 from tests.conftest import Invoke, json_of
@@ -157,9 +158,57 @@ def test_heads_of_different_data_are_averaged_but_not_compared(
         np.testing.assert_array_equal(kept, np.unique(hashed_ids(store.ids[expected].tolist())))
     with (
         Store(kitchen.store) as store,
-        pytest.raises(HeadError, match=r"differ in their splits: .* seed 0, .* seed 1"),
+        pytest.raises(HeadError, match=r"differ in their splits, .* seed 0; .* seed 1"),
     ):
         make_soup(load_members([kitchen["a"], again]), "sweep", FeatureStores(store))
+
+
+def test_heads_of_other_folds_are_not_judged_together(kitchen: Kitchen, tmp_path: Path) -> None:
+    """What validates one of them has trained the other."""
+    paths = [
+        saved(kitchen.store, tmp_path / f"{n}.safetensors", task(split=SPLIT.of_fold(4, n)), dim=16)
+        for n in (1, 2)
+    ]
+    members = load_members(paths)
+    soup = make_soup(members)
+    assert (soup.info.metrics, len(soup.info.splits)) == ({}, 2)
+    assert soup.info.num_train == sum(member.info.num_train for member in members)
+    assert make_blend(members, weights=[1.0, 2.0]).weights == pytest.approx((1 / 3, 2 / 3))
+    message = r"differ in their splits, so that one was trained .* fold 2 is .*; of .* fold 3 is"
+    with Store(kitchen.store) as store:
+        stores = FeatureStores(store)
+        for how in ("uniform", "greedy", "sweep"):
+            with pytest.raises(HeadError, match=message):
+                make_soup(members, how, stores)
+        for fit in (True, False):
+            with pytest.raises(HeadError, match=message):
+                make_blend(members, fit=fit, stores=stores)
+        save_head(tmp_path / "soup.safetensors", soup.info, soup.network)
+        with pytest.raises(HeadError, match="goes back to 2 splits"):
+            make_blend(
+                load_members([tmp_path / "soup.safetensors", paths[0]]), fit=True, stores=stores
+            )
+        again = saved(
+            kitchen.store,
+            tmp_path / "3.safetensors",
+            task(split=SPLIT.of_fold(4, 1)),
+            dim=16,
+            seed=3,
+        )
+        of_one = make_soup(load_members([paths[0], again]), "greedy", stores)
+    assert of_one.info.num_train == members[0].info.num_train
+    assert of_one.info.metrics["row_f1"] > 0
+
+
+def test_sides_of_a_column_do_not_go_by_the_group(kitchen: Kitchen) -> None:
+    a, b = load_members([kitchen["a"], kitchen["b"]])
+    one, other = (
+        changed(member, splits=(Split(group, column="split"),))
+        for member, group in ((a, "label"), (b, "id"))
+    )
+    refuse_other_rows([one, other])
+    with pytest.raises(HeadError, match=r"by the column `split`; of .* by the column `other`"):
+        refuse_other_rows([one, changed(b, splits=(Split("label", column="other"),))])
 
 
 def changed(member: Member, **fields: object) -> Member:

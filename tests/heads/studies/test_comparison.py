@@ -9,6 +9,7 @@ import pytest
 
 from embed.errors import HeadError, SelectionError
 from embed.store import Store
+from heads.ensembles.blend import blend_to_files
 from heads.features import FeatureStores
 from heads.head import load_head
 from heads.settings import head_settings
@@ -82,6 +83,45 @@ def test_a_difference_is_drawn_on_the_same_rows(store_path: Path, heads: list[Pa
     assert found.is_clear == (found.interval[0] > 0)
     assert found.is_clear
     assert (same.value, same.interval, same.is_clear) == (0.0, (0.0, 0.0), False)
+
+
+def test_soups_and_blends_compare_with_heads(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke
+) -> None:
+    paths = [
+        head_file(store_path, tmp_path / f"{n}.safetensors", dim=8, seed=n, epochs=1 + 2 * n)
+        for n in range(2)
+    ]
+    soup, blend = tmp_path / "soup.safetensors", tmp_path / "blend.safetensors"
+    heads_cli("soup", *paths, "-o", soup, "--store", store_path)
+    heads_cli("blend", *paths, "-o", blend, "--store", store_path)
+    arguments = ["compare", paths[0], soup, blend, "--store", store_path, "--json"]
+    found = json_of(heads_cli(*arguments))
+    assert found["warnings"] == []
+    first, *others = [run["metrics"]["row_f1"] for run in found["runs"]]
+    for difference, value in zip(found["differences"], others, strict=True):
+        assert difference["difference"] == pytest.approx(value - first, abs=1e-6)
+    without = tmp_path / "without.safetensors"
+    heads_cli("soup", *paths, "-o", without)
+    arguments = ["compare", paths[0], without, "--store", store_path]
+    assert "give soups and blends their --store" in heads_cli(*arguments, exit_code=1).stderr
+
+
+def test_a_blend_of_attributes_compares(store_path: Path, tmp_path: Path) -> None:
+    what = task(
+        targets=("colour", "size"), category="category", split=SPLIT.parse("id", "60/20/20")
+    )
+    paths = [
+        head_file(store_path, tmp_path / f"{n}.safetensors", what, "attributes", seed=n)
+        for n in range(2)
+    ]
+    with Store(store_path) as store:
+        stores = FeatureStores(store)
+        blend_to_files(paths, tmp_path / "blend.safetensors", stores=stores)
+        first, blend = load_head(paths[0]), load_head(tmp_path / "blend.safetensors")
+        found = paired_difference(stores, first, blend)
+    expected = blend.info.metrics["accuracy"] - first.info.metrics["accuracy"]
+    assert found.value == pytest.approx(expected)
 
 
 def test_a_difference_of_attributes_is_of_accuracy(store_path: Path, tmp_path: Path) -> None:

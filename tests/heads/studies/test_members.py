@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from embed.errors import OutputExistsError, SettingsError
+from embed.errors import OutputExistsError, SettingsError, WorkbenchError
 from embed.rows import unseen_rows
 from embed.store import Store
 from heads.applying import apply_head
@@ -18,6 +18,7 @@ from heads.features import FeatureReader, FeatureStores
 from heads.head import load_head
 from heads.projection.bodies import project
 from heads.settings import head_settings
+from heads.studies.comparison import read_run
 from heads.studies.folds import train_folds
 from heads.studies.members import MemberResult, Plan, Running, Study
 from heads.studies.seeds import train_seeds
@@ -169,6 +170,43 @@ def test_a_stopped_study_goes_on(store_path: Path, tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "h.folds.parquet").equals(
         pl.read_parquet(tmp_path / "whole.folds.parquet")
     )
+
+
+def test_old_heads_stay_where_new_ones_can_not_be_trained(store_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "h.safetensors"
+    seeds(store_path, output, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("h*")}
+    force = Running(force=True)
+    unfit: list[tuple[Task, dict[str, Any]]] = [(task("none"), {}), (task(), {"dim": 0})]
+    for what, options in unfit:
+        with pytest.raises(WorkbenchError):
+            folds(store_path, output, what, running=force, **options)
+        with Store(store_path) as store, pytest.raises(WorkbenchError):
+            settings = head_settings("projection", OPTIONS | options)
+            train_seeds(Plan(FeatureStores(store), what, settings, output), 2, force)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("h*")} == before
+    again = seeds(store_path, output, 2, force)
+    assert [member.num_rows for member in again.members] == [48, 48]
+
+
+@pytest.mark.parametrize("kind", ["baseline:majority", "baseline:knn"])
+@pytest.mark.parametrize("members", ["--folds", "--seeds"])
+def test_baselines(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke, kind: str, members: str
+) -> None:
+    arguments: list[object] = ["train", store_path, "-o", tmp_path / "h.safetensors", "--kind"]
+    arguments += [kind, "--space", "raw", "--target", "colour", members, "3"]
+    assert heads_cli(*arguments).stdout.count("–") == 3  # for the epoch of each
+    report = next(tmp_path.glob("h.*.json"))
+    found = json.loads(report.read_text())
+    assert [member["epoch"] for member in found["members"]] == [None] * 3
+    assert 0 < found["mean"]["accuracy"] < 1
+    assert members == "--folds" or found["sd"]["accuracy"] == 0
+    assert read_run(report).metrics == found["mean"]
+    refused = heads_cli(*arguments, "--resume", exit_code=2).stderr
+    assert "--resume is for heads that are trained in epochs" in refused
+    again = json_of(heads_cli(*arguments, "--force", "--json"))
+    assert again["mean"] == found["mean"]
 
 
 def test_rows_without_a_group_are_told(store_path: Path, tmp_path: Path) -> None:

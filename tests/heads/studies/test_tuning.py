@@ -19,6 +19,7 @@ from heads.studies.search import (
     Choice,
     Range,
     SearchSpace,
+    by_option,
     is_used,
     parse_dimension,
     search_space,
@@ -74,6 +75,58 @@ def test_the_first_trial_is_the_settings_without_a_search(store_path: Path, tmp_
     assert tuned.trials[0].settings == {"learning_rate": 5e-4, "dim": 256}
     alone = head_file(store_path, tmp_path / "alone.safetensors", **FIXED)
     assert tuned.trials[0].value == load_head(alone).info.metrics["row_f1"]
+
+
+@pytest.mark.parametrize("kind", list(SEARCH_SPACES))
+@pytest.mark.parametrize("given", [{}, {"loss": "cosface"}, {"body": "mlp"}, {"epochs": 12}])
+def test_the_usual_search_starts_where_training_does(kind: str, given: dict[str, Any]) -> None:
+    if kind == "attributes" and given.keys() & {"loss", "body"}:
+        return
+    import optuna
+
+    from heads.studies.tuning import _defaults, _draw
+
+    search = searching(kind, search_space(kind, given), given)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    study.enqueue_trial(_defaults(search))
+    chosen = _draw(search, study.ask())
+    assert chosen.keys() >= {"learning_rate", "batch_size"}
+    found, expected = by_option(search.settings(chosen)), by_option(search.settings({}))
+    if kind == "projection":
+        assert found.pop("dim") == (expected.pop("dim") or 256)
+        margin = {None: 0.35}.get(expected["margin_cosine"]) if given.get("loss") else None
+        assert found.pop("margin_cosine") == margin
+        expected.pop("margin_cosine")
+    assert found == expected
+
+
+def searching(kind: str, space: SearchSpace, fixed: Mapping[str, Any]) -> Search:
+    """A search without stores, to draw from."""
+    search = Search.__new__(Search)
+    for name, value in {"kind": kind, "fixed": fixed, "space": space}.items():
+        object.__setattr__(search, name, value)
+    return search
+
+
+def test_the_first_trial_of_attributes_is_their_training(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke
+) -> None:
+    output = tmp_path / "h.safetensors"
+    arguments: list[object] = ["tune", store_path, "-o", output, "--kind", "attributes"]
+    arguments += ["--space", "raw", "--target", "colour", "--epochs", "3", "--trials", "1"]
+    found = json_of(heads_cli(*arguments, "--json"))
+    assert (found["settings"]["batch_size"], found["settings"]["input_dropout"]) == (None, 0.5)
+    alone = ["train", store_path, "-o", tmp_path / "alone.safetensors", "--kind", "attributes"]
+    alone += ["--space", "raw", "--target", "colour", "--epochs", "3", "--json"]
+    assert found["metrics"] == json_of(heads_cli(*alone))["metrics"]
+    infos = [load_head(path).info for path in (output, tmp_path / "alone.safetensors")]
+    assert infos[0] == infos[1]
+
+
+@pytest.mark.parametrize("option", ["--resume", "--tensorboard"])
+def test_options_of_one_training_are_not_of_a_search(option: str, heads_cli: Invoke) -> None:
+    result = heads_cli("tune", "s.h5", "-o", "h.safetensors", option, exit_code=2)
+    assert "No such option" in result.stderr
 
 
 def test_a_stopped_study_has_the_trials_of_one_that_was_not(
@@ -190,10 +243,7 @@ def test_every_drawn_setting_is_one_that_the_head_takes() -> None:
             study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
             from heads.studies.tuning import _draw
 
-            search = Search.__new__(Search)
-            for name, value in {"kind": kind, "fixed": {}, "space": space}.items():
-                object.__setattr__(search, name, value)
-            chosen = _draw(search, study.ask())
+            chosen = _draw(searching(kind, space, {}), study.ask())
             if "dropout" in chosen and kind == "projection":
                 chosen["dropout"] = (chosen["dropout"],)
             head_settings(kind, chosen)
