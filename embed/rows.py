@@ -47,10 +47,10 @@ class Where:
         values = store.column(self.column)
         found = np.asarray(values == _as_dtype(self.value, values))
         if not found.any():
-            examples = ", ".join(map(str, np.unique(values)[:5]))
+            distinct = np.unique(values)
+            examples = ", ".join(map(str, distinct[:5])) + (", …" if len(distinct) > 5 else "")
             raise SelectionError(
-                f"no row of {store.path} has {self.column}={self.value}: "
-                f"its values are {examples}, …"
+                f"no row of {store.path} has {self.column}={self.value}: its values are {examples}"
             )
         return np.asarray(found, bool)
 

@@ -59,7 +59,8 @@ def choose_sides(store: Store, task: Task, labelled: Bool[np.ndarray, " n"]) -> 
         if not len(rows):
             raise SelectionError(
                 f"no row of {store.path} with a value of {' or '.join(task.targets)} is on the "
-                f"{name} side: look at --target, --where and --split"
+                f"{name} side: look at --target (are there too few groups to split?), --where and "
+                f"--split"
             )
     return Sides(train, val)
 

@@ -69,7 +69,7 @@ def _print_classes(info: "HeadInfo") -> None:
 
 
 def _print_metrics(info: "HeadInfo") -> None:
-    from heads.card import member_table, metric_table, pair_table
+    from heads.card import member_table, metric_table, pair_table, spoken_calibration
 
     if info.training.get("heads"):
         print_table("", *member_table(info))
@@ -77,3 +77,5 @@ def _print_metrics(info: "HeadInfo") -> None:
         print_table("", *metric_table(info))
     if len(info.details.get("pairs", [])) > 1:
         print_table("", *pair_table(info))
+    if sentence := spoken_calibration(info):
+        click.echo(sentence)

@@ -58,7 +58,7 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
             }
         )
         return
-    from heads.card import metric_table, pair_table
+    from heads.card import metric_table, pair_table, spoken_calibration
     from heads.wording import figures
 
     epoch = f"epoch {info.metrics['epoch']} of {len(trained.history)}, " if trained.history else ""
@@ -70,6 +70,8 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
     print_table("", *metric_table(shown))
     if len(info.details.get("pairs", ())) > 1:
         print_table("", *pair_table(info))
+    if sentence := spoken_calibration(info):
+        click.echo(sentence)
     written = [".md", ".png", ".jsonl"] if trained.history else [".md"]
     click.echo(f"more: {', '.join(str(output.with_suffix(suffix)) for suffix in written)}")
 

@@ -43,8 +43,9 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or (self.patience is not None and self.patience < 1):
+            given = "" if self.patience is None else f" and {self.patience}"
             raise SettingsError(
-                f"--epochs and --patience are at least 1: found {self.epochs} and {self.patience}"
+                f"--epochs and --patience are at least 1: found {self.epochs}{given}"
             )
         if not 0 <= self.ema_decay < 1:
             raise SettingsError(
