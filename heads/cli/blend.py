@@ -28,7 +28,11 @@ from heads.cli.train_options import join_option
     help="Vectors side by side, or their mean.  [default: concat; average for attributes]",
 )
 @click.option("--weights", metavar="W,W…", help="One for each head.  [default: equal]")
-@click.option("--fit", is_flag=True, help="Find the weights that are best for validation.")
+@click.option(
+    "--fit",
+    is_flag=True,
+    help="Find the weights that are best for validation: tenths, then steps down to 0.01.",
+)
 @validation_store_option
 @join_option
 @force_option

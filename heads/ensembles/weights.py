@@ -26,8 +26,8 @@ def best_weights(
     The search starts at equal weights or at one member alone, whichever is best, and changes one
     member's share at a time while the others keep their proportions. Coarse first: each share takes
     each tenth. Then fine: shares go up and down by 0.05, by 0.02 and by 0.01, each until nothing is
-    better. For two members these are some 25 weights instead of all 101 hundredths, for three some
-    80; a higher peak between two tenths that are both lower than the best can be missed. The result
+    better. For two members these are some 20 weights instead of all 101 hundredths, for three some
+    60; a higher peak between two tenths that are both lower than the best can be missed. The result
     is no worse than equal weights or any member alone. Of equally good weights those nearest to
     equal ones are taken.
 
