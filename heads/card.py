@@ -126,7 +126,8 @@ def _caveat(info: HeadInfo) -> str:
     if not chosen:
         return "The last epoch was kept: nothing was chosen on these rows."
     verb = "were" if len(chosen) > 1 else "was"
-    return f"The {spoken_list(chosen)} {verb} chosen on these rows: on others the metrics may be lower."
+    what = f"The {spoken_list(chosen)} {verb} chosen on these rows"
+    return f"{what}: on others the metrics may be lower."
 
 
 def member_table(info: HeadInfo) -> Table:

@@ -28,8 +28,12 @@ class Progress:
         """Say how far it is, at most once in a few seconds."""
         if time.monotonic() < self._next_line:
             return
+        from heads.wording import spoken_metric
+
         self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.metrics.items())
+        metrics = ", ".join(
+            f"{spoken_metric(name)} {value:.4f}" for name, value in epoch.metrics.items()
+        )
         click.echo(
             f"epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, {metrics}", err=True
         )

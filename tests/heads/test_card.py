@@ -33,7 +33,7 @@ def test_the_card_of_a_projection(store_path: Path, tmp_path: Path) -> None:
     assert "values of `label`: product 0, product 1, product 11" in text
     low, high = info.intervals["row_f1"]
     assert f"| row F1 | {info.metrics['row_f1']:.4f} | {low:.4f} – {high:.4f} |" in text
-    assert "The epoch and the threshold were chosen on these rows" in text
+    assert "The epoch and threshold were chosen on these rows" in text
     assert "![Loss and metric over the epochs](shoe.png)" in text
     assert "| `learning_rate` | 0.0005 |" in text
     assert "| `dropout` | 0.2 |" in text

@@ -24,7 +24,7 @@ def test_a_projection(store_path: Path, tmp_path: Path, heads_cli: Invoke) -> No
     assert "kind          projection" in printed
     assert "brings near   label" in printed
     assert f"{info.num_train:,} rows of {info.num_classes:,} classes" in printed
-    assert "60/20/20 into train/val/test by a hash of `label`, with seed 0." in printed
+    assert "60/20/20 into train/val/test by a hash of `label`, with seed 0" in printed
     assert "body linear, dim 32" in printed and "max_per_class" not in printed
     assert f"parameters    {(48 + 16 + 1) * 32:,}\n" in printed
     assert f"size          {head.stat().st_size:,} bytes" in printed
