@@ -93,7 +93,7 @@ def train_head(
     """
     settings, training = settings or ProjectionSettings(), training or TrainingSettings()
     started = time.monotonic()
-    runtime = Runtime.choose(training)
+    runtime = Runtime.choose(training, len(stores.items))
     if isinstance(settings, BaselineSettings):
         trained = train_baseline(stores, task, settings, training, runtime.device)
         return replace(trained, seconds=time.monotonic() - started)

@@ -195,7 +195,7 @@ def _refuse_other(stores: FeatureStores, member: Member) -> None:
 def _learner(stores: FeatureStores, member: Member) -> Learner:
     """What is trained, before it is."""
     training = member.settings.training
-    runtime = Runtime.choose(training)
+    runtime = Runtime.choose(training, len(stores.items))
     with seeded(training.seed, runtime.device):
         return make_learner(stores, member.task, member.settings.kind, training, runtime)
 

@@ -279,7 +279,7 @@ def _best(trials: list[Trial]) -> Trial:
 def _learner(search: Search) -> Learner:
     """What the settings without a search would train: refuses a task that does not fit."""
     settings = search.settings({})
-    runtime = Runtime.choose(settings.training)
+    runtime = Runtime.choose(settings.training, len(search.stores.items))
     with seeded(settings.training.seed, runtime.device):
         return make_learner(
             search.stores, search.final_task, settings.kind, settings.training, runtime

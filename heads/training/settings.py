@@ -15,6 +15,7 @@ Keep = Literal["best", "last"]
 Precision = Literal["auto", "fp32", "bf16"]
 KEEPS: tuple[Keep, ...] = ("best", "last")
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+LARGE_STORE = 50_000  # items
 MAX_SEED = 2**63  # what torch's generators take
 
 
@@ -69,12 +70,16 @@ class Runtime:
     precision: Literal["fp32", "bf16"]
 
     @classmethod
-    def choose(cls, settings: TrainingSettings) -> "Runtime":
-        """The device of the settings; `auto` is bf16 where the hardware multiplies it."""
+    def choose(cls, settings: TrainingSettings, num_items: int) -> "Runtime":
+        """The device of the settings, and for a store of so many items the precision.
+
+        `auto` is bf16 where the hardware multiplies it, on a CPU for large stores only: on small
+        ones it saves no time.
+        """
         device = choose_device(settings.device)
-        is_auto = settings.precision == "auto"
-        wants_bf16 = settings.precision == "bf16" or (is_auto and _multiplies_bf16(device))
-        return cls(device, "bf16" if wants_bf16 else "fp32")
+        is_large = device.type == "cuda" or num_items >= LARGE_STORE
+        is_auto = settings.precision == "auto" and is_large and _multiplies_bf16(device)
+        return cls(device, "bf16" if settings.precision == "bf16" or is_auto else "fp32")
 
     def autocast(self) -> torch.autocast:
         """The context in which a network's products are computed."""
