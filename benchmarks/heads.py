@@ -57,7 +57,7 @@ class ProjectionCase:
     num_classes: int = 10_000
     num_val_classes: int = 500
     dim: int = 128
-    textbook_epochs: int = 2
+    textbook_epochs: int = 3
     epochs: int = 4
 
 
