@@ -21,7 +21,12 @@ CONTRACT = {
 }
 ALLOWED = {
     "embed": set(),
-    "heads": CONTRACT | {"retrieval.curves", "retrieval.intervals", "retrieval.neighbours"},
+    "heads": CONTRACT
+    | {
+        "retrieval.thresholds.curves",
+        "retrieval.evaluation.intervals",
+        "retrieval.search.neighbours",
+    },
     "retrieval": CONTRACT,
 }
 WITHOUT_MODELS = (

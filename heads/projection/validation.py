@@ -11,9 +11,9 @@ from torch import nn
 from heads.projection.bodies import project
 from heads.tables import FeatureTable
 from heads.training.loop import Reported
-from retrieval.curves import metrics_at, score_curve
-from retrieval.intervals import bootstrap_interval
-from retrieval.neighbours import Neighbours, neighbours_of_vectors
+from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
+from retrieval.thresholds.curves import metrics_at, score_curve
 
 VALIDATION_NEIGHBOURS = 50
 

@@ -18,8 +18,8 @@ from heads.predicting import predict
 from heads.projection.bodies import project
 from heads.projection.validation import VALIDATION_NEIGHBOURS, best_threshold
 from heads.tasks import Task
-from retrieval.curves import metrics_at
-from retrieval.neighbours import neighbours_of_vectors
+from retrieval.search.neighbours import neighbours_of_vectors
+from retrieval.thresholds.curves import metrics_at
 
 ROWS_PER_BLOCK = 8192
 ATTRIBUTE_METRICS = ("attribute_score", "accuracy", "micro_f1", "macro_f1")

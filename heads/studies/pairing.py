@@ -16,7 +16,7 @@ from heads.features import FeatureStores
 from heads.head import Head
 from heads.projection.validation import ProjectionValidation, validation_row_f1
 from heads.validation import open_validation, validation_digest
-from retrieval.intervals import bootstrap_interval
+from retrieval.evaluation.intervals import bootstrap_interval
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.projection.bodies import project
 from heads.tasks import Task
 from heads.training.limits import RowLimits
-from retrieval.curves import score_curve
-from retrieval.neighbours import neighbours_of_vectors
+from retrieval.search.neighbours import neighbours_of_vectors
+from retrieval.thresholds.curves import score_curve
 from tests.heads.conftest import SPLIT, task, train, write_store
 
 

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float64, Int
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.curves import Pairs, ScoreCurve, metrics_at
-from retrieval.intervals import bootstrap_interval
-from retrieval.ranking import Neighbours
+from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.search.ranking import Neighbours
 from retrieval.selection import EvaluationRows
+from retrieval.thresholds.curves import Pairs, ScoreCurve, metrics_at
 
 NUM_FOLDS = {"cross-fit": 5, "holdout": 2, "same-rows": 1}
 

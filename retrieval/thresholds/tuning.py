@@ -5,9 +5,9 @@ from pathlib import Path
 from embed.errors import SettingsError
 from embed.files import refuse_existing
 from embed.store import Store
-from retrieval.plots import plot_curve
-from retrieval.threshold_files import save
-from retrieval.thresholds import ThresholdResult, TuneSettings, tune_threshold
+from retrieval.thresholds.files import save
+from retrieval.thresholds.plots import plot_curve
+from retrieval.thresholds.tuned import ThresholdResult, TuneSettings, tune_threshold
 
 
 def tune_to_file(

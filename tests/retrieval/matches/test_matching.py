@@ -8,10 +8,10 @@ import pytest
 from embed.errors import FingerprintError, OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.curves import metrics_at
-from retrieval.matching import MatchSettings, match
-from retrieval.neighbours import find_neighbours, iterate_neighbours
-from retrieval.thresholds import TuneSettings, tune_threshold
+from retrieval.matches.matching import MatchSettings, match
+from retrieval.search.neighbours import find_neighbours, iterate_neighbours
+from retrieval.thresholds.curves import metrics_at
+from retrieval.thresholds.tuned import TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, sparse_info, write_store
 
 
@@ -72,7 +72,7 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
     def in_blocks(*args: object) -> object:
         return iterate_neighbours(*args, block_rows=7)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr("retrieval.matching.iterate_neighbours", in_blocks)
+    monkeypatch.setattr("retrieval.matches.matching.iterate_neighbours", in_blocks)
     with Store(path) as store:
         tuned = tune_threshold(store, TuneSettings("image", "label", k=6, protocol="same-rows"))
         summary = match(store, MatchSettings(tmp_path / "matches.csv", tuned))

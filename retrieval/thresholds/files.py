@@ -12,7 +12,7 @@ from typing import Any
 from embed.errors import FingerprintError, SettingsError, ThresholdError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
-from retrieval.thresholds import (
+from retrieval.thresholds.tuned import (
     DEFAULT_K,
     FORMAT,
     FORMAT_VERSION,

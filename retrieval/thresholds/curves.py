@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from retrieval.metrics import row_f1, row_precision, row_recall
-from retrieval.ranking import NO_ROW, Neighbours
+from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
+from retrieval.search.ranking import NO_ROW, Neighbours
 
 ABOVE_HIGHEST = 1e-6
 """How far the threshold that matches nothing lies above the highest score."""

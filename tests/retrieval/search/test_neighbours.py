@@ -10,17 +10,17 @@ from jaxtyping import Float, UInt8
 
 from embed.errors import SelectionError, SettingsError, StoreError
 from embed.store import Store
-from retrieval.binary import BinarySearch
-from retrieval.dense import DenseSearch
-from retrieval.neighbours import (
+from retrieval.search.binary import BinarySearch
+from retrieval.search.dense import DenseSearch
+from retrieval.search.neighbours import (
     NO_ROW,
     Neighbours,
     find_neighbours,
     iterate_neighbours,
     neighbours_of_vectors,
 )
-from retrieval.ranking import self_first
-from retrieval.sparse import SparseSearch
+from retrieval.search.ranking import self_first
+from retrieval.search.sparse import SparseSearch
 from tests.retrieval.retrieval_stores import (
     binary_info,
     dense_info,

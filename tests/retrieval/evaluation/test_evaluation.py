@@ -7,8 +7,14 @@ import pytest
 
 from embed.errors import FingerprintError, SettingsError, ThresholdError
 from embed.store import Store
-from retrieval.evaluation import MAY_BE_TUNED_HERE, TUNED_HERE, EvaluateSettings, compare, evaluate
-from retrieval.thresholds import TuneSettings, tune_threshold
+from retrieval.evaluation.evaluate import (
+    MAY_BE_TUNED_HERE,
+    TUNED_HERE,
+    EvaluateSettings,
+    compare,
+    evaluate,
+)
+from retrieval.thresholds.tuned import TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 

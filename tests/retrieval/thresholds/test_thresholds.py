@@ -15,10 +15,10 @@ from embed.errors import (
     ThresholdError,
 )
 from embed.store import Store
-from retrieval.curves import score_curve
-from retrieval.neighbours import neighbours_of_vectors
-from retrieval.threshold_files import Cut, fit_to_store, load, parse_threshold, save
-from retrieval.thresholds import ThresholdResult, TuneSettings, tune_threshold
+from retrieval.search.neighbours import neighbours_of_vectors
+from retrieval.thresholds.curves import score_curve
+from retrieval.thresholds.files import Cut, fit_to_store, load, parse_threshold, save
+from retrieval.thresholds.tuned import ThresholdResult, TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 

@@ -9,13 +9,13 @@ from jaxtyping import Bool, Int
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.curves import num_true, relevant_neighbours
-from retrieval.metrics import average_precision_at_k, mean_reciprocal_rank, recall_at_k
-from retrieval.neighbours import Neighbours, find_neighbours
-from retrieval.protocols import Report, Tuned, refuse_unfit, report, tuned
+from retrieval.evaluation.metrics import average_precision_at_k, mean_reciprocal_rank, recall_at_k
+from retrieval.search.neighbours import Neighbours, find_neighbours
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
-from retrieval.threshold_files import fit_to_store
-from retrieval.thresholds import DEFAULT_K, ThresholdResult, refuse_small_k
+from retrieval.thresholds.curves import num_true, relevant_neighbours
+from retrieval.thresholds.files import fit_to_store
+from retrieval.thresholds.protocols import Report, Tuned, refuse_unfit, report, tuned
+from retrieval.thresholds.tuned import DEFAULT_K, ThresholdResult, refuse_small_k
 
 DEEPEST_RECALL = 10
 TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \

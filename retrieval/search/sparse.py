@@ -8,7 +8,7 @@ import scipy.sparse
 from jaxtyping import Float32, Float64, Int
 from sparse_dot_topn import sp_matmul_topn
 
-from retrieval.ranking import SLACK, Neighbours, padded, ranked, replace_rows
+from retrieval.search.ranking import SLACK, Neighbours, padded, ranked, replace_rows
 
 DOUBTFUL_CELLS = 2**22
 """Scores held at once while items with ties at the last place are searched again."""

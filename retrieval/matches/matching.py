@@ -13,9 +13,9 @@ from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
 from embed.rows import Where, select_rows
 from embed.store import Store
-from retrieval.neighbours import Neighbours, iterate_neighbours
-from retrieval.threshold_files import fit_to_store
-from retrieval.thresholds import ThresholdResult
+from retrieval.search.neighbours import Neighbours, iterate_neighbours
+from retrieval.thresholds.files import fit_to_store
+from retrieval.thresholds.tuned import ThresholdResult
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from retrieval.ranking import Neighbours, ranked
+from retrieval.search.ranking import Neighbours, ranked
 
 
 class BinarySearch:

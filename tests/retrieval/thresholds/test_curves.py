@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Int
 
-from retrieval.curves import ScoreCurve, metrics_at, score_curve
-from retrieval.neighbours import NO_ROW, Neighbours, neighbours_of_vectors
+from retrieval.search.neighbours import NO_ROW, Neighbours, neighbours_of_vectors
+from retrieval.thresholds.curves import ScoreCurve, metrics_at, score_curve
 from tests.retrieval.retrieval_stores import exact_vectors
 
 

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from embed.files import replacing
-from retrieval.curves import ScoreCurve
-from retrieval.thresholds import ThresholdResult
+from retrieval.thresholds.curves import ScoreCurve
+from retrieval.thresholds.tuned import ThresholdResult
 
 INK, GREY = "#22303c", "#7b8794"
 LINES = (

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 
 from embed.errors import SelectionError, SettingsError, StoreError
 from embed.store import Store
-from retrieval.binary import BinarySearch
-from retrieval.dense import DenseSearch
-from retrieval.ranking import NO_ROW, Neighbours, self_first
-from retrieval.sparse import SparseSearch
+from retrieval.search.binary import BinarySearch
+from retrieval.search.dense import DenseSearch
+from retrieval.search.ranking import NO_ROW, Neighbours, self_first
+from retrieval.search.sparse import SparseSearch
 
 __all__ = [
     "NO_ROW",

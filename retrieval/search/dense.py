@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-from retrieval.ranking import SLACK, Neighbours, merged, padded, ranked, replace_rows
+from retrieval.search.ranking import SLACK, Neighbours, merged, padded, ranked, replace_rows
 
 GALLERY_BYTES = 2**30
 """Normalised gallery vectors held at once. A gallery that fits is normalised only once."""

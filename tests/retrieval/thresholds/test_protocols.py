@@ -4,11 +4,11 @@ from jaxtyping import Int
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.curves import metrics_at, score_curve
-from retrieval.intervals import bootstrap_interval
-from retrieval.neighbours import Neighbours, neighbours_of_vectors
-from retrieval.protocols import report, tuned
+from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
 from retrieval.selection import EvaluationRows
+from retrieval.thresholds.curves import metrics_at, score_curve
+from retrieval.thresholds.protocols import report, tuned
 from tests.retrieval.retrieval_stores import clustered
 
 
@@ -111,5 +111,5 @@ def test_the_interval_does_not_depend_on_how_many_draws_fit_in_memory(
 ) -> None:
     values, groups = np.random.default_rng(0).random(50), np.arange(50) // 2
     at_once = bootstrap_interval(values, groups, np.random.default_rng(0))
-    monkeypatch.setattr("retrieval.intervals.DRAW_CELLS", 100)
+    monkeypatch.setattr("retrieval.evaluation.intervals.DRAW_CELLS", 100)
     assert bootstrap_interval(values, groups, np.random.default_rng(0)) == at_once

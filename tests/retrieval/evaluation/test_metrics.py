@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from embed.errors import SelectionError, SettingsError
-from retrieval.metrics import (
+from retrieval.evaluation.metrics import (
     average_precision_at_k,
     found_share_at_k,
     mean_reciprocal_rank,
@@ -16,7 +16,7 @@ from retrieval.metrics import (
     row_recall,
 )
 
-TREC_EVAL = Path(__file__).parents[2].parent / "shared" / "data" / "golden" / "trec_eval"
+TREC_EVAL = Path(__file__).parents[3].parent / "shared" / "data" / "golden" / "trec_eval"
 
 # Three queries; the third has no true match and is in no mean.
 RELEVANT = np.array([[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)

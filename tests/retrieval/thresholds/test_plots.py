@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib import image
 
 from embed.store import Store
-from retrieval.plots import plot_curve
-from retrieval.thresholds import TuneSettings, tune_threshold
+from retrieval.thresholds.plots import plot_curve
+from retrieval.thresholds.tuned import TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 

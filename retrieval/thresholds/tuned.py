@@ -7,10 +7,10 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.curves import ScoreCurve, metrics_at
-from retrieval.neighbours import find_neighbours
-from retrieval.protocols import Tuned, refuse_unfit, report, tuned
+from retrieval.search.neighbours import find_neighbours
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
+from retrieval.thresholds.curves import ScoreCurve, metrics_at
+from retrieval.thresholds.protocols import Tuned, refuse_unfit, report, tuned
 
 FORMAT = "retrieval-threshold"
 FORMAT_VERSION = 1
@@ -24,7 +24,7 @@ class TuneSettings(Selection):
 
     Attributes:
         k: neighbours of each item, itself included: no threshold can match more.
-        protocol: cross-fit, holdout or same-rows; `retrieval.protocols.tuned` explains them.
+        protocol: cross-fit, holdout or same-rows; `protocols.tuned` explains them.
         seed: of the folds and of the draws for the interval.
     """
 

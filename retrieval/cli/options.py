@@ -1,0 +1,39 @@
+"""Options that several commands share, and how they are read."""
+
+from typing import Any
+
+import click
+
+space_option = click.option("--space", required=True, metavar="NAME", help="The space to search.")
+label_option = click.option(
+    "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
+)
+unseen_by_option = click.option(
+    "--unseen-by",
+    multiple=True,
+    metavar="SPACE",
+    help="Leave out rows that the head of this space has seen, too; repeatable.",
+)
+seed_option = click.option(
+    "--seed", default=0, help="Seed of the folds and of the draws for the interval."
+)
+k_option = click.option(
+    "--k",
+    type=int,
+    help="Neighbours of each item, itself included.  [default: the threshold file's, else 50]",
+)
+
+
+def selected(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with restrictions read."""
+    from embed.rows import Where
+
+    return options | {"where": tuple(Where.parse(text) for text in options["where"])}
+
+
+def with_threshold(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the threshold read, where one is given."""
+    from retrieval.thresholds.files import parse_threshold
+
+    given = options["threshold"]
+    return options | {"threshold": None if given is None else parse_threshold(given)}

@@ -1,0 +1,1 @@
+"""What a space reaches, by the metrics of the field."""

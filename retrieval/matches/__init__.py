@@ -1,0 +1,1 @@
+"""From neighbours and thresholds to matches, groups and votes."""

@@ -1,0 +1,1 @@
+"""Neighbours of items, exactly or approximately, in spaces of every kind."""

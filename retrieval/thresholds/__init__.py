@@ -1,0 +1,1 @@
+"""Thresholds that say which neighbours are matches."""
