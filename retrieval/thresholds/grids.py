@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Num
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from retrieval.evaluation.metrics import row_f1
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.pools import Pool
 
-BLOCK_CELLS = 2**20
+BLOCK_CELLS = 2**18
 """Cells of the rows' histograms that are worked on at once, so that they fit in the cache."""
 
 
@@ -59,12 +58,12 @@ class Grid:
                 "pairs": self._taken(cells, is_open * pairs) + (pairs * always).sum(),
                 "hits": self._taken(cells, is_open * hits) + (hits * always).sum(),
             }
-        start = len(rows), *(1 for _ in self.levels)
+        each = len(rows), *(1 for _ in self.levels)
         common = self._taken_by_row(cells, is_open & relevant)
-        common += (always & relevant).sum(axis=1).reshape(start)
-        taken = self._taken_by_row(cells, is_open) + always.sum(axis=1).reshape(start)
-        truth = np.broadcast_to(pool.judged.num_true[rows].reshape(start), taken.shape)
-        return {"f1": row_f1(common, taken, truth).sum(axis=0)}
+        common += (always & relevant).sum(axis=1, dtype=np.float32).reshape(each)
+        others = self._taken_by_row(cells, is_open)
+        others += (always.sum(axis=1) + pool.judged.num_true[rows]).reshape(each)
+        return {"f1": (2 * common / others).sum(axis=0, dtype=np.float64)}  # as `row_f1` has it
 
     def _cells(self, scores: Float[np.ndarray, "s b c"]) -> Int[np.ndarray, "b c"]:
         """The bin of each candidate: how many levels it reaches in each space."""
@@ -83,23 +82,24 @@ class Grid:
 
     def _taken_by_row(
         self, cells: Int[np.ndarray, "b c"], counted: Bool[np.ndarray, "b c"]
-    ) -> Int[np.ndarray, "b ..."]:
+    ) -> Float32[np.ndarray, "b ..."]:
         size = int(np.prod(self._bins))
         own = cells + size * np.arange(len(cells))[:, None]
-        counts = np.bincount(own[counted], minlength=len(cells) * size)
-        return self._summed(counts.reshape(len(cells), *self._bins))
+        counts = np.bincount(own[counted], minlength=len(cells) * size).astype(np.float32)
+        return np.asarray(self._summed(counts.reshape(len(cells), *self._bins)))
 
-    def _summed(self, counts: Num[np.ndarray, "b ..."]) -> Num[np.ndarray, "b ..."]:
+    def _summed(self, counts: Float[np.ndarray, "b ..."]) -> Float[np.ndarray, "b ..."]:
         """From what lies in each bin to what is taken at each combination.
 
         All scores reach their levels where each lies in a higher bin; none does where no one does.
+        The sums are products with matrices of 0 and 1, which is the fastest way to have them; small
+        whole numbers are exact in float32.
         """
-        axes = range(1, counts.ndim)
-        if self.takes_any:
-            total = counts.sum(axis=tuple(axes), keepdims=True)
-            for axis in axes:
-                counts = np.cumsum(counts, axis=axis)
-            return np.asarray(total - counts[(slice(None), *(slice(-1) for _ in axes))])
-        for axis in axes:
-            counts = np.flip(np.cumsum(np.flip(counts, axis), axis=axis), axis)
-        return np.asarray(counts[(slice(None), *(slice(1, None) for _ in axes))])
+        taken = counts
+        for axis, levels in enumerate(self.levels, start=1):
+            is_reached = np.arange(len(levels) + 1)[:, None] > np.arange(len(levels))
+            summed = (~is_reached if self.takes_any else is_reached).astype(counts.dtype)
+            taken = np.moveaxis(np.moveaxis(taken, axis, -1) @ summed, -1, axis)
+        if not self.takes_any:
+            return taken
+        return np.asarray(counts.sum(axis=tuple(range(1, counts.ndim)), keepdims=True) - taken)
