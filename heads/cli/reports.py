@@ -26,6 +26,10 @@ class Progress:
 
     def __call__(self, epoch: "Epoch") -> None:
         """Say how far it is, at most once in a few seconds."""
+        self.of_member("", epoch)
+
+    def of_member(self, name: str, epoch: "Epoch") -> None:
+        """The same of one training of several, which is called by its name."""
         if time.monotonic() < self._next_line:
             return
         from heads.wording import spoken_metric
@@ -35,9 +39,27 @@ class Progress:
             f"{spoken_metric(name)} {value:.4f}" for name, value in epoch.metrics.items()
         )
         click.echo(
-            f"epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, {metrics}", err=True
+            f"{_prefix(name)}epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, "
+            f"{metrics}",
+            err=True,
         )
         sys.stderr.flush()
+
+    def resumed(self, num_done: int) -> None:
+        """Say where training goes on."""
+        self.member_resumed("", num_done)
+
+    def member_resumed(self, name: str, num_done: int) -> None:
+        """The same of one training of several."""
+        if num_done < self._num_epochs:
+            done = f"goes on at epoch {num_done + 1} of {self._num_epochs}"
+        else:
+            done = f"all {self._num_epochs} epochs were done"
+        click.echo(f"{_prefix(name)}{done}", err=True)
+
+
+def _prefix(name: str) -> str:
+    return f"{name}, " if name else ""
 
 
 def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> None:

@@ -66,6 +66,7 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     kind, resume = options["kind"], options.pop("resume")
     tensorboard = options.pop("tensorboard")
     settings = settings_of(kind, options)
+    progress = Progress(settings.training.epochs)
     with ExitStack() as stack:
         trained = train_to_files(
             open_stores(stack, store, options["join"]),
@@ -76,7 +77,8 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
             force=force,
             resume=resume,
             tensorboard=tensorboard,
-            on_epoch=Progress(settings.training.epochs),
+            on_epoch=progress,
+            on_resume=progress.resumed,
         )
     report_training(trained, output, as_json=as_json)
 
@@ -99,7 +101,10 @@ def _train_members(
         raise click.UsageError("--tensorboard is for one training: leave out --folds and --seeds")
     kind, resume, force = options["kind"], options.pop("resume"), options.pop("force")
     settings = settings_of(kind, options)
-    running = Running(force, resume, Progress(settings.training.epochs), report_member)
+    progress = Progress(settings.training.epochs)
+    running = Running(
+        force, resume, progress.of_member, progress.member_resumed, on_member=report_member
+    )
     with ExitStack() as stack:
         stores = open_stores(stack, store, options["join"])
         plan = Plan(stores, task_of(kind, options), settings, output)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from heads.cli.reports import Progress
+from heads.training.loop import Epoch
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import NUM_CLASSES, PER_CLASS
 
@@ -34,11 +36,37 @@ def test_command_lines(
     assert ours["num_rows"] == raw["num_rows"] < NUM_CLASSES * PER_CLASS
 
 
+def test_resume_of_a_finished_head(store_path: Path, tmp_path: Path, heads_cli: Invoke) -> None:
+    head = tmp_path / "head.safetensors"
+    arguments: list[object] = ["train", store_path, "--space", "raw", "--target", "label"]
+    arguments += ["--split", "60/20/20", "--epochs", "3", "-o", head, "--resume"]
+    heads_cli(*arguments)
+    finished = heads_cli(*arguments)
+    assert "was finished already" in finished.stderr
+    assert "epoch" in finished.stdout
+    other = heads_cli(*arguments, "--epochs", "4", exit_code=1).stderr
+    assert f"{head} exists already, trained with another epochs" in other
+
+
+def test_lines_of_several_trainings_name_each(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(8)
+    progress._next_line = 0.0
+    progress.of_member("fold 2", Epoch(3, 1.5, {"row_f1": 0.5}, 1e-3, 0.1))
+    progress.member_resumed("seed 0", 3)
+    progress.resumed(8)
+    assert capsys.readouterr().err.splitlines() == [
+        "fold 2, epoch 3 of 8: loss 1.5000, row F1 0.5000",
+        "seed 0, goes on at epoch 4 of 8",
+        "all 8 epochs were done",
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "message", "exit_code"),
     [
         (["--split", "80/20"], "train/val/test in per cent", 2),
         (["--split", "100/0/0"], "is on the val side: look at", 1),
+        (["--target", "same"], "has one class only, 'x', in 240 rows: a head needs at least 2", 1),
         (["--where", "kind"], "--where takes COLUMN=VALUE", 2),
         (["--where", "kind=drawing"], "its values are iconic, photo", 1),
         (["--split-column", "kind"], "should hold train, val and test: found iconic, photo", 1),
@@ -64,7 +92,8 @@ def test_a_users_mistakes_are_one_line(
     exit_code: int,
 ) -> None:
     head = tmp_path / "head.safetensors"
-    arguments = ["--space", "raw", "--target", "label", "-o", head, *change]
+    target = [] if "--target" in change else ["--target", "label"]
+    arguments = ["--space", "raw", *target, "-o", head, *change]
     result = heads_cli("train", store_path, *arguments, exit_code=exit_code)
     assert message in result.stderr
     assert exit_code == 2 or result.stderr.count("\n") == 1

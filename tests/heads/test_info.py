@@ -77,5 +77,5 @@ def test_a_blend_names_its_heads(store_path: Path, tmp_path: Path, heads_cli: In
 def test_what_is_no_head(tmp_path: Path, heads_cli: Invoke) -> None:
     (tmp_path / "h.safetensors").write_text("no")
     result = heads_cli("info", tmp_path / "h.safetensors", exit_code=1)
-    assert "is not a head, or it is damaged" in result.stderr
+    assert "is not a head, since it is no safetensors file" in result.stderr
     assert result.stderr.count("\n") == 1
