@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embed.files import replacing
+from heads.conditions import is_used
 from heads.info import HeadInfo, flattened
 from heads.wording import spoken_metric, spoken_split
 
@@ -190,9 +191,13 @@ def _settings(info: HeadInfo) -> Iterator[str]:
 
 
 def given_settings(info: HeadInfo) -> Iterator[tuple[str, str]]:
-    """All settings by their names and as people write them, but those that are left open."""
-    for name, value in flattened({**info.settings, **info.training}).items():
-        if value not in (None, []):
+    """All settings by their names and as people write them.
+
+    Those that are left open are not among them, nor those that do nothing beside the others.
+    """
+    settings = flattened({**info.settings, **info.training})
+    for name, value in settings.items():
+        if value not in (None, []) and is_used(info.kind, name, settings):
             yield name, _setting(value)
 
 

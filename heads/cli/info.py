@@ -30,10 +30,11 @@ def info(head: Path, as_json: bool) -> None:
     _print_spaces(described.info)
     _print_classes(described.info)
     _print_metrics(described.info)
+    _print_settings(described.info)
 
 
 def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
-    from heads.card import category_column, given_settings, spoken_list
+    from heads.card import category_column, spoken_list
     from heads.wording import spoken_split
 
     info = described.info
@@ -48,7 +49,6 @@ def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
         yield "only", spoken_list(info.where)
     for split in info.splits:
         yield "split", spoken_split(split)
-    yield "settings", ", ".join(f"{name} {value}" for name, value in given_settings(info))
     yield "parameters", f"{described.num_parameters:,}"
     yield "size", f"{described.num_bytes:,} bytes"
     yield "fingerprint", described.fingerprint
@@ -79,3 +79,11 @@ def _print_metrics(info: "HeadInfo") -> None:
         print_table("", *pair_table(info))
     if sentence := spoken_calibration(info):
         click.echo(sentence)
+
+
+def _print_settings(info: "HeadInfo") -> None:
+    """By the options of `heads train` that they are of."""
+    from heads.card import given_settings
+
+    rows = [[name.replace("_", "-"), value] for name, value in given_settings(info)]
+    print_table("", ["setting", "value"], rows)

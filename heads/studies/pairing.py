@@ -74,8 +74,8 @@ def _digest_of(stores: FeatureStores, head: Head, name: str) -> str:
     kept = head.info.details.get("validation_rows")
     if kept is None:
         raise SelectionError(
-            f"{name} does not say which rows it was validated on: train it again, a soup or blend "
-            f"with --store"
+            f"{name} does not say which rows it was validated on: make it again, and give soups "
+            f"and blends their --store"
         )
     found = validation_digest(stores, head.info)
     if kept != found:
