@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embed.options import (
+    all_of,
     force_option,
     json_option,
     output_option,
@@ -18,7 +19,7 @@ from embed.options import (
 )
 from heads.cli.reports import SECONDS_BETWEEN_LINES
 from heads.cli.task_options import open_stores
-from heads.cli.train_options import all_of, join_option
+from heads.cli.train_options import join_option
 
 if TYPE_CHECKING:
     from heads.ensembles.ensemble import Ensemble
@@ -78,6 +79,7 @@ class FitProgress:
 def report_ensemble(ensemble: "Ensemble", output: Path, how: str, *, as_json: bool) -> None:
     """What came out, and its members beside it: one JSON object, or a short table."""
     from heads.ensembles.ensemble import files_of
+    from heads.wording import spoken_metric
 
     for note in ensemble.notes:
         warn(note)
@@ -86,7 +88,7 @@ def report_ensemble(ensemble: "Ensemble", output: Path, how: str, *, as_json: bo
         return
     info = ensemble.info
     names = [name for name in info.metrics if name in info.intervals]
-    header = ["head", "weight", *(name.replace("_", " ") for name in names), "95 % interval"]
+    header = ["head", "weight", *map(spoken_metric, names), "95 % interval"]
     first = [info.intervals[name] for name in names[:1]]
     interval = "".join(f"{low:.4f} – {high:.4f}" for low, high in first)
     own = [str(output), "", *(f"{info.metrics[name]:.4f}" for name in names), interval]

@@ -12,6 +12,7 @@ from embed.options import (
     json_option,
     output_option,
     store_argument,
+    under,
 )
 from heads.cli.group import main
 from heads.cli.reports import Progress, report_member, report_study, report_training
@@ -27,22 +28,25 @@ if TYPE_CHECKING:
 @output_option(
     "The head file to write, a .safetensors; HEAD.md, HEAD.png and HEAD.jsonl go beside it."
 )
-@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
+@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What kind of head.")
 @train_options
-@click.option(
-    "--folds",
-    type=int,
-    metavar="K",
-    help="A head for each of K folds of groups, reported on that fold; the next one picks its "
-    "epoch, the other K − 2 train it. Writes HEAD-fold-1.safetensors and so on, HEAD.folds.json "
-    "and every row's out-of-fold result in HEAD.folds.parquet.",
-)
-@click.option(
-    "--seeds",
-    type=int,
-    metavar="N",
-    help="Train with N seeds from --seed on: HEAD-seed-0.safetensors and so on, and their spread "
-    "in HEAD.seeds.json.",
+@under(
+    "Several trainings",
+    click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="A head for each of K folds of groups, reported on that fold; the next one picks its "
+        "epoch, the other K − 2 train it. Writes HEAD-fold-1.safetensors and so on, "
+        "HEAD.folds.json and every row's out-of-fold result in HEAD.folds.parquet.",
+    ),
+    click.option(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="Train with N seeds from --seed on: HEAD-seed-0.safetensors and so on, and their "
+        "spread in HEAD.seeds.json.",
+    ),
 )
 @force_option
 @json_option

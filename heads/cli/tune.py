@@ -13,6 +13,7 @@ from embed.options import (
     print_json,
     print_table,
     store_argument,
+    under,
     warn,
 )
 from embed.wording import counted
@@ -34,40 +35,43 @@ NUM_SHOWN = 5
     "The head of the best settings, a .safetensors; HEAD.trials.csv, HEAD.trials.png and the study "
     "go beside it."
 )
-@click.option(
-    "--trials",
-    type=int,
-    default=50,
-    help="Trials of the study in all, those that it has already among them.",
+@under(
+    "Search",
+    click.option(
+        "--trials",
+        type=int,
+        default=50,
+        help="Trials of the study in all, those that it has already among them.",
+    ),
+    click.option("--timeout-seconds", type=float, help="Begin no trial after so long."),
+    click.option(
+        "--study",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Where the trials are kept; gone on with where it is there.  [default: HEAD.study.db]",
+    ),
+    click.option(
+        "--search",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE.yaml",
+        help="What to search, instead of the usual: names of options with [a, b, c] or {low, high, "
+        "log}.",
+    ),
+    click.option(
+        "--search-option",
+        multiple=True,
+        metavar="NAME=LOW:HIGH[:log] or NAME=a,b,c",
+        help="What to search of one option, beside the rest; repeatable.",
+    ),
+    click.option("--seeds", type=int, default=1, help="A trial's value is the mean over as many."),
+    click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="A trial's value is the mean over K − 1 folds of groups, each validating once; the "
+        "last fold is held out from all of them and from the head.",
+    ),
 )
-@click.option("--timeout-seconds", type=float, help="Begin no trial after so long.")
-@click.option(
-    "--study",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the trials are kept; gone on with where it is there.  [default: HEAD.study.db]",
-)
-@click.option(
-    "--search",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE.yaml",
-    help="What to search, instead of the usual: names of options with [a, b, c] or {low, high, "
-    "log}.",
-)
-@click.option(
-    "--search-option",
-    multiple=True,
-    metavar="NAME=LOW:HIGH[:log] or NAME=a,b,c",
-    help="What to search of one option, beside the rest; repeatable.",
-)
-@click.option("--seeds", type=int, default=1, help="A trial's value is the mean over as many.")
-@click.option(
-    "--folds",
-    type=int,
-    metavar="K",
-    help="A trial's value is the mean over K − 1 folds of groups, each validating once; the last "
-    "fold is held out from all of them and from the head.",
-)
-@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
+@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What kind of head.")
 @setting_options
 @force_option
 @json_option

@@ -44,7 +44,7 @@ class Ensemble:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know: a member that is as good alone, or that is asked in vain."""
-        return (*self._without_gain(), *self._without_weight())
+        return (*self._without_weight(), *self._without_gain())
 
     def _without_gain(self) -> Iterator[str]:
         if not self.scores:
@@ -54,8 +54,8 @@ class Ensemble:
         best = max(values)
         if own <= best:
             yield (
-                f"{self.members[values.index(best)].name} is no worse by itself on the validation "
-                f"rows: {spoken_metric(metric)} {best:.4f}, and {own:.4f} together"
+                f"no better than {self.members[values.index(best)].name} by itself on the "
+                f"validation rows: {spoken_metric(metric)} {own:.4f} against {best:.4f}"
             )
 
     def _without_weight(self) -> Iterator[str]:

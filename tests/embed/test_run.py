@@ -359,7 +359,10 @@ def test_configuration_file(catalogue: Path, tmp_path: Path, embed_cli: Invoke) 
     assert list(other["spaces"]) == ["phash"]  # the command line wins
     config.write_text("image_encoders: x\n")
     failed = embed_cli("run", catalogue, "--config", config, "-o", "x.h5", exit_code=2)
-    assert "no option is named 'image_encoders': they are allow-outside-root" in failed.stderr
+    assert "no option is named 'image_encoders': did you mean image-encoder?" in failed.stderr
+    config.write_text("zzz: x\n")
+    failed = embed_cli("run", catalogue, "--config", config, "-o", "x.h5", exit_code=2)
+    assert "no option is named 'zzz': they are allow-outside-root" in failed.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """`python -m heads train` and `apply`, as they are typed."""
 
 import json
+import re
 from pathlib import Path
 
+import click
 import pytest
 
 from heads.cli.reports import Progress
+from heads.cli.train import train
 from heads.training.loop import Epoch
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import NUM_CLASSES, PER_CLASS
@@ -98,3 +101,33 @@ def test_a_users_mistakes_are_one_line(
     assert message in result.stderr
     assert exit_code == 2 or result.stderr.count("\n") == 1
     assert not head.exists()
+
+
+WITHOUT_DEFAULT = {"split_column", "where", "tensorboard", "folds", "seeds", "join"}
+
+
+def test_help_has_headings_and_defaults(heads_cli: Invoke) -> None:
+    shown = heads_cli("train", "--help").stdout
+    headings = re.findall(r"^([A-Z].*):$", shown, re.MULTILINE)
+    assert headings[:3] == ["Options", "Features", "Targets and rows"]
+    assert len(headings) == len(set(headings)) > 8
+    options = [p for p in train.params if isinstance(p, click.Option) and p.expose_value]
+    for option in options:
+        assert len(option.help or "") > 8, option.name
+        is_told = "default:" in (option.help or "") or "to be given" in (option.help or "")
+        has_one = option.required or option.is_flag or option.default is not None
+        assert is_told or has_one or option.name in WITHOUT_DEFAULT, option.name
+    (metric_learning,) = re.findall(r"^Loss:\n(.*?)^\n?[A-Z]", shown, re.MULTILINE | re.DOTALL)
+    assert "--loss" in metric_learning and "--epochs" not in metric_learning
+
+
+def test_a_key_that_is_misspelt_gets_a_suggestion(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke
+) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text("epohcs: 3\n")
+    found = heads_cli("train", store_path, "--config", config, exit_code=2).stderr
+    assert f"{config}: no option is named 'epohcs': did you mean epochs?" in found
+    config.write_text("zzz: 3\n")
+    found = heads_cli("train", store_path, "--config", config, exit_code=2).stderr
+    assert "no option is named 'zzz': they are activation, batch-size" in found
