@@ -120,9 +120,9 @@ def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
 
 
 def _suggestion(key: str, known: Sequence[str]) -> str:
-    close = get_close_matches(key, known)
+    close = get_close_matches(key, known, n=1)
     if close:
-        return f"did you mean {' or '.join(close)}?"
+        return f"did you mean {close[0]}?"
     return f"they are {', '.join(known)}"
 
 

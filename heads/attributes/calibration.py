@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from embed.errors import SelectionError
+from embed.wording import counted
 from heads.attributes.vocabulary import Codes
 
 NUM_BINS = 15
@@ -52,8 +53,8 @@ def calibrate(logits: Float[np.ndarray, "n a k"], codes: Codes) -> Calibration:
     if (labels >= 0).sum() < NUM_FOLDS:
         raise SelectionError(
             f"calibration needs {NUM_FOLDS} labels or more of classes that training saw: found "
-            f"{int((labels >= 0).sum())} in {len(codes)} rows; give validation a larger share "
-            f"with --split"
+            f"{int((labels >= 0).sum())} in {counted(len(codes), 'row')}; give validation a larger "
+            f"share with --split"
         )
     temperatures = _held_out_temperatures(chosen, labels, rows % NUM_FOLDS)
     before, after = (_figures(chosen / t, labels) for t in (np.ones(1), temperatures[:, None]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embed.options import json_option, print_json, print_table
+from embed.wording import counted
 from heads.cli.group import main
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
     yield "predicts" if info.vocabulary else "brings near", spoken_list(info.targets)
     if category := category_column(info):
         yield "by category", category
-    yield "trained on", f"{info.num_train:,} rows of {info.num_classes:,} classes"
-    yield "validated on", f"{info.num_validation:,} rows"
+    yield "trained on", f"{counted(info.num_train, 'row')} of {counted(info.num_classes, 'class')}"
+    yield "validated on", counted(info.num_validation, "row")
     if info.where:
         yield "only", spoken_list(info.where)
     for split in info.splits:
@@ -63,7 +64,7 @@ def _print_classes(info: "HeadInfo") -> None:
     from heads.card import class_table, some
 
     if info.vocabulary is None:
-        click.echo(f"{len(info.classes):,} classes: {some(info.classes)}\n")
+        click.echo(f"{counted(len(info.classes), 'class')}: {some(info.classes)}\n")
         return
     print_table("", *class_table(info))
 

@@ -113,8 +113,8 @@ def _rows_without_fold(plan: Plan, split: Split) -> list[str]:
     if not missing:
         return []
     return [
-        f"{missing:,} rows have no value of '{split.group}', so they are in no fold and "
-        f"not in {plan.beside(TABLE)}"
+        f"{counted(missing, 'row', 'have')} no value of '{split.group}', so they are in no fold "
+        f"and not in {plan.beside(TABLE)}"
     ]
 
 

@@ -26,6 +26,7 @@ import torch
 
 from embed.errors import SelectionError, SettingsError
 from embed.locks import locked
+from embed.wording import counted
 from heads.run import (
     HeadFiles,
     identity,
@@ -222,7 +223,7 @@ def _best(trials: list[Trial]) -> Trial:
     if not ranked:
         errors = [trial.error for trial in trials if trial.error]
         raise SettingsError(
-            f"none of {len(trials)} trials gave a head, the first of them because: "
+            f"none of {counted(len(trials), 'trial')} gave a head, the first of them because: "
             f"{errors[0] if errors else 'there was no time for one'}"
         )
     return ranked[0]

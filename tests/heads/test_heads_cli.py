@@ -60,7 +60,7 @@ def test_lines_of_several_trainings_name_each(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.splitlines() == [
         "fold 2, epoch 3 of 8: loss 1.5000, row F1 0.5000",
         "seed 0, goes on at epoch 4 of 8",
-        "all 8 epochs were done",
+        "nothing is left of 8 epochs",
     ]
 
 
