@@ -282,7 +282,9 @@ run_options = under(
 one_run_options = under(
     "A run that is stopped or watched",
     click.option(
-        "--resume", is_flag=True, help="Go on from the last epoch of a run that was stopped."
+        "--resume",
+        is_flag=True,
+        help="Go on from the last epoch of a run that was stopped; a finished head stays as it is.",
     ),
     click.option(
         "--tensorboard",

@@ -39,15 +39,25 @@ def test_command_lines(
     assert ours["num_rows"] == raw["num_rows"] < NUM_CLASSES * PER_CLASS
 
 
-def test_resume_of_a_finished_head(store_path: Path, tmp_path: Path, heads_cli: Invoke) -> None:
+def test_resume_says_where_it_goes_on(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = tmp_path / "head.safetensors"
     arguments: list[object] = ["train", store_path, "--space", "raw", "--target", "label"]
-    arguments += ["--split", "60/20/20", "--epochs", "3", "-o", head, "--resume"]
-    heads_cli(*arguments)
-    finished = heads_cli(*arguments)
+    arguments += ["--split", "60/20/20", "--epochs", "3", "-o", head]
+
+    def interrupted(progress: Progress, epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "__call__", interrupted)  # Ctrl-C after an epoch
+        heads_cli(*arguments, exit_code=1)
+    assert "after 1 epoch: give --resume" in heads_cli(*arguments, exit_code=1).stderr
+    assert "goes on at epoch 2 of 3\n" in heads_cli(*arguments, "--resume").stderr
+    finished = heads_cli(*arguments, "--resume")
     assert "was finished already" in finished.stderr
-    assert "epoch" in finished.stdout
-    other = heads_cli(*arguments, "--epochs", "4", exit_code=1).stderr
+    assert "of 3, " in finished.stdout
+    other = heads_cli(*arguments, "--resume", "--epochs", "4", exit_code=1).stderr
     assert f"{head} exists already, trained with another epochs" in other
 
 
