@@ -100,7 +100,7 @@ def _refuse_other_format(path: Path) -> None:
 
 def _looks_like(start: bytes) -> str:
     if start.startswith(b"\x89HDF"):
-        return "; it looks like a store, which is named before the head"
+        return "; it looks like a store: is STORE in the place of HEAD?"
     return ""
 
 

@@ -47,7 +47,7 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_store_in_the_place_of_a_head(store_path: Path) -> None:
-    with pytest.raises(HeadError, match="it looks like a store, which is named before the head"):
+    with pytest.raises(HeadError, match="looks like a store: is STORE in the place of HEAD"):
         load_head(store_path)
 
 
