@@ -50,7 +50,8 @@ input_options = under(
         "--weight",
         multiple=True,
         metavar="NAME=FACTOR",
-        help="Scale the vectors of a space, which have length 1; repeatable.  [default: 1]",
+        help="Scale the vectors of a space, which have length 1; for attributes on top of what the "
+        "space tells of the classes; repeatable.  [default: 1]",
     ),
     join_option,
 )
