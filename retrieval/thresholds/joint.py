@@ -156,7 +156,7 @@ class SeveralThresholds(Strategy):
                 always = always | (reached & limits.possible)
             else:
                 possible = possible & reached
-        return Bounds(always, possible | always)
+        return Bounds(always, np.asarray(possible | always))
 
 
 @dataclass(frozen=True)
