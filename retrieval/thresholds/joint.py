@@ -26,7 +26,7 @@ DISTANCES = tuple(tenth / 10 for tenth in range(1, 10))
 GRID_WORK = 2**26
 """Cells of a grid times the rows that it is summed over: a second or so."""
 
-LEAST_CELLS, MOST_CELLS = 600, 2**14
+LEAST_CELLS, MOST_CELLS = 600, 2**12
 NUM_PEAKS = 3
 NUM_FINER = 2
 NUM_ROUNDS = 20

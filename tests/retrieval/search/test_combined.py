@@ -83,7 +83,7 @@ def brute_force(sides: Sides, weights: dict[str, float], k: int) -> Neighbours:
 @pytest.mark.parametrize("spaces", PAIRS, ids="+".join)
 @pytest.mark.parametrize("k", [1, 6, 500])
 def test_it_is_every_pair_ranked(store: Store, spaces: tuple[str, ...], k: int) -> None:
-    weights = {space: weight for space, weight in zip(spaces, (1.0, 2.5, 0.3), strict=False)}
+    weights = dict(zip(spaces, (1.0, 2.5, 0.3), strict=False))
     for sides in sides_of(store):
         expected = brute_force(sides, weights, k)
         for score_bytes in (1, 8 * 16 * 40, 2**28):

@@ -93,7 +93,7 @@ def test_mutual_candidates_are_those_of_sets(seed: int) -> None:
 
 
 def test_mistakes_are_told() -> None:
-    with pytest.raises(SettingsError, match="at-least counts the item itself .*: found 0"):
+    with pytest.raises(SettingsError, match=r"at-least counts the item itself .*: found 0"):
         Rules(at_least=0)
     with pytest.raises(SettingsError, match="should not be below --at-least: found 1 and 2"):
         Rules(at_least=2, at_most=1)
