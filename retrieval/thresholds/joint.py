@@ -31,7 +31,7 @@ NUM_PEAKS = 3
 NUM_FINER = 2
 NUM_ROUNDS = 20
 LEAST_GAIN = 1e-12
-NUM_SHOWN = 25  # steps of each axis of the picture
+NUM_SHOWN = 60  # steps of each axis of the picture
 ALL = -2.0
 """A threshold that every score reaches."""
 

@@ -52,10 +52,11 @@ def plot_threshold(result: ThresholdResult, path: Path) -> None:
 
 
 def _title(result: ThresholdResult) -> str:
-    spaces = "', '".join(result.rule.spaces)
+    names = "', '".join(result.rule.spaces)
+    spaces = f"Space{'s' if len(result.rule.spaces) > 1 else ''} '{names}'"
     how = f" ({result.rule.combine})" if len(result.rule.spaces) > 1 else ""
     return (
-        f"Space '{spaces}'{how}, true matches by '{result.label}', {result.num_rows:,} items, "
+        f"{spaces}{how}, true matches by '{result.label}', {result.num_rows:,} items, "
         f"k = {result.rule.k}"
     )
 
@@ -63,6 +64,7 @@ def _title(result: ThresholdResult) -> str:
 def _draw_surface(figure: Figure, axes: Axes, surface: Surface, result: ThresholdResult) -> None:
     """The objective over both thresholds, where it can be reached, the chosen pair marked."""
     values = np.where(surface.values < 0, np.nan, surface.values)
+    axes.set_facecolor("#e5e9ed")  # where the wanted share is missed
     shown = axes.pcolormesh(
         surface.second, surface.first, values, shading="nearest", cmap="viridis"
     )
