@@ -128,7 +128,11 @@ def _from_json(values: Mapping[str, Any]) -> ThresholdResult:
         label=text(values, "label"),
         protocol=text(values, "protocol"),
         recall_within_k=number(values, "recall_within_k"),
-        **{name: integer(values, name) for name in COUNTS},
+        seed=integer(values, "seed"),
+        num_rows=integer(values, "num_rows"),
+        num_groups=integer(values, "num_groups"),
+        num_gallery=integer(values, "num_gallery"),
+        num_reported=integer(values, "num_reported"),
     )
 
 

@@ -183,4 +183,5 @@ def _spread(scores: Float32[np.ndarray, " p"], num: int) -> Float32[np.ndarray, 
     """So many of some scores, evenly among them: all where there are no more."""
     if len(scores) <= num:
         return scores
-    return scores[np.linspace(0, len(scores) - 1, max(num, 2)).round().astype(int)]
+    places = np.linspace(0, len(scores) - 1, max(num, 2)).round().astype(int)
+    return np.asarray(scores[places])

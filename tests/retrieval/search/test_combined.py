@@ -86,7 +86,7 @@ def test_it_is_every_pair_ranked(store: Store, spaces: tuple[str, ...], k: int) 
     weights = dict(zip(spaces, (1.0, 2.5, 0.3), strict=False))
     for sides in sides_of(store):
         expected = brute_force(sides, weights, k)
-        for score_bytes in (1, 8 * 16 * 40, 2**28):
+        for score_bytes in (8 * 16 * 7, 8 * 16 * 40, 2**28):
             found = combined_neighbours(sides, weights, k, score_bytes=score_bytes)
             np.testing.assert_array_equal(found.rows, expected.rows)
             np.testing.assert_array_equal(found.scores, expected.scores)

@@ -62,7 +62,7 @@ def test_one_threshold_is_that_of_brute_force(
         ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS, st.booleans(), st.booleans(), OBJECTIVES, st.data())
 def test_two_thresholds_are_those_of_brute_force(
     seed: int, is_self_join: bool, takes_any: bool, objective: Objective, data: st.DataObject

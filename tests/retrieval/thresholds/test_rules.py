@@ -9,7 +9,7 @@ from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.rules import Rules, bounds, mutual_entries
 from tests.retrieval.thresholds.plain_matching import allowed, example
 
-ONE = np.float32([[1, 0.9, 0.85, 0.4, 0.35]])
+ONE = np.array([[1, 0.9, 0.85, 0.4, 0.35]], np.float32)
 
 
 def of_one_row(scores: np.ndarray) -> Candidates:
@@ -46,7 +46,7 @@ def test_rules_by_hand(rules: Rules, always: str, possible: str) -> None:
     ],
 )
 def test_the_gap_by_hand(scores: list[float], num_possible: int) -> None:
-    found = bounds(of_one_row(np.float32([scores])), Rules(gap=True))
+    found = bounds(of_one_row(np.array([scores], np.float32)), Rules(gap=True))
     assert found.possible.sum() == num_possible
     assert found.possible[0, :num_possible].all()
 
