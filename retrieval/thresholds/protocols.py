@@ -25,7 +25,8 @@ class Tuned:
     """The fit to use, the rows that it was tuned on, and what each row is to be reported at.
 
     In an honest protocol `outcome` is, for each row, that of a fit without the row's own group;
-    `is_reported` says which rows are reported.
+    `is_reported` says which rows are reported. A row's pairs are counted as if the items of other
+    folds were matched by the same fit: true pairs lie within a fold, so only false ones are touched.
     """
 
     fit: Fit
