@@ -26,7 +26,7 @@ class Tuned:
 
     In an honest protocol `outcome` is, for each row, that of a fit without the row's own group;
     `is_reported` says which rows are reported. A row's pairs are counted as if the items of other
-    folds were matched by the same fit: true pairs lie within a fold, so only false ones are touched.
+    folds were matched by the same fit: true pairs lie within a fold, only false ones are touched.
     """
 
     fit: Fit
