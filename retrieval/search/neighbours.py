@@ -82,11 +82,7 @@ def iterate_neighbours(
     block_rows: int | None = None,
 ) -> Blocks:
     """Blocks of `find_neighbours`, first to last, each with the position of its first query."""
-    for side in (sides.queries, sides.gallery):
-        if len(side) == 0:
-            raise SelectionError(
-                f"no row of {side.store.path} is selected: there is nothing to search"
-            )
+    refuse_empty(sides)
     k = _columns(sides.own, len(sides.gallery), k)
     search = _search_of(sides, space, min(k, len(sides.gallery)), memory_bytes, device)
     return _blocks(search, sides.own, k, block_rows or search.block_rows)
@@ -133,12 +129,12 @@ def _blocks(search: Search, own: Int[np.ndarray, " q"], k: int, block_rows: int)
 
 def _search_of(sides: Sides, space: str, k: int, memory_bytes: int, device: str) -> Search:
     info = sides.gallery.store.space(space)
-    _refuse_other_vectors(sides, space)
+    refuse_other_vectors(sides, space)
     queries, gallery = sides.queries, sides.gallery
     if info.kind == "binary":
         codes = [side.store.array(space)[side.rows] for side in (queries, gallery)]
         return BinarySearch(codes[0], codes[1], info.dim, k, memory_bytes)
-    make = _unit_sparse if info.kind == "sparse" else _unit_dense
+    make = unit_sparse if info.kind == "sparse" else unit_dense
     of_gallery = make(gallery, space)
     of_queries = of_gallery if sides.is_self_join else make(queries, space)
     if isinstance(of_gallery, UnitSparse):
@@ -155,13 +151,24 @@ def _dense_search(
     return DenseSearch(queries, gallery, k, plan_search(join, memory_bytes, device))
 
 
-def _unit_dense(side: StoreRows, space: str) -> UnitVectors:
+def refuse_empty(sides: Sides) -> None:
+    """Raise SelectionError where there is no query, or nothing to look among."""
+    for side in (sides.queries, sides.gallery):
+        if len(side) == 0:
+            raise SelectionError(
+                f"no row of {side.store.path} is selected: there is nothing to search"
+            )
+
+
+def unit_dense(side: StoreRows, space: str) -> UnitVectors:
+    """The vectors of one side in a dense space; StoreError where one is not finite."""
     vectors = UnitVectors(side.store.array(space), side.rows)
     _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
     return vectors
 
 
-def _unit_sparse(side: StoreRows, space: str) -> UnitSparse:
+def unit_sparse(side: StoreRows, space: str) -> UnitSparse:
+    """The vectors of one side in a sparse space; StoreError where one is not finite."""
     vectors = UnitSparse(side.store.sparse(space), side.rows)
     _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
     return vectors
@@ -171,7 +178,8 @@ def _of_item(side: StoreRows, space: str, row: int) -> str:
     return f"the vector of '{side.store.ids[side.rows[row]]}' in space '{space}'"
 
 
-def _refuse_other_vectors(sides: Sides, space: str) -> None:
+def refuse_other_vectors(sides: Sides, space: str) -> None:
+    """Raise FingerprintError where two stores hold vectors of different encoders."""
     stores = sides.queries.store, sides.gallery.store
     found = [store.space(space).fingerprint for store in stores]
     if found[0] != found[1]:
