@@ -84,7 +84,7 @@ def plan_search(join: Join, memory_bytes: int, device: str) -> Plan:
         SettingsError: it is too little for the smallest blocks (the message says the least), or
             there is no such device.
     """
-    plan = _plan_in_float32(join, memory_bytes)
+    plan = plan_in_float32(join, memory_bytes)
     where = _device_of_products(device, join)
     return plan if where is None else _plan_in_bf16(join, memory_bytes, where) or plan
 
@@ -104,7 +104,12 @@ def query_rows_beside(held_bytes: int, query_bytes: int, memory_bytes: int) -> i
     return min(QUERY_ROWS, (memory_bytes - held_bytes) // query_bytes)
 
 
-def _plan_in_float32(join: Join, memory_bytes: int) -> Plan:
+def plan_in_float32(join: Join, memory_bytes: int = MEMORY_BYTES) -> Plan:
+    """The plan of any machine: FAISS proposes.
+
+    Raises:
+        SettingsError: the memory is too little for the smallest blocks; the message says the least.
+    """
     query_bytes = _query_bytes(join)
     row_bytes = max(2 * 4 * join.dim, 4 * CELL_BYTES)
     gallery_rows, query_rows = memory_bytes // row_bytes, memory_bytes // (4 * query_bytes)
