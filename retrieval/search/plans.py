@@ -21,13 +21,15 @@ STRIP_ROWS = {"cpu": 512, "cuda": 2048}
 LEAST_STRIP_ROWS = 64
 """Queries whose products with a block of the gallery are held at once, by each worker."""
 
-MOST_WORKERS = 16
+MOST_WORKERS = {"cpu": 16, "cuda": 8}
+"""Threads that take strips; beside a GPU they score what it proposes."""
+
 DOUBTFUL_CELLS = 2**20
 LEAST_GALLERY_ROWS, LEAST_QUERY_ROWS = 64, 16
 
 # Bytes, counted high: of a candidate from its row and score until it is ranked; of a float32
 # product that becomes one; of one in bf16, which mostly does not; of one that lies on a GPU.
-CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 80, 56, 6, 2
+CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 112, 56, 6, 1
 
 FAISS_GALLERY_ROWS = 1024
 """FAISS multiplies queries with so many rows of the gallery at a time."""
@@ -130,7 +132,7 @@ def _plan_in_bf16(join: Join, memory_bytes: int, device: "torch.device") -> Plan
     """None where blocks would be too small for shortlists."""
     from retrieval.search.shortlist import ROWS_FOR_EACH_NEIGHBOUR, TILE_ROWS
 
-    num_workers = min(num_cores(), MOST_WORKERS)
+    num_workers = min(num_cores(), MOST_WORKERS[device.type])
     num_bytes = memory_bytes // (4 * num_workers)  # of scores, by each worker
     cell_bytes = BF16_CELL_BYTES if device.type == "cpu" else LISTED_CELL_BYTES
     gallery_rows = _even_rows(

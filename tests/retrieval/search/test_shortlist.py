@@ -15,6 +15,7 @@ from retrieval.search.shortlist import ROWS_FOR_EACH_NEIGHBOUR, TILE_ROWS, Round
 from retrieval.search.vectors import UnitVectors
 
 CPU = torch.device("cpu")
+DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 NUM_ROWS, DIM = 2300, 24  # a whole tile and a part of one
 
 
@@ -82,12 +83,12 @@ def test_every_path_ends_with_the_same_bits(kind) -> None:  # type: ignore[no-un
     k, num_queries = 9, 130
     expected = searched(vectors, k, Plan(NUM_ROWS, num_queries, 2**20), num_queries)
     in_blocks = searched(vectors, k, Plan(700, num_queries, 5000), num_queries)
-    for strip_rows, num_workers in ((130, 1), (40, 3)):
-        plan = Plan(NUM_ROWS, num_queries, 2**16, Shortlists(CPU, strip_rows, num_workers))
-        same(searched(vectors, k, plan, num_queries), expected)
-    halves = Plan(1150, num_queries, 2**16, Shortlists(CPU, 64, 1))
-    same(searched(vectors, k, halves, num_queries), expected)
     same(in_blocks, expected)
+    for device in DEVICES:
+        for gallery_rows, strip_rows, num_workers in ((NUM_ROWS, 130, 1), (1150, 40, 3)):
+            shortlists = Shortlists(device, strip_rows, num_workers)
+            plan = Plan(gallery_rows, num_queries, 2**16, shortlists)
+            same(searched(vectors, k, plan, num_queries), expected)
 
 
 @settings(max_examples=15, deadline=None)
