@@ -18,8 +18,9 @@ QUERY_ROWS = 2**14
 """Queries at a time where the whole gallery is held."""
 
 STRIP_ROWS = {"cpu": 512, "cuda": 2048}
-LEAST_STRIP_ROWS = 64
-"""Queries whose products with a block of the gallery are held at once, by each worker."""
+LEAST_STRIP_ROWS = 256
+"""Queries whose products with a block of the gallery are held at once, by each worker: fewer would
+multiply more slowly, so rather the block is smaller."""
 
 MOST_WORKERS = {"cpu": 16, "cuda": 8}
 """Threads that take strips; beside a GPU they score what it proposes."""
@@ -29,7 +30,7 @@ LEAST_GALLERY_ROWS, LEAST_QUERY_ROWS = 64, 16
 
 # Bytes, counted high: of a candidate from its row and score until it is ranked; of a float32
 # product that becomes one; of one in bf16, which mostly does not; of one that lies on a GPU.
-CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 112, 56, 6, 1
+CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 112, 56, 8, 1
 
 FAISS_GALLERY_ROWS = 1024
 """FAISS multiplies queries with so many rows of the gallery at a time."""

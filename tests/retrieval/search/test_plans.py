@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from embed.devices import has_bf16_units
 from embed.errors import SettingsError
+from retrieval.search.dense import DenseSearch
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.search.plans import Join, plan_in_float32, plan_search, query_rows_beside
+from retrieval.search.vectors import UnitVectors
 
 LARGE = Join(num_queries=34_250, num_gallery=34_250, dim=384, k=50)
 MILLION = Join(num_queries=10_000, num_gallery=1_000_000, dim=512, k=50)
@@ -62,7 +64,7 @@ def test_bf16_does_not_propose_where_k_is_much_of_the_gallery() -> None:
 
 @pytest.mark.skipif(not has_bf16_units(), reason="this CPU does not multiply bf16")
 def test_strips_share_a_quarter_of_the_memory() -> None:
-    for memory_bytes in (2**26, 2**28, 2**31):
+    for memory_bytes in (2**28, 2**31):
         plan = plan_search(MILLION, memory_bytes, "cpu")
         assert plan.shortlists is not None
         strips = plan.shortlists.strip_rows * plan.gallery_rows * plan.shortlists.num_workers
@@ -76,12 +78,14 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 def test_numpy_holds_no_more_than_the_memory() -> None:
-    vectors = np.random.default_rng(0).standard_normal((3000, 100)).astype(np.float32)
-    memory_bytes = 1_000_000  # of vectors alone there are 1,200,000 bytes
-    neighbours_of_vectors(vectors[:10], 5)
+    vectors = np.random.default_rng(0).standard_normal((8000, 100)).astype(np.float32)
+    units = UnitVectors(vectors, np.arange(8000))
+    memory_bytes = 2_000_000  # of vectors alone there are 3,200,000 bytes
+    plan = plan_in_float32(Join(300, 8000, 100, 5), memory_bytes)
+    search = DenseSearch(units, units, 5, plan)
+    search(0, 1)  # imports
     tracemalloc.start()
-    found = neighbours_of_vectors(vectors, 5, memory_bytes=memory_bytes, device="cpu")
+    search(0, min(300, plan.query_rows))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    results = 3 * (found.rows.nbytes + found.scores.nbytes)  # joined, and the blocks
-    assert peak < memory_bytes + results
+    assert memory_bytes / 3 < peak < 0.8 * memory_bytes  # FAISS holds the rest
