@@ -93,6 +93,8 @@ COMMANDS = [
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),
     ("retrieval", "match"),
+    ("retrieval", "neighbours"),
+    ("retrieval", "index"),
 ]
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
-from retrieval.search.dense import UnitVectors, best_in_gallery
+from embed.errors import SettingsError
+from retrieval.search.dense import best_in_gallery
 from retrieval.search.ranking import NO_ROW, Neighbours, self_first
 from retrieval.search.sides import Sides, StoreRows
+from retrieval.search.unit_rows import refuse_other_encoders, unit_vectors
 
 QUERY_BLOCK_ROWS = 4096
 
@@ -64,7 +65,7 @@ def side_vectors(sides: Sides, spaces: Sequence[str]) -> SideVectors:
     if not spaces:
         raise SettingsError("refinements need the name of a dense space: found none")
     for space in spaces:
-        _refuse_unfit(sides, space)
+        refuse_other_encoders(sides, space)
     gallery = _stacked(sides.gallery, spaces)
     queries = gallery if sides.is_self_join else _stacked(sides.queries, spaces)
     return SideVectors(queries, gallery, sides.own)
@@ -79,36 +80,5 @@ def unit_length(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]
 
 
 def _stacked(side: StoreRows, spaces: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-    parts = [_unit_vectors(side, space) for space in spaces]
+    parts = [unit_vectors(side, space).between(0, len(side)) for space in spaces]
     return parts[0] if len(parts) == 1 else unit_length(np.concatenate(parts, axis=1))
-
-
-def _unit_vectors(side: StoreRows, space: str) -> Float32[np.ndarray, "n d"]:
-    vectors = UnitVectors(side.store.array(space), side.rows)
-    bad = np.flatnonzero(~np.isfinite(vectors.norms))
-    if len(bad):
-        raise StoreError(
-            f"the vector of '{side.store.ids[side.rows[bad[0]]]}' in space '{space}' should be "
-            f"finite and holds NaN or infinity ({len(bad)} do): encode that item again"
-        )
-    return vectors.between(0, len(side))
-
-
-def _refuse_unfit(sides: Sides, space: str) -> None:
-    infos = [side.store.space(space) for side in (sides.queries, sides.gallery)]
-    for side, info in zip((sides.queries, sides.gallery), infos, strict=True):
-        if info.kind != "dense":
-            raise StoreError(
-                f"refinements and indexes add up vectors, so they need a dense space: "
-                f"'{space}' of {side.store.path} is {info.kind}"
-            )
-        if len(side) == 0:
-            raise SelectionError(
-                f"no row of {side.store.path} is selected: there is nothing to search"
-            )
-    if infos[0].fingerprint != infos[1].fingerprint:
-        raise FingerprintError(
-            f"space '{space}' should be of the same encoder in both stores: its fingerprint is "
-            f"{infos[0].fingerprint} in {sides.queries.store.path} and {infos[1].fingerprint} in "
-            f"{sides.gallery.store.path}: run the same encoder on both"
-        )
