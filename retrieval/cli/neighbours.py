@@ -17,8 +17,11 @@ from embed.options import (
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, spaces_option
 from retrieval.cli.refinement_options import refinement_options, take_refinements
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
+from retrieval.cli.side_options import (
+    gallery_store_option,
+    gallery_where_option,
+    query_where_option,
+)
 
 
 @main.command()
@@ -31,25 +34,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Neighbours of each item, itself included; of each query, in a gallery.",
 )
 @where_option
+@query_where_option
+@gallery_where_option
+@gallery_store_option
 @click.option(
-    "--query-where",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="Only these items look for neighbours; repeatable.",
+    "--index",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Search with it: quick, not exact.",
 )
-@click.option(
-    "--gallery-where",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="They look among these items only; repeatable.",
-)
-@click.option(
-    "--gallery-store",
-    type=_FILE,
-    metavar="STORE",
-    help="They look among the items of this store, which has the same space.",
-)
-@click.option("--index", type=_FILE, metavar="FILE", help="Search with it: quick, not exact.")
 @refinement_options
 @force_option
 @json_option

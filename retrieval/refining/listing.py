@@ -32,7 +32,7 @@ class ListingSettings:
 
     Attributes:
         output: a .parquet or .csv file.
-        spaces: one space, or several dense ones, whose mean score counts.
+        spaces: one space, or several, whose mean score counts; dense ones for refinements.
         k: neighbours of each item, itself included, where items look among one another; where
             queries look among a gallery, neighbours of each query.
         where: restrictions of all items; query_where and gallery_where: of one side.

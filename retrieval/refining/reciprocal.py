@@ -18,8 +18,8 @@ from jaxtyping import Int
 
 from embed.errors import SettingsError
 from retrieval.refining.vectors import SideVectors
+from retrieval.search.dense import scores_of_pairs
 from retrieval.search.ranking import NO_ROW, Neighbours
-from retrieval.search.unit_rows import scores_of_pairs
 
 
 @dataclass(frozen=True)

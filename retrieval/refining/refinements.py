@@ -10,6 +10,7 @@ from retrieval.refining.expansion import AugmentationWeights, augmented, expande
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.reranking import reranked
 from retrieval.refining.vectors import SideVectors, side_vectors
+from retrieval.search.combined import combined_neighbours
 from retrieval.search.neighbours import Neighbours, find_neighbours
 from retrieval.search.sides import Sides
 
@@ -100,8 +101,8 @@ def refined_neighbours(
 
     Args:
         sides: the queries and the gallery; results count positions in the gallery.
-        spaces: a dense space, or several, whose mean score counts; without refinements one space
-            may be of any kind.
+        spaces: a dense space, or several, whose mean score counts; without refinements they may be
+            of any kind.
         k: how many, the item itself included.
         refinements: what is done.
 
@@ -113,12 +114,18 @@ def refined_neighbours(
     """
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
-    if not refinements and len(spaces) == 1:
-        return find_neighbours(sides, spaces[0], k)
+    if not refinements and spaces:
+        return _plain(sides, spaces, k)
     vectors = refined_vectors(side_vectors(sides, spaces), refinements)
     if refinements.rerank is not None:
         return reranked(vectors, k, refinements.rerank)
     return vectors.nearest(k)
+
+
+def _plain(sides: Sides, spaces: Sequence[str], k: int) -> Neighbours:
+    if len(spaces) == 1:
+        return find_neighbours(sides, spaces[0], k)
+    return combined_neighbours(sides, dict.fromkeys(spaces, 1.0), k)
 
 
 def refined_vectors(sides: SideVectors, refinements: Refinements) -> SideVectors:

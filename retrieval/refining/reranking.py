@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from retrieval.refining.reciprocal import Encodings, Rerank, encodings
 from retrieval.refining.vectors import SideVectors
+from retrieval.search.dense import scores_of_pairs
 from retrieval.search.ranking import NO_ROW, Neighbours, padded, ranked
-from retrieval.search.unit_rows import scores_of_pairs
 
 MEETINGS_AT_ONCE = 2**22
 """Components that two encodings share, looked at together: some 200 MiB."""

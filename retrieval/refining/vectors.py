@@ -8,9 +8,10 @@ from jaxtyping import Float, Float32, Int
 
 from embed.errors import SettingsError
 from retrieval.search.dense import best_in_gallery
+from retrieval.search.neighbours import refuse_other_vectors
 from retrieval.search.ranking import NO_ROW, Neighbours, self_first
 from retrieval.search.sides import Sides, StoreRows
-from retrieval.search.unit_rows import refuse_other_encoders, unit_vectors
+from retrieval.search.unit_rows import unit_vectors
 
 QUERY_BLOCK_ROWS = 4096
 
@@ -65,7 +66,7 @@ def side_vectors(sides: Sides, spaces: Sequence[str]) -> SideVectors:
     if not spaces:
         raise SettingsError("refinements need the name of a dense space: found none")
     for space in spaces:
-        refuse_other_encoders(sides, space)
+        refuse_other_vectors(sides, space)
     gallery = _stacked(sides.gallery, spaces)
     queries = gallery if sides.is_self_join else _stacked(sides.queries, spaces)
     return SideVectors(queries, gallery, sides.own)

@@ -18,10 +18,10 @@ from retrieval.search.indexes import (
     effort_range,
     propose,
 )
-from retrieval.search.neighbours import find_neighbours
+from retrieval.search.neighbours import find_neighbours, refuse_other_vectors
 from retrieval.search.ranking import NO_ROW, SLACK, Neighbours, ranked, self_first
 from retrieval.search.sides import Sides, StoreRows, between
-from retrieval.search.unit_rows import GalleryScores, refuse_other_encoders, unit_vectors
+from retrieval.search.unit_rows import GalleryScores, unit_vectors
 
 QUERY_BLOCK_ROWS = 1024
 DIGEST_BYTES = 16
@@ -165,7 +165,7 @@ def iterate_approximate(
 def refuse_unfit(sides: Sides, index: ApproximateIndex) -> None:
     """Raise where an index does not hold the gallery that is to be searched."""
     info = index.info
-    refuse_other_encoders(sides, info.space)
+    refuse_other_vectors(sides, info.space)
     gallery = sides.gallery
     found = gallery.store.space(info.space).fingerprint
     if found != info.fingerprint:

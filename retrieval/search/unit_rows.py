@@ -3,12 +3,10 @@
 import numpy as np
 from jaxtyping import Float32, Int
 
-from embed.errors import FingerprintError, SelectionError, StoreError
-from retrieval.search.dense import GALLERY_BYTES, UnitVectors
-from retrieval.search.dense import _scores_of_pairs as scores_of_pairs
-from retrieval.search.sides import Sides, StoreRows
-
-__all__ = ["GalleryScores", "refuse_other_encoders", "scores_of_pairs", "unit_vectors"]
+from embed.errors import SelectionError, StoreError
+from retrieval.search.dense import GALLERY_BYTES, UnitVectors, scores_of_pairs
+from retrieval.search.neighbours import unit_dense
+from retrieval.search.sides import StoreRows
 
 
 def unit_vectors(side: StoreRows, space: str) -> UnitVectors:
@@ -18,27 +16,15 @@ def unit_vectors(side: StoreRows, space: str) -> UnitVectors:
         StoreError: there is no such space, it is not dense, or a vector is not finite.
         SelectionError: the side is empty.
     """
-    _refuse_unfit(side, space)
-    vectors = UnitVectors(side.store.array(space), side.rows)
-    bad = np.flatnonzero(~np.isfinite(vectors.norms))
-    if len(bad):
+    kind = side.store.space(space).kind
+    if kind != "dense":
         raise StoreError(
-            f"the vector of '{side.store.ids[side.rows[bad[0]]]}' in space '{space}' should be "
-            f"finite and holds NaN or infinity ({len(bad)} do): encode that item again"
+            f"refinements and indexes add up vectors, so they need a dense space: "
+            f"'{space}' of {side.store.path} is {kind}"
         )
-    return vectors
-
-
-def refuse_other_encoders(sides: Sides, space: str) -> None:
-    """Raise FingerprintError where the two stores hold vectors of different encoders."""
-    stores = sides.queries.store, sides.gallery.store
-    found = [store.space(space).fingerprint for store in stores]
-    if found[0] != found[1]:
-        raise FingerprintError(
-            f"space '{space}' should be of the same encoder in both stores: its fingerprint is "
-            f"{found[0]} in {stores[0].path} and {found[1]} in {stores[1].path}: run the same "
-            f"encoder on both"
-        )
+    if len(side) == 0:
+        raise SelectionError(f"no row of {side.store.path} is selected: there is nothing to search")
+    return unit_dense(side, space)
 
 
 class GalleryScores:
@@ -70,14 +56,3 @@ class GalleryScores:
         scores = np.full(rows.shape, -np.inf, np.float32)
         scores[is_there] = scores_of_pairs(queries, gallery, pairs, wanted.astype(np.int64))
         return scores
-
-
-def _refuse_unfit(side: StoreRows, space: str) -> None:
-    kind = side.store.space(space).kind
-    if kind != "dense":
-        raise StoreError(
-            f"refinements and indexes add up vectors, so they need a dense space: "
-            f"'{space}' of {side.store.path} is {kind}"
-        )
-    if len(side) == 0:
-        raise SelectionError(f"no row of {side.store.path} is selected: there is nothing to search")
