@@ -26,8 +26,8 @@ from retrieval.cli.options import selected, space_option
     "--method",
     type=click.Choice(["hnsw", "ivf-flat", "ivf-pq", "sq8"]),
     default="hnsw",
-    help="hnsw: a graph, quick; ivf-flat: cells; ivf-pq: cells of short codes, small; sq8: a byte "
-    "for each component.",
+    help="hnsw: a graph, the quickest; ivf-flat: cells; ivf-pq: cells of short codes, the "
+    "smallest; sq8: a byte for each component, small but no quicker than an exact search.",
 )
 @click.option("--recall", default=0.95, help="The share of exact neighbours that it should find.")
 @click.option("--k", default=50, help="Neighbours that this is measured of, itself included.")
@@ -59,8 +59,7 @@ def index(store: Path, as_json: bool, **options: Any) -> None:
     info = result.info
     quickness = [info.seconds_per_query, info.exact_seconds_per_query]
     print_table(
-        f"{result.path}: {info.num_rows:,} rows of '{info.space}', {result.num_bytes / 2**20:,.1f} "
-        f"MiB, built in {result.build_seconds:.1f} s",
+        f"{info.num_rows:,} rows of '{info.space}', measured on {info.num_queries:,}",
         ["method", "depth", "oversampling", f"recall@{info.k - 1}", "ms per query", "exact"],
         [
             [
@@ -72,3 +71,5 @@ def index(store: Path, as_json: bool, **options: Any) -> None:
             ]
         ],
     )
+    size = f"{result.num_bytes / 2**20:,.1f} MiB"
+    click.echo(f"index: {result.path} ({size}, built in {result.build_seconds:.1f} s)")

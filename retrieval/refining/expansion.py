@@ -26,9 +26,9 @@ def expanded(
 ) -> Float32[np.ndarray, "q d"]:
     """Query expansion: each query plus its nearest, weighted by score^α, with unit length.
 
-    α = 0 is average query expansion (Chum et al., Total Recall, ICCV 2007, section 4.2); above it,
-    the α-weighted one (Radenović et al., Fine-tuning CNN Image Retrieval with No Human Annotation,
-    TPAMI 2018, section 4.4). The query itself has weight 1. For α > 0 a score below 0 counts as 0.
+    α = 0 is average query expansion (Chum et al., Total Recall, ICCV 2007); above it, the
+    α-weighted one (Radenović et al., Fine-tuning CNN Image Retrieval with No Human Annotation,
+    TPAMI 2018). The query itself has weight 1. For α > 0 a score below 0 counts as 0.
 
     Args:
         queries, gallery: unit vectors.
@@ -44,9 +44,10 @@ def augmented(
 ) -> Float32[np.ndarray, "g d"]:
     """Database-side augmentation: each item of the gallery plus its nearest, with unit length.
 
-    Turcot & Lowe (ICCV Workshops 2009) add the features of neighbouring images; Arandjelović &
-    Zisserman (CVPR 2012, section 4) do so with weights. Here the i-th of n neighbours weighs
-    1 − i / (n + 1) by "rank", and its score (at least 0) by "score"; the item itself weighs 1.
+    Turcot & Lowe (ICCV Workshops 2009) add the features of neighbouring images to each image, and
+    Arandjelović & Zisserman (CVPR 2012) those that are seen in it. For vectors of whole images they
+    are weighed: the i-th of n neighbours by 1 − i / (n + 1), or by its score (at least 0); the item
+    itself weighs 1.
 
     Args:
         gallery: unit vectors.

@@ -33,8 +33,8 @@ class IndexSettings:
 
     Attributes:
         space: a dense space.
-        method: hnsw (a graph, quick, large), ivf-flat (cells), ivf-pq (cells of short codes, small)
-            or sq8 (a byte for each component, all of them looked at).
+        method: hnsw (a graph), ivf-flat (cells), ivf-pq (cells of short codes, the smallest) or sq8
+            (a byte for each component, all of them looked at: smaller, but no quicker).
         k: neighbours that recall is measured of, the item itself included.
         recall: the share of the exact neighbours that should be found, from 0 to 1.
         num_queries: items that are looked up to measure it.
@@ -70,7 +70,8 @@ class IndexInfo:
         recall: the share of the k − 1 exact neighbours of the measured items that are found with
             this effort (an item as near as the last of them counts as found).
         num_queries: the items that it was measured on, all at once; the effort was chosen on them.
-        seconds_per_query, exact_seconds_per_query: on this machine, then.
+        seconds_per_query, exact_seconds_per_query: on this machine, then, all of the measured items
+            together: reading the vectors of the gallery is a part of both.
     """
 
     space: str

@@ -26,6 +26,7 @@ DEEPEST_GRAPH_SEARCH = 2048  # efSearch: beyond it an exact search is as quick
 VECTORS_PER_CELL = 39  # what FAISS asks for to place the centre of a cell
 TRAINING_VECTORS_PER_CELL = 256
 CODES = 256  # of each part of a product quantiser: a byte
+VECTORS_PER_CODE = 64  # a quarter of FAISS's own number, in a quarter of the time
 PART_DIM = 4  # components that share a byte
 ADD_BLOCK_ROWS = 2**16
 
@@ -137,6 +138,7 @@ def _coded_cells(num_rows: int, dim: int, seed: int) -> Any:
     index = faiss.IndexIVFPQ(quantiser, num_parts * PART_DIM, num_cells, num_parts, 8, product)
     _settle(index.cp, seed)
     _settle(index.pq.cp, seed)
+    index.pq.cp.max_points_per_centroid = VECTORS_PER_CODE
     return index
 
 

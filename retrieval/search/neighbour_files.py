@@ -201,7 +201,13 @@ def _table(path: Path, frame: pl.DataFrame, own: Int[np.ndarray, " q"], k: int) 
     rows[queries, places] = frame["neighbour_id_place"].to_numpy()
     scores[queries, places] = frame["score"].to_numpy()
     rows[:, 0], scores[:, 0] = own, 1
-    if int((rows[:, 1:] != NO_ROW).sum()) != len(frame) or (scores[:, 2:] > scores[:, 1:-1]).any():
+    others = rows[:, 1:]
+    is_altered = (
+        int((others != NO_ROW).sum()) != len(frame)  # a rank given twice
+        or bool((scores[:, 2:] > scores[:, 1:-1]).any())
+        or bool(((others == own[:, None]) & (others != NO_ROW)).any())
+    )
+    if is_altered:
         raise NeighboursError(f"{path} holds ranks that do not fit: it was altered: make it again")
     return Neighbours(rows, scores)
 

@@ -53,7 +53,8 @@ def test_an_index_and_a_search_with_it(
 def test_the_table_of_an_index(store_path: Path, retrieval_cli: Invoke) -> None:
     about = ("index", store_path, "--space", "image", "--where", "kind=photo", "--k", 5)
     told = retrieval_cli(*about, "--method", "sq8", "--num-queries", 20)
-    assert "store.image.sq8.faiss: 60 rows of 'image'" in told.stdout.replace("\n", "")
+    assert "60 rows of 'image', measured on 20" in told.stdout
+    assert "store.image.sq8.faiss (0.0 MiB, built in" in told.stdout
     assert "recall@4" in told.stdout
     refused = retrieval_cli(*about, "--method", "ivf-pq", exit_code=2)
     assert "found 60 rows: take --method hnsw" in refused.stderr

@@ -197,6 +197,7 @@ ALTERATIONS: list[Callable[[pl.DataFrame], pl.DataFrame]] = [
     lambda frame: frame.with_columns((-pl.col("score")).alias("score")),
     lambda frame: frame.with_columns(pl.lit(None, pl.Float32).alias("score")),
     lambda frame: frame.drop("score"),
+    lambda frame: frame.with_columns(pl.col("id").alias("neighbour_id")),
 ]
 
 
