@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from embed.options import (
+    MemorySize,
     force_option,
     json_option,
     output_option,
@@ -42,6 +43,13 @@ from retrieval.cli.side_options import (
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Search with it: quick, not exact.",
+)
+@click.option(
+    "--memory",
+    "memory_bytes",
+    type=MemorySize(),
+    default="2GiB",
+    help="What a search may hold; vectors that are refined are not counted.",
 )
 @refinement_options
 @force_option

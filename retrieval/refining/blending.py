@@ -1,6 +1,7 @@
 """Iterative neighbourhood blending: items that are surely near pull one another together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -27,7 +28,7 @@ def blended(sides: SideVectors, thresholds: Sequence[float], num_nearest: int) -
     for threshold in thresholds:
         gallery = _stage(sides.of_gallery, threshold, num_nearest)
         queries = gallery if sides.is_self_join else _stage(sides, threshold, num_nearest)
-        sides = SideVectors(queries, gallery, sides.own)
+        sides = replace(sides, queries=queries, gallery=gallery)
     return sides
 
 

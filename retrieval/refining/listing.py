@@ -21,6 +21,7 @@ from retrieval.search.neighbour_files import (
     write_pairs,
 )
 from retrieval.search.neighbours import Neighbours, iterate_neighbours
+from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import Sides, StoreRows, between, self_join
 
 NO_REFINEMENTS = Refinements()
@@ -38,6 +39,7 @@ class ListingSettings:
         where: restrictions of all items; query_where and gallery_where: of one side.
         refinements: what is done beyond the plain search.
         index: a file of an index of the gallery, which makes the search approximate.
+        memory_bytes: what a search may hold: see `find_neighbours`.
         force: replace the output if it exists.
     """
 
@@ -49,6 +51,7 @@ class ListingSettings:
     gallery_where: tuple[Where, ...] = ()
     refinements: Refinements = NO_REFINEMENTS
     index: Path | None = None
+    memory_bytes: int = MEMORY_BYTES
     force: bool = False
 
 
@@ -157,11 +160,13 @@ def _info(
 def _blocks(
     sides: Sides, settings: ListingSettings, index: ApproximateIndex | None, k: int
 ) -> Iterator[tuple[int, Neighbours]]:
+    memory_bytes = settings.memory_bytes
     if index is not None:
-        return iterate_approximate(sides, k, index)
+        return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
     if settings.refinements or len(settings.spaces) > 1:
-        return _pieces(refined_neighbours(sides, settings.spaces, k, settings.refinements))
-    return iterate_neighbours(sides, settings.spaces[0], k)
+        asked = (settings.spaces, k, settings.refinements)
+        return _pieces(refined_neighbours(sides, *asked, memory_bytes=memory_bytes))
+    return iterate_neighbours(sides, settings.spaces[0], k, memory_bytes=memory_bytes)
 
 
 def _pieces(found: Neighbours, num_rows: int = 4096) -> Iterator[tuple[int, Neighbours]]:

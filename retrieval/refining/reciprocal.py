@@ -18,7 +18,7 @@ from jaxtyping import Int
 
 from embed.errors import SettingsError
 from retrieval.refining.vectors import SideVectors
-from retrieval.search.dense import scores_of_pairs
+from retrieval.search.exact import scores_of_pairs
 from retrieval.search.ranking import NO_ROW, Neighbours
 
 

@@ -12,6 +12,7 @@ from retrieval.refining.reranking import reranked
 from retrieval.refining.vectors import SideVectors, side_vectors
 from retrieval.search.combined import combined_neighbours
 from retrieval.search.neighbours import Neighbours, find_neighbours
+from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import Sides
 
 
@@ -91,7 +92,12 @@ class Refinements:
 
 
 def refined_neighbours(
-    sides: Sides, spaces: Sequence[str], k: int, refinements: Refinements
+    sides: Sides,
+    spaces: Sequence[str],
+    k: int,
+    refinements: Refinements,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Neighbours:
     """The k nearest for each query after these refinements: itself first, with score 1.
 
@@ -105,6 +111,7 @@ def refined_neighbours(
             of any kind.
         k: how many, the item itself included.
         refinements: what is done.
+        memory_bytes: what a search may hold; vectors that are refined are not counted.
 
     Raises:
         StoreError: there is no such space, it is not dense, or a vector is not finite.
@@ -115,17 +122,18 @@ def refined_neighbours(
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
     if not refinements and spaces:
-        return _plain(sides, spaces, k)
-    vectors = refined_vectors(side_vectors(sides, spaces), refinements)
+        return _plain(sides, spaces, k, memory_bytes)
+    vectors = refined_vectors(side_vectors(sides, spaces, memory_bytes), refinements)
     if refinements.rerank is not None:
         return reranked(vectors, k, refinements.rerank)
     return vectors.nearest(k)
 
 
-def _plain(sides: Sides, spaces: Sequence[str], k: int) -> Neighbours:
+def _plain(sides: Sides, spaces: Sequence[str], k: int, memory_bytes: int) -> Neighbours:
     if len(spaces) == 1:
-        return find_neighbours(sides, spaces[0], k)
-    return combined_neighbours(sides, dict.fromkeys(spaces, 1.0), k)
+        return find_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes)
+    weights = dict.fromkeys(spaces, 1.0)
+    return combined_neighbours(sides, weights, k, score_bytes=memory_bytes // 8)
 
 
 def refined_vectors(sides: SideVectors, refinements: Refinements) -> SideVectors:

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from retrieval.refining.reciprocal import Encodings, Rerank, encodings
 from retrieval.refining.vectors import SideVectors
-from retrieval.search.dense import scores_of_pairs
-from retrieval.search.ranking import NO_ROW, Neighbours, padded, ranked
+from retrieval.search.exact import scores_of_pairs
+from retrieval.search.ranking import NO_ROW, Neighbours, joined, padded, ranked
 
 MEETINGS_AT_ONCE = 2**22
 """Components that two encodings share, looked at together: some 200 MiB."""
@@ -33,8 +33,7 @@ def reranked(sides: SideVectors, k: int, settings: Rerank) -> Neighbours:
         return nearest
     ranking = _Ranking(sides, nearest, encoded, settings.weight)
     blocks = [ranking.block(start, stop) for start, stop in ranking.blocks()]
-    rows = np.concatenate([block.rows for block in blocks])
-    return Neighbours(rows, np.concatenate([block.scores for block in blocks]))
+    return joined(blocks)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,19 @@
 """The vectors that refinements work on: unit vectors of both sides of a search, in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from embed.errors import SettingsError
-from retrieval.search.dense import best_in_gallery
+from retrieval.search.dense import DenseSearch
 from retrieval.search.neighbours import refuse_other_vectors
-from retrieval.search.ranking import NO_ROW, Neighbours, self_first
+from retrieval.search.plans import MEMORY_BYTES, Join, plan_search
+from retrieval.search.ranking import NO_ROW, Neighbours, joined, self_first
 from retrieval.search.sides import Sides, StoreRows
 from retrieval.search.unit_rows import unit_vectors
-
-QUERY_BLOCK_ROWS = 4096
+from retrieval.search.vectors import UnitVectors
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class SideVectors:
 
     `own` is where each query itself stands in the gallery, `NO_ROW` where it does not. While
     nothing tells the two sides of a self-join apart, both are one and the same array.
+    `memory_bytes` is what a search may hold beside them.
     """
 
     queries: Float32[np.ndarray, "q d"]
     gallery: Float32[np.ndarray, "g d"]
     own: Int[np.ndarray, " q"]
+    memory_bytes: int = MEMORY_BYTES
 
     @property
     def is_self_join(self) -> bool:
@@ -36,22 +38,46 @@ class SideVectors:
     @property
     def of_gallery(self) -> "SideVectors":
         """The items of the gallery, looking among one another."""
-        return SideVectors(self.gallery, self.gallery, np.arange(len(self.gallery)))
+        own = np.arange(len(self.gallery))
+        return replace(self, queries=self.gallery, own=own)
 
     def nearest(self, k: int) -> Neighbours:
         """The k nearest for each query: itself first, as `find_neighbours` has it, exactly."""
-        k = min(k, 1 + len(self.gallery) - int((self.own != NO_ROW).all()))
-        num_searched = min(k, len(self.gallery))
-        parts = []
-        for start in range(0, len(self.queries), QUERY_BLOCK_ROWS):
-            block = slice(start, start + QUERY_BLOCK_ROWS)
-            found = best_in_gallery(self.queries[block], self.gallery, num_searched)
-            parts.append(self_first(found, self.own[block], k))
-        rows = np.concatenate([part.rows for part in parts])
-        return Neighbours(rows, np.concatenate([part.scores for part in parts]))
+        num_gallery = len(self.gallery)
+        k = min(k, 1 + num_gallery - int((self.own != NO_ROW).all()))
+        search = self._search(min(k, num_gallery))
+        blocks = []
+        for start in range(0, len(self.queries), search.block_rows):
+            stop = min(start + search.block_rows, len(self.queries))
+            blocks.append(self_first(search(start, stop), self.own[start:stop], k))
+        return joined(blocks)
+
+    def _search(self, k: int) -> DenseSearch:
+        join = Join(len(self.queries), len(self.gallery), self.gallery.shape[1], k)
+        plan = plan_search(join, self.memory_bytes, "auto")
+        return DenseSearch(_Held(self.queries), _Held(self.gallery), k, plan)
 
 
-def side_vectors(sides: Sides, spaces: Sequence[str]) -> SideVectors:
+class _Held(UnitVectors):
+    """Unit vectors that are in memory already, taken as they are to the last bit."""
+
+    def __init__(self, vectors: Float32[np.ndarray, "n d"]) -> None:
+        self._held = vectors
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def dim(self) -> int:
+        return int(self._held.shape[1])
+
+    def between(self, start: int, stop: int) -> Float32[np.ndarray, "b d"]:
+        return self._held[start:stop]
+
+
+def side_vectors(
+    sides: Sides, spaces: Sequence[str], memory_bytes: int = MEMORY_BYTES
+) -> SideVectors:
     """The unit vectors of both sides in a dense space, or in several of them side by side.
 
     With several spaces the score of a pair is the mean of its scores in each (a vector of zeros
@@ -69,7 +95,7 @@ def side_vectors(sides: Sides, spaces: Sequence[str]) -> SideVectors:
         refuse_other_vectors(sides, space)
     gallery = _stacked(sides.gallery, spaces)
     queries = gallery if sides.is_self_join else _stacked(sides.queries, spaces)
-    return SideVectors(queries, gallery, sides.own)
+    return SideVectors(queries, gallery, sides.own, memory_bytes)
 
 
 def unit_length(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:

@@ -19,7 +19,8 @@ from retrieval.search.indexes import (
     propose,
 )
 from retrieval.search.neighbours import find_neighbours, refuse_other_vectors
-from retrieval.search.ranking import NO_ROW, SLACK, Neighbours, ranked, self_first
+from retrieval.search.plans import MEMORY_BYTES
+from retrieval.search.ranking import NO_ROW, SLACK, Neighbours, joined, ranked, self_first
 from retrieval.search.sides import Sides, StoreRows, between
 from retrieval.search.unit_rows import GalleryScores, unit_vectors
 
@@ -147,20 +148,22 @@ def approximate_neighbours(sides: Sides, k: int, index: ApproximateIndex) -> Nei
         FingerprintError: the two stores hold vectors of different encoders.
         SettingsError: k is below 1.
     """
-    parts = [found for _, found in iterate_approximate(sides, k, index)]
-    rows = np.concatenate([part.rows for part in parts])
-    return Neighbours(rows, np.concatenate([part.scores for part in parts]))
+    return joined([found for _, found in iterate_approximate(sides, k, index)])
 
 
 def iterate_approximate(
-    sides: Sides, k: int, index: ApproximateIndex
+    sides: Sides, k: int, index: ApproximateIndex, *, memory_bytes: int = MEMORY_BYTES
 ) -> Iterator[tuple[int, Neighbours]]:
-    """Blocks of `approximate_neighbours`, each with the position of its first query."""
+    """Blocks of `approximate_neighbours`, each with the position of its first query.
+
+    A gallery of up to half of `memory_bytes` is held for the scores, beside the index.
+    """
     refuse_unfit(sides, index)
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
     k = min(k, 1 + len(sides.gallery) - int((sides.own != NO_ROW).all()))
-    return _blocks(sides, k, index, GalleryScores(sides.gallery, index.info.space))
+    scores = GalleryScores(sides.gallery, index.info.space, memory_bytes // 2)
+    return _blocks(sides, k, index, scores)
 
 
 def refuse_unfit(sides: Sides, index: ApproximateIndex) -> None:

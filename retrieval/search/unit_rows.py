@@ -4,9 +4,11 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from embed.errors import SelectionError, StoreError
-from retrieval.search.dense import GALLERY_BYTES, UnitVectors, scores_of_pairs
+from retrieval.search.exact import scores_of_pairs
 from retrieval.search.neighbours import unit_dense
+from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import StoreRows
+from retrieval.search.vectors import UnitVectors
 
 
 def unit_vectors(side: StoreRows, space: str) -> UnitVectors:
@@ -34,7 +36,7 @@ class GalleryScores:
     vectors that are asked for are read, block by block.
     """
 
-    def __init__(self, side: StoreRows, space: str, held_bytes: int = GALLERY_BYTES) -> None:
+    def __init__(self, side: StoreRows, space: str, held_bytes: int = MEMORY_BYTES // 2) -> None:
         self._side = side
         self._space = space
         num_bytes = 4 * len(side) * side.store.space(space).dim
