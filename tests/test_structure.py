@@ -25,6 +25,7 @@ ALLOWED = {
     | {
         "retrieval.thresholds.curves",
         "retrieval.evaluation.intervals",
+        "retrieval.evaluation.judgements",
         "retrieval.search.neighbours",
     },
     "retrieval": CONTRACT,
