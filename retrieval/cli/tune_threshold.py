@@ -21,7 +21,7 @@ from retrieval.cli.options import (
     spaces_option,
     unseen_by_option,
 )
-from retrieval.cli.reports import AT_THRESHOLD, print_evaluations, print_result
+from retrieval.cli.reports import print_result, print_threshold
 
 
 @main.command("tune-threshold")
@@ -58,6 +58,6 @@ def tune_threshold(store: Path, output: Path | None, as_json: bool, **options: A
     with Store(store) as opened:
         result = tune_to_file(opened, settings, output, force=force)
     if not print_result(result.to_json(), as_json):
-        print_evaluations([result], AT_THRESHOLD)
+        print_threshold(result)
         if output is not None:
             click.echo(f"threshold: {output}, curve: {output.with_suffix('.png')}")

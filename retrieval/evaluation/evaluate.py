@@ -1,23 +1,15 @@
 """How well a space finds what belongs together: at a threshold, and as a ranking."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
-
-import numpy as np
-from jaxtyping import Bool, Int
+from dataclasses import dataclass, replace
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.evaluation.judgements import Judgements, judge
-from retrieval.evaluation.metrics import average_precision_at_k, mean_reciprocal_rank, recall_at_k
-from retrieval.search.neighbours import Neighbours, find_neighbours
+from retrieval.evaluation.contenders import CROSS_FIT, GIVEN, NO_THRESHOLD, SpaceContender
+from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.files import fit_to_store
-from retrieval.thresholds.protocols import Report, Tuned, refuse_unfit, report, tuned
 from retrieval.thresholds.tuned import DEFAULT_K, ThresholdResult, refuse_small_k
 
-DEEPEST_RECALL = 10
 TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \
 cross-fitted figure"
 MAY_BE_TUNED_HERE = "the threshold may have been tuned on some of these rows, and row F1 would be \
@@ -30,147 +22,64 @@ class EvaluateSettings(Selection):
 
     Attributes:
         threshold: a score, or a tuned threshold; None tunes one by cross-fit.
-        k: neighbours of each item, itself included; None takes the tuned threshold's, else 50.
-        seed: of the folds and of the draws for the interval.
+        k: neighbours of each item, itself included where items look among one another; None takes
+            the tuned threshold's, else 50.
+        seed: of the folds and of the draws for the intervals.
+        by: a column of the queries; every metric is shown for each of its values as well.
+        ranking_only: no threshold is tuned or looked at.
     """
 
     threshold: float | ThresholdResult | None = None
     k: int | None = None
     seed: int = 0
+    by: str | None = None
+    ranking_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.ranking_only and self.threshold is not None:
+            raise SettingsError("--ranking-only looks at no threshold: leave --threshold out")
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a space reaches; means over rows, between 0 and 1.
-
-    Attributes:
-        space: the space that was searched.
-        k: neighbours looked at, the item itself included.
-        protocol: cross-fit where the threshold was tuned here, given where it was not.
-        score_threshold: the given one, or the one tuned on all rows.
-        distance_threshold: 1 − score_threshold.
-        row_f1, precision, recall: of the matches, the item itself included, over all rows.
-        interval: 95 % interval of row_f1 over groups.
-        map, mrr: of the k − 1 nearest others, over the rows with a true match.
-        recall_at_1, recall_at_5, recall_at_10: the share of those rows with a true match among
-            that many nearest others; `recall@1` … in JSON.
-        num_rows: the selected rows, which are the gallery.
-        num_queries: those with a true match besides themselves.
-        warnings: which rows were left out and why, and what else to know.
-    """
-
-    space: str
-    k: int
-    protocol: str
-    score_threshold: float
-    distance_threshold: float
-    row_f1: float
-    precision: float
-    recall: float
-    interval: tuple[float, float]
-    map: float
-    mrr: float
-    recall_at_1: float
-    recall_at_5: float
-    recall_at_10: float
-    num_rows: int
-    num_queries: int
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Every field, `recall_at_1` as `recall@1`."""
-        names = [field.name for field in fields(self)]
-        return {name.replace("_at_", "@"): getattr(self, name) for name in names}
-
-
-def evaluate(store: Store, settings: EvaluateSettings) -> Evaluation:
+def evaluate(
+    store: Store, settings: EvaluateSettings, gallery_store: Store | None = None
+) -> Evaluation:
     """What a space reaches as a ranking and at a threshold, by cross-fit where none is given.
+
+    With a `gallery_store` the queries of `store` look among the rows of that one.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         FingerprintError: the threshold was tuned on other vectors.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
-        SettingsError: k is below 2.
+        SettingsError: k is below 2, or there is not one space.
     """
-    k = _k(store, settings)
-    rows = evaluation_rows(store, settings)
-    if settings.threshold is None:
-        refuse_unfit(rows.num_groups, "cross-fit")
-    # Enough others for recall@10, however small k is.
-    wide = find_neighbours(rows.sides, settings.spaces[0], max(k, DEEPEST_RECALL + 1))
-    known = judge(wide.rows, rows)
-    neighbours, judged = wide.first(k), known.first(k)
-    tuning = _tuning(neighbours, judged, rows, settings)
-    reached = report(neighbours, judged, tuning, np.random.default_rng(settings.seed))
-    return Evaluation(
-        space=settings.spaces[0],
-        k=k,
-        protocol="cross-fit" if settings.threshold is None else "given",
-        **_threshold_metrics(tuning, reached),
-        **_ranking_metrics(known.relevant[:, 1:], known.num_true - 1, k),
-        num_rows=len(rows.sides.queries),
-        warnings=rows.warnings + _tuned_here(settings, rows),
-    )
+    contender = _contender(store, settings)
+    rows = evaluation_rows(store, settings, gallery_store)
+    found = evaluate_on(rows, contender, seed=settings.seed, by=settings.by)
+    return replace(found, warnings=found.warnings + _tuned_here(settings, rows))
 
 
-def compare(store: Store, spaces: Sequence[str], settings: EvaluateSettings) -> list[Evaluation]:
-    """`evaluate` for several spaces on the same rows: those that no head of any of them has seen.
-
-    `settings.spaces` is not looked at.
-
-    Raises:
-        SettingsError: no space, or one given twice; besides what `evaluate` raises.
-    """
-    if not spaces or len(set(spaces)) < len(spaces):
-        given = ", ".join(spaces) or "none"
-        raise SettingsError(f"compare takes different spaces, each named once: found {given}")
-    unseen_by = tuple(dict.fromkeys((*spaces, *settings.unseen_by)))
-    return [
-        evaluate(store, replace(settings, spaces=(space,), unseen_by=unseen_by)) for space in spaces
-    ]
+def protocol_of(settings: EvaluateSettings) -> str:
+    """Where the threshold comes from."""
+    if settings.ranking_only:
+        return NO_THRESHOLD
+    return CROSS_FIT if settings.threshold is None else GIVEN
 
 
-def _k(store: Store, settings: EvaluateSettings) -> int:
-    if settings.threshold is not None:
-        return fit_to_store(store, settings.threshold, settings.spaces[0], settings.k).k
-    k = DEFAULT_K if settings.k is None else settings.k
+def _contender(store: Store, settings: EvaluateSettings) -> SpaceContender:
+    if len(settings.spaces) != 1:
+        raise SettingsError(
+            f"one space is evaluated at a time: found {', '.join(settings.spaces) or 'none'}; "
+            f"`python -m retrieval compare` sets several side by side"
+        )
+    space, k, score, given = settings.spaces[0], settings.k, None, settings.threshold
+    if given is not None:
+        cut = fit_to_store(store, given, space, k)
+        k, score = cut.k, cut.score
+    k = DEFAULT_K if k is None else k
     refuse_small_k(k)
-    return k
-
-
-def _tuning(
-    neighbours: Neighbours, judged: Judgements, rows: EvaluationRows, settings: EvaluateSettings
-) -> Tuned:
-    given = settings.threshold
-    if given is None:
-        return tuned(neighbours, judged, rows.groups, "cross-fit", settings.seed)
-    score = given.score_threshold if isinstance(given, ThresholdResult) else given
-    num_rows = len(rows.sides.queries)
-    return Tuned(score, np.full(num_rows, score), np.ones(num_rows, bool), curve=None)
-
-
-def _threshold_metrics(tuning: Tuned, reached: Report) -> dict[str, Any]:
-    return {
-        "score_threshold": tuning.threshold,
-        "distance_threshold": 1 - tuning.threshold,
-        "row_f1": reached.row_f1,
-        "precision": reached.precision,
-        "recall": reached.recall,
-        "interval": reached.interval,
-    }
-
-
-def _ranking_metrics(
-    relevant: Bool[np.ndarray, "n m"], num_relevant: Int[np.ndarray, " n"], k: int
-) -> dict[str, Any]:
-    nearest = relevant[:, : k - 1]
-    return {
-        "map": average_precision_at_k(nearest, num_relevant, k - 1),
-        "mrr": mean_reciprocal_rank(nearest, num_relevant),
-        **{f"recall_at_{n}": recall_at_k(relevant, num_relevant, n) for n in (1, 5, 10)},
-        "num_queries": int((num_relevant > 0).sum()),
-    }
+    return SpaceContender(space, k, protocol_of(settings), score, settings.seed)
 
 
 def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, ...]:

@@ -38,7 +38,9 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    return bootstrap_ratio_intervals(values[None], np.ones((1, len(values))), groups, generator)[0]
+    found = bootstrap_ratio_intervals(values[None], np.ones((1, len(values))), groups, generator)[0]
+    assert found is not None
+    return found
 
 
 def bootstrap_ratio_intervals(
@@ -46,11 +48,11 @@ def bootstrap_ratio_intervals(
     denominators: Float64[np.ndarray, "m n"],
     groups: Int[np.ndarray, " n"],
     generator: np.random.Generator,
-) -> list[tuple[float, float]]:
+) -> list[tuple[float, float] | None]:
     """`bootstrap_interval` of m ratios of sums over the rows, all of the same draws.
 
     A mean over some of the rows is such a ratio, its denominators 1 and 0; so is the F1 of pairs.
-    Draws whose denominator is 0 are left out.
+    Draws whose denominator is 0 are left out: None where it is 0 in all of them.
     """
     inverse = np.unique(groups, return_inverse=True)[1]
     sums = np.stack([np.bincount(inverse, row) for row in (*numerators, *denominators)], axis=1)
@@ -96,8 +98,8 @@ def _drawn_sums(
     return np.concatenate(parts)
 
 
-def _percentiles(values: Float64[np.ndarray, " d"]) -> tuple[float, float]:
+def _percentiles(values: Float64[np.ndarray, " d"]) -> tuple[float, float] | None:
     if len(values) == 0:
-        return float("nan"), float("nan")
+        return None
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -9,19 +9,13 @@ metric: its value is NaN, and `mean_over_queries` leaves it out, as trec_eval do
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from embed.errors import SelectionError, SettingsError
+from embed.errors import SettingsError
 
 
-def mean_over_queries(values: Float64[np.ndarray, " q"]) -> float:
-    """The mean over the queries that have a true match.
-
-    Raises:
-        SelectionError: no query has one.
-    """
+def mean_over_queries(values: Float64[np.ndarray, " q"]) -> float | None:
+    """The mean over the queries that have a true match; None where none has one."""
     known = values[~np.isnan(values)]
-    if len(known) == 0:
-        raise SelectionError("no row has a true match besides itself: take a label with equal rows")
-    return float(known.mean())
+    return float(known.mean()) if len(known) else None
 
 
 def average_precision_at_k(
