@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 @click.option("--k", default=50, help="Neighbours of each item, itself included.")
 @click.option("--ranking-only", is_flag=True, help="Compare rankings; no threshold is tuned.")
 @click.option(
-    "--against", metavar="LINE", help="Draw differences from this line.  [default: the first]"
+    "--against",
+    metavar="LINE",
+    help="Draw differences from this line, or from the best.  [default: the first]",
 )
 @unseen_by_option
 @where_option

@@ -26,8 +26,8 @@ MEANINGS = {
     "found@10": "the share that is among the 10 nearest",
     "precision@5": "the share of the 5 nearest that is true",
     "precision@10": "the share of the 10 nearest that is true",
-    "mp@5": "the share of the min(R, 5) nearest that is true, R being all true matches",
-    "r_precision": "the share of the R nearest that is true",
+    "mp@5": "the share of the min(R, 5) nearest that is true",
+    "r_precision": "the share of the R nearest that is true, R true matches in all",
     "map@r": "average precision in the R nearest",
 }
 """What each metric says, in a few words."""
@@ -68,8 +68,8 @@ def print_evaluation(result: "Evaluation") -> None:
     """The threshold, then a line for each metric, then one for each category, if there are any."""
     from retrieval.evaluation.tables import TITLES, interval_text, number_text
 
-    score, distance = result.score_threshold, result.distance_threshold
-    at = "" if score is None else f": score ≥ {score:.4f}, distance ≤ {distance:.4f}"
+    score, distance = map(number_text, (result.score_threshold, result.distance_threshold))
+    at = "" if result.score_threshold is None else f": score ≥ {score}, distance ≤ {distance}"
     rows = [
         [
             TITLES[name],

@@ -1,7 +1,7 @@
 """Spaces side by side, of one store or of several: on the same rows, with paired differences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from retrieval.thresholds.tuned import DEFAULT_K, refuse_small_k
 PAIRED = ("row_f1", "map", "recall@1")
 """The metrics whose differences are drawn."""
 
+BEST = "best"
+"""Stands for the line with the highest main metric."""
+
 
 @dataclass(frozen=True)
 class CompareSettings(Selection):
@@ -28,7 +31,8 @@ class CompareSettings(Selection):
         spaces: each is looked for in every store.
         k: neighbours of each item, itself included where items look among one another.
         seed: of the folds and of the draws for the intervals.
-        against: the line that the others are compared with; None takes the first.
+        against: the line that the others are compared with: its name, or best; None takes the
+            first.
         ranking_only: no threshold is tuned.
     """
 
@@ -143,22 +147,29 @@ def compare_entries(entries: Sequence[Entry], against: str | None, seed: int) ->
         SettingsError: no entry has that name; besides what the contenders raise.
     """
     names = [entry.name for entry in entries]
-    against = names[0] if against is None else against
-    if against not in names:
+    if against not in (None, BEST, *names):
         raise SettingsError(
-            f"--against names one of the lines, {', '.join(names)}: found {against}"
+            f"--against names one of the lines, {', '.join(names)}, or {BEST}: found {against}"
         )
     evaluations = [evaluate_on(entry.rows, entry.contender, seed=seed) for entry in entries]
-    first = names.index(against)
-    lines = [
-        Line(
-            names[number],
-            evaluation,
-            {} if number == first else _differences(entries, evaluations, first, number, seed),
-        )
-        for number, evaluation in enumerate(evaluations)
-    ]
-    return Comparison(tuple(lines), against)
+    lines = [Line(name, found, {}) for name, found in zip(names, evaluations, strict=True)]
+    first = _number_of(against, Comparison(tuple(lines), names[0]))
+    for number in set(range(len(lines))) - {first}:
+        differences = _differences(entries, evaluations, first, number, seed)
+        lines[number] = replace(lines[number], differences=differences)
+    return Comparison(tuple(lines), names[first])
+
+
+def _number_of(against: str | None, comparison: Comparison) -> int:
+    """The line that the others are compared with."""
+    if against is None:
+        return 0
+    names = [line.name for line in comparison.lines]
+    if against in names:
+        return names.index(against)
+    metric = comparison.main_metric
+    values = [line.evaluation.metrics[metric] for line in comparison.lines]
+    return values.index(comparison.best)
 
 
 def _differences(

@@ -21,6 +21,11 @@ from retrieval.selection import EvaluationRows
 DEEPEST_CELLS = 2**23
 """R-precision and MAP@R need as many neighbours as there are true matches: this many at most."""
 
+NOTHING_MATCHES = (
+    "no pair matches at this threshold, so row F1 is that of items left alone: pair F1 \
+and the ranking say what the space finds"
+)
+
 SHALLOW = "R-precision and MAP@R are left out: some queries have too many true matches to look so \
 deep for all of them"
 
@@ -137,7 +142,7 @@ def evaluate_on(
         num_queries=_num_queries(measured),
         by=by,
         categories=() if values is None else _categories(measured, values, seed),
-        warnings=rows.warnings + (() if "map@r" in measured.values else (SHALLOW,)),
+        warnings=rows.warnings + _warnings(found, measured),
         measured=measured,
     )
 
@@ -160,6 +165,12 @@ def _depth(rows: EvaluationRows) -> int:
     own = rows.sides.own[:, None]
     most = int(judge(own, rows).num_true.max()) - 1
     return max(DEEPEST, most) if most * len(own) <= DEEPEST_CELLS else DEEPEST
+
+
+def _warnings(found: Found, measured: Measured) -> tuple[str, ...]:
+    is_nothing = found.matched is not None and not found.matched[:, 1:].any()
+    warnings = (NOTHING_MATCHES,) if is_nothing else ()
+    return warnings if "map@r" in measured.values else (*warnings, SHALLOW)
 
 
 def _num_queries(measured: Measured) -> int:

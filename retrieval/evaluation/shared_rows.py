@@ -51,9 +51,12 @@ def shared_rows(
     sides = [_side(reference.sides.queries, reference.query_labels, stores)]
     if not reference.sides.is_self_join:
         sides.append(_side(reference.sides.gallery, reference.gallery_labels, stores))
-    heads = [[] if selection.include_training_rows else names for names in spaces]
     for number, store in list(enumerate(stores))[1:]:
-        sides = [_restricted(side, number, store, heads[number], warnings) for side in sides]
+        if selection.include_training_rows:
+            sides = [_restricted(side, number, store, (), warnings) for side in sides]
+            warnings += _training_warnings(store, spaces[number], sides[0].rows[number])
+        else:
+            sides = [_restricted(side, number, store, spaces[number], warnings) for side in sides]
     return _in_stores(stores, sides, reference.groups, tuple(dict.fromkeys(warnings)))
 
 
@@ -92,6 +95,18 @@ def _restricted(
     if not mask.any():
         raise SelectionError(f"no row is left to compare on: {'; '.join(warnings)}")
     return side.only(mask)
+
+
+def _training_warnings(
+    store: Store, spaces: Sequence[str], rows: Int[np.ndarray, " n"]
+) -> list[str]:
+    counts = {space: int(store.seen(space)[rows].sum()) for space in spaces}
+    return [
+        f"{count:,} of {len(rows):,} rows are ones that the head of space '{space}' of "
+        f"{store.path} was trained or chosen on: figures are too good"
+        for space, count in counts.items()
+        if count
+    ]
 
 
 def _in_stores(

@@ -108,7 +108,7 @@ def as_csv(comparison: Comparison) -> str:
 
 def number_text(value: float | None) -> str:
     """Four decimals, or a dash where there is no number."""
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{round(value, 4) + 0.0:.4f}"  # never −0.0000
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:

@@ -95,6 +95,7 @@ def test_only_items_that_all_stores_have_and_no_head_has_seen(first: Path, tmp_p
     assert few_metrics == pytest.approx(near.evaluation.metrics)
     everything = compared([first, second], "near", "head", include_training_rows=True)
     assert everything.lines[0].evaluation.num_rows == 4 * 28
+    assert "20 of 112 rows are ones that the head of space 'head'" in everything.warnings[1]
 
 
 def test_queries_among_a_gallery_in_several_stores(first: Path, tmp_path: Path) -> None:
@@ -120,6 +121,7 @@ def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:
     assert near.differences["map"].value > 0
     assert far.differences == {}
     assert "score ≥" not in summary_table(comparison)[0]
+    assert compared([first], "far", "near", against="best").against == "near"
 
 
 def test_mistakes_are_told(first: Path, tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_mistakes_are_told(first: Path, tmp_path: Path) -> None:
         compared([first, first], "near")
     with pytest.raises(SettingsError, match="at least 2: found 1"):
         compared([first], "near", k=1)
-    with pytest.raises(SettingsError, match="one of the lines, near, far: found head"):
+    with pytest.raises(SettingsError, match="one of the lines, near, far, or best: found head"):
         compared([first], "near", "far", against="head")
     with pytest.raises(StoreError, match=r"has no space 'head': there are near, far"):
         compared([first], "head")

@@ -21,6 +21,7 @@ from retrieval.evaluation.evaluate import (
     EvaluateSettings,
     evaluate,
 )
+from retrieval.evaluation.evaluations import NOTHING_MATCHES
 from retrieval.thresholds.tuned import TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
@@ -179,6 +180,15 @@ def test_without_a_threshold_it_is_that_of_cross_fit(store_path: Path) -> None:
         assert found.metrics[name] == pytest.approx(getattr(tuned, name))
     assert found.intervals["row_f1"] == pytest.approx(tuned.interval)
     assert found.to_json()["interval"] == found.intervals["row_f1"]
+
+
+def test_a_row_f1_of_items_left_alone_is_told(store_path: Path) -> None:
+    with Store(store_path) as store:
+        found = evaluate(store, EvaluateSettings(("near",), "label", threshold=1.0))
+    assert found.metrics["row_f1"] == pytest.approx(2 / 5)  # 1 of 4 is found: 2·1 / (4 + 1)
+    assert (found.metrics["pair_precision"], found.metrics["pair_f1"]) == (None, 0)
+    assert found.intervals["pair_precision"] is None
+    assert found.warnings == (NOTHING_MATCHES,)
 
 
 def test_recall_does_not_depend_on_a_small_k(store_path: Path) -> None:
