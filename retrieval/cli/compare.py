@@ -39,10 +39,15 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="NAME",
-    help="A space of any of the stores; repeat it.",
+    help="A space of any of the stores, or a combination: a+b by concat, 'a|b' by union (one score "
+    "is enough), 'a&b' by intersection. Repeat it.",
 )
 @label_option
-@click.option("--k", default=50, help="Neighbours of each item, itself included.")
+@click.option(
+    "--k",
+    type=int,
+    help="Neighbours of each item in each space, itself included.  [default: 50]",
+)
 @click.option("--ranking-only", is_flag=True, help="Compare rankings; no threshold is tuned.")
 @click.option(
     "--against",

@@ -41,6 +41,12 @@ from retrieval.cli.side_options import (
 )
 @click.option("--ranking-only", is_flag=True, help="No threshold: only how the space ranks.")
 @click.option("--by", metavar="COLUMN", help="Show each value of this column on its own, too.")
+@click.option(
+    "--combine",
+    type=click.Choice(["concat", "sum", "union", "intersection"]),
+    default="concat",
+    help="Several spaces, as in tune-threshold; a threshold file knows it.",
+)
 @k_option
 @unseen_by_option
 @where_option

@@ -2,11 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from embed.options import print_json, print_table, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retrieval.evaluation.evaluations import Category, Evaluation
     from retrieval.thresholds.tuned import ThresholdResult
+
+MARKS = {"concat": "+", "sum": "+", "union": "or", "intersection": "and"}
+"""What stands between spaces that are combined."""
 
 MEANINGS = {
     "row_f1": "of what each item is matched with, itself included",
@@ -46,30 +53,45 @@ def print_result(values: dict[str, Any], as_json: bool) -> bool:
 
 
 def print_threshold(result: "ThresholdResult") -> None:
-    """A tuned threshold on one line, with what it reaches."""
+    """A tuned threshold with what it reaches, on one line; then those of categories, if any."""
     from retrieval.evaluation.tables import interval_text, number_text
 
+    rule, reached = result.rule, result.reached
     shown = {
-        "space": result.space,
-        "row F1": number_text(result.row_f1),
-        "95 % interval": interval_text(result.interval),
-        "precision": number_text(result.precision),
-        "recall": number_text(result.recall),
-        "score ≥": number_text(result.score_threshold),
-        "distance ≤": number_text(result.distance_threshold),
+        "space": f" {MARKS[rule.combine]} ".join(rule.spaces),
+        "row F1": number_text(reached["row_f1"]),
+        "95 % interval": None if result.interval is None else interval_text(result.interval),
+        "precision": number_text(reached["precision"]),
+        "recall": number_text(reached["recall"]),
+        "score ≥": _each(rule.thresholds),
+        "distance ≤": _each([1 - score for score in rule.thresholds]),
     }
-    if result.interval is None:
-        del shown["95 % interval"]
-    title = f"{result.num_rows:,} rows, k = {result.k}, threshold: {result.protocol}"
-    print_table(title, list(shown), [list(shown.values())])
+    known = {header: text for header, text in shown.items() if text is not None}
+    title = f"{result.num_rows:,} rows, k = {rule.k}, threshold: {result.protocol}"
+    print_table(title, list(known), [list(known.values())])
+    click.echo(
+        f"pairs: F1 {reached['pair_f1']:.4f}, precision {reached['pair_precision']:.4f}, "
+        f"recall {reached['pair_recall']:.4f}; "
+        f"recall within reach of k: {result.recall_within_k:.4f}"
+    )
+    if len(set(rule.spaces.values())) > 1:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in rule.spaces.items())
+        click.echo(f"shares of the spaces: {shares}")
+    if rule.by_category:
+        rows = [[name, _each(own)] for name, own in rule.by_category.items()]
+        print_table(f"thresholds by {rule.category}", [str(rule.category), "score ≥"], rows)
+
+
+def _each(values: "Sequence[float]") -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
 def print_evaluation(result: "Evaluation") -> None:
     """The threshold, then a line for each metric, then one for each category, if there are any."""
-    from retrieval.evaluation.tables import TITLES, interval_text, number_text
+    from retrieval.evaluation.tables import TITLES, interval_text, number_text, threshold_text
 
-    score, distance = map(number_text, (result.score_threshold, result.distance_threshold))
-    at = "" if result.score_threshold is None else f": score ≥ {score}, distance ≤ {distance}"
+    scores, distances = map(threshold_text, (result.thresholds, result.distances))
+    at = f": score ≥ {scores}, distance ≤ {distances}" if result.thresholds else ""
     rows = [
         [
             TITLES[name],
@@ -101,4 +123,4 @@ def _category_row(category: "Category", names: list[str]) -> list[str]:
 
     value = "(none)" if category.value is None else category.value
     counts = [f"{category.num_rows:,}", f"{category.num_queries:,}"]
-    return [value, *counts, *(number_text(category.metrics[name]) for name in names)]
+    return [value, *counts, *(number_text(category.metrics.get(name)) for name in names)]

@@ -9,15 +9,18 @@ import numpy as np
 
 from embed.errors import SettingsError, StoreError
 from embed.store import Store
-from retrieval.evaluation.contenders import CROSS_FIT, NO_THRESHOLD, Contender, SpaceContender
+from retrieval.evaluation.contenders import MARKS, Contender, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.evaluation.intervals import Difference, paired_difference
 from retrieval.evaluation.shared_rows import shared_rows
 from retrieval.selection import EvaluationRows, Selection
-from retrieval.thresholds.tuned import DEFAULT_K, refuse_small_k
+from retrieval.thresholds.tune_settings import TuneSettings
 
 PAIRED = ("row_f1", "map", "recall@1")
 """The metrics whose differences are drawn."""
+
+COMBINED_BY = {MARKS[combine]: combine for combine in ("concat", "union", "intersection")}
+"""How spaces are combined that stand on one line, by the mark between them."""
 
 BEST = "best"
 """Stands for the line with the highest main metric."""
@@ -28,15 +31,16 @@ class CompareSettings(Selection):
     """What to compare, on which rows.
 
     Attributes:
-        spaces: each is looked for in every store.
-        k: neighbours of each item, itself included where items look among one another.
+        spaces: each is looked for in every store; `a+b` is the combination of two by concat, `a|b`
+            by union and `a&b` by intersection, unless a space has just that name.
+        k: neighbours of each item, itself included where items look among one another; None is 50.
         seed: of the folds and of the draws for the intervals.
         against: the line that the others are compared with: its name, or best; None takes the
             first.
         ranking_only: no threshold is tuned.
     """
 
-    k: int = DEFAULT_K
+    k: int | None = None
     seed: int = 0
     against: str | None = None
     ranking_only: bool = False
@@ -113,31 +117,56 @@ class Comparison:
 def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
     """Evaluate spaces on the same rows: items that all stores have and no head of any has seen.
 
-    Each space is cut at its own cross-fitted thresholds. Items are joined by id; which there are
-    and their columns is what the first store says.
+    Each space or combination is cut at its own cross-fitted thresholds. Items are joined by id;
+    which there are and their columns is what the first store says.
 
     Raises:
-        SettingsError: nothing to compare, a space or store given twice, or k is below 2.
+        SettingsError: nothing to compare, a space or store given twice, or a k that does not fit.
         StoreError: no store has such a space, or the first has no such column.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
     """
-    refuse_small_k(settings.k)
     _refuse_repeated(stores, settings)
-    _refuse_unknown(stores, settings)
-    here = [_present(store, settings.spaces) for store in stores]
-    heads = [_present(store, (*settings.spaces, *settings.unseen_by)) for store in stores]
+    combinations = {space: _combination(space, stores) for space in settings.spaces}
+    parts = [part for combination in combinations.values() for part in combination.spaces]
+    _refuse_unknown(stores, (*parts, *settings.unseen_by))
+    heads = [_present(store, (*parts, *settings.unseen_by)) for store in stores]
     rows = shared_rows(stores, heads, settings)
-    protocol = NO_THRESHOLD if settings.ranking_only else CROSS_FIT
     entries = [
-        Entry(
-            name,
-            rows[number],
-            SpaceContender(space, settings.k, protocol, seed=settings.seed),
-        )
+        Entry(name, rows[number], _contender(space, combinations[space], settings))
         for space in settings.spaces
-        for number, name in _line_names(stores, here, space)
+        for number, name in _line_names(stores, combinations[space].spaces, space)
     ]
+    if not entries:
+        raise StoreError("no store has all spaces of a combination: give one that does")
     return compare_entries(entries, settings.against, settings.seed)
+
+
+@dataclass(frozen=True)
+class _Combination:
+    spaces: tuple[str, ...]
+    combine: str = "concat"
+
+
+def _combination(text: str, stores: Sequence[Store]) -> _Combination:
+    """The spaces that a name on the line stands for: its own, or those of a combination."""
+    if any(text in store.spaces for store in stores):
+        return _Combination((text,))
+    for mark, combine in COMBINED_BY.items():
+        names = tuple(text.split(mark))
+        if len(names) > 1 and all(any(name in store.spaces for store in stores) for name in names):
+            return _Combination(names, combine)
+    return _Combination((text,))
+
+
+def _contender(name: str, combination: _Combination, settings: CompareSettings) -> SpacesContender:
+    tuning = TuneSettings(
+        combination.spaces,
+        settings.label,
+        k=settings.k,
+        combine=combination.combine,
+        seed=settings.seed,
+    )
+    return SpacesContender(name, tuning, is_ranking_only=settings.ranking_only)
 
 
 def compare_entries(entries: Sequence[Entry], against: str | None, seed: int) -> Comparison:
@@ -207,9 +236,9 @@ def _refuse_repeated(stores: Sequence[Store], settings: CompareSettings) -> None
         raise SettingsError(f"compare takes different stores, each named once: found {given}")
 
 
-def _refuse_unknown(stores: Sequence[Store], settings: CompareSettings) -> None:
+def _refuse_unknown(stores: Sequence[Store], spaces: Sequence[str]) -> None:
     known = dict.fromkeys(space for store in stores for space in store.spaces)
-    for space in (*settings.spaces, *settings.unseen_by):
+    for space in spaces:
         if space not in known:
             where = str(stores[0].path) if len(stores) == 1 else "none of the stores"
             verb = "has no space" if len(stores) == 1 else "has a space"
@@ -220,14 +249,12 @@ def _present(store: Store, spaces: Sequence[str]) -> list[str]:
     return [space for space in dict.fromkeys(spaces) if space in store.spaces]
 
 
-def _line_names(
-    stores: Sequence[Store], here: Sequence[Sequence[str]], space: str
-) -> list[tuple[int, str]]:
-    """The stores that have a space, by number, and what its line is called there."""
-    numbers = [number for number, spaces in enumerate(here) if space in spaces]
+def _line_names(stores: Sequence[Store], spaces: Sequence[str], name: str) -> list[tuple[int, str]]:
+    """The stores that have all these spaces, by number, and what their line is called there."""
+    numbers = [n for n, store in enumerate(stores) if set(spaces) <= set(store.spaces)]
     if len(stores) == 1:
-        return [(number, space) for number in numbers]
+        return [(number, name) for number in numbers]
     stems = [Path(store.path).stem for store in stores]
     is_plain = len(set(stems)) == len(stems)
     names = stems if is_plain else [str(store.path) for store in stores]
-    return [(number, f"{names[number]}:{space}") for number in numbers]
+    return [(number, f"{names[number]}:{name}") for number in numbers]

@@ -1,15 +1,24 @@
 """What can be evaluated: whatever ranks candidates for each query, and says which of them match."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from retrieval.evaluation.judgements import judge
-from retrieval.search.neighbours import find_neighbours
+from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows
+from retrieval.thresholds.gathering import gather
+from retrieval.thresholds.match_rules import MatchRule, categories_of, gathered
+from retrieval.thresholds.pools import Outcome, Pool
+from retrieval.thresholds.preparing import prepare
 from retrieval.thresholds.protocols import refuse_unfit, tuned
+from retrieval.thresholds.strategies import Fit, matches_of
+from retrieval.thresholds.tune_settings import TuneSettings, columns_of
+
+MARKS = {"concat": "+", "sum": "+", "union": "|", "intersection": "&"}
+"""What stands between spaces that are combined."""
 
 CROSS_FIT, GIVEN, NO_THRESHOLD = "cross-fit", "given", "none: ranking only"
 
@@ -19,23 +28,20 @@ class Found:
     """What a contender finds for each of q queries.
 
     `ranking` are positions in the gallery, best first, the query itself in the first column and
-    `NO_ROW` where nothing follows. `matched` says which of `candidates`, laid out alike, match; the
-    first column always does. Both are None where there is no threshold. `threshold` is the score
-    to use on other rows.
+    `NO_ROW` where nothing follows. `outcome` is what the matches of each query reach, None where
+    there is no threshold; `thresholds` are the scores to use on other rows.
     """
 
     ranking: Int[np.ndarray, "q m"]
-    candidates: Int[np.ndarray, "q c"] | None = None
-    matched: Bool[np.ndarray, "q c"] | None = None
-    threshold: float | None = None
+    outcome: Outcome | None = None
+    thresholds: tuple[float, ...] = ()
 
 
 @runtime_checkable
 class Contender(Protocol):
-    """One line of a comparison: a space, or anything else that yields neighbours and a threshold.
+    """One line of a comparison: a space, or anything else that ranks, with a threshold or without.
 
-    `model` says what made the vectors, `metric` what a score is, `protocol` where the threshold
-    comes from.
+    `protocol` says where the threshold comes from.
     """
 
     @property
@@ -43,12 +49,11 @@ class Contender(Protocol):
         """What it is called."""
 
     @property
-    def k(self) -> int:
-        """How many neighbours are looked at, in a self-join the item itself included."""
-
-    @property
     def protocol(self) -> str:
         """Where the threshold comes from."""
+
+    def num_columns(self, sides: Sides) -> int:
+        """How many candidates of each query may match, the query itself included."""
 
     def model(self, rows: EvaluationRows) -> str:
         """What made the vectors."""
@@ -61,55 +66,90 @@ class Contender(Protocol):
 
 
 @dataclass(frozen=True)
-class SpaceContender:
-    """A space, cut at a given score, at cross-fitted ones, or not at all.
+class SpacesContender:
+    """A space or a combination of several, cut by a given rule, by cross-fit, or not at all.
 
     Attributes:
-        name: the space.
-        k: neighbours that may match; in a self-join the item itself included.
-        protocol: cross-fit, given, or none.
-        threshold: the given score.
-        seed: of the folds.
+        name: what it is called.
+        settings: the spaces, how they are combined, k, and how a threshold is tuned.
+        rule: the given rule, which has a k of its own; None tunes one.
+        is_ranking_only: there is no threshold.
     """
 
     name: str
-    k: int
-    protocol: str = CROSS_FIT
-    threshold: float | None = None
-    seed: int = 0
+    settings: TuneSettings
+    rule: MatchRule | None = None
+    is_ranking_only: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """Where the threshold comes from."""
+        if self.is_ranking_only:
+            return NO_THRESHOLD
+        return CROSS_FIT if self.rule is None else GIVEN
+
+    def num_columns(self, sides: Sides) -> int:
+        """How many candidates of each query may match, the query itself included.
+
+        Raises:
+            SettingsError: k leaves no room for a match, or is more than there are items.
+        """
+        return columns_of(self.settings.k, sides) if self.rule is None else self.rule.k
 
     def model(self, rows: EvaluationRows) -> str:
-        """The spec of the encoder, or what the head is."""
-        return rows.sides.gallery.store.space(self.name).spec
+        """The specs of the encoders, or what the heads are."""
+        store = rows.sides.gallery.store
+        return " + ".join(store.space(space).spec for space in self.settings.spaces)
 
     def metric(self, rows: EvaluationRows) -> str:
         """Always the cosine similarity: of bits, that of vectors of ±1."""
-        kind = rows.sides.gallery.store.space(self.name).kind
-        return "cosine of ±1" if kind == "binary" else "cosine"
+        store = rows.sides.gallery.store
+        kinds = {store.space(space).kind for space in self.settings.spaces}
+        return "cosine of ±1" if kinds == {"binary"} else "cosine"
 
     def find(self, rows: EvaluationRows, depth: int) -> Found:
-        """The nearest of the gallery, and those that reach the threshold of their query.
+        """The nearest of the gallery, and what those reach that match.
 
         Raises:
             StoreError: there is no such space, or a vector is not finite.
             SelectionError: there are fewer groups than cross-fit has folds.
         """
-        if self.protocol == CROSS_FIT:
-            refuse_unfit(rows.num_groups, CROSS_FIT)
-        num_columns = 1 + num_nearest(self.k, rows)
-        wide = find_neighbours(rows.sides, self.name, max(num_columns, 1 + depth))
-        if self.protocol == NO_THRESHOLD:
-            return Found(wide.rows)
-        neighbours = wide.first(num_columns)
-        if self.threshold is not None:
-            matched = neighbours.matches(self.threshold)
-            return Found(wide.rows, neighbours.rows, matched, self.threshold)
-        judged = judge(neighbours.rows, rows)
-        tuning = tuned(neighbours, judged, rows.groups, CROSS_FIT, self.seed)
-        matched = neighbours.matches(tuning.row_thresholds)
-        return Found(wide.rows, neighbours.rows, matched, tuning.threshold)
+        num_columns = self.num_columns(rows.sides)
+        if self.is_ranking_only:
+            return Found(self._ranked(rows, max(num_columns, 1 + depth)))
+        if self.rule is not None:
+            return self._given(rows, self.rule, depth)
+        return self._tuned(rows, num_columns, depth)
 
+    def _tuned(self, rows: EvaluationRows, num_columns: int, depth: int) -> Found:
+        refuse_unfit(rows.num_groups, CROSS_FIT)
+        prepared = prepare(rows, self.settings, num_columns)
+        tuning = tuned(
+            prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, self.settings.seed
+        )
+        ranking = prepared.pool_of(tuning.fit).candidates.rows
+        return Found(self._deep(ranking, rows, depth), tuning.outcome, tuning.fit.thresholds)
 
-def num_nearest(k: int, rows: EvaluationRows) -> int:
-    """How many others k stands for: the item itself counts where items look among one another."""
-    return k - 1 if rows.sides.is_self_join else k
+    def _given(self, rows: EvaluationRows, rule: MatchRule, depth: int) -> Found:
+        sides = rows.sides
+        candidates = gathered(sides, rule)
+        judged = judge(candidates.rows, rows)
+        pool = Pool.of(candidates, judged, rule.rules, is_self_join=sides.is_self_join)
+        fit = Fit(rule.thresholds, 0.0, rule.by_category)
+        thresholds = fit.of_rows(categories_of(sides, rule.category))
+        matches = matches_of(candidates, pool.limits, thresholds, takes_any=rule.takes_any)
+        ranking = self._deep(candidates.rows, rows, depth)
+        return Found(ranking, pool.outcome(matches), rule.thresholds)
+
+    def _deep(
+        self, ranking: Int[np.ndarray, "q c"], rows: EvaluationRows, depth: int
+    ) -> Int[np.ndarray, "q m"]:
+        """The ranking, searched once more where it is not deep enough."""
+        return ranking if ranking.shape[1] > depth else self._ranked(rows, 1 + depth)
+
+    def _ranked(self, rows: EvaluationRows, num_columns: int) -> Int[np.ndarray, "q m"]:
+        settings, rule = self.settings, self.rule
+        if rule is not None:
+            return gathered(rows.sides, replace(rule, k=num_columns)).rows
+        spaces, weights = settings.spaces, settings.weights
+        return gather(rows.sides, spaces, num_columns, settings.combine, weights).rows

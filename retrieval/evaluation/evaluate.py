@@ -1,14 +1,17 @@
-"""How well a space finds what belongs together: at a threshold, and as a ranking."""
+"""How well spaces find what belongs together: at a threshold, and as a ranking."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from embed.errors import SettingsError
+from embed.errors import SettingsError, ThresholdError
 from embed.store import Store
-from retrieval.evaluation.contenders import CROSS_FIT, GIVEN, NO_THRESHOLD, SpaceContender
+from retrieval.evaluation.contenders import MARKS, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
+from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
-from retrieval.thresholds.files import fit_to_store
-from retrieval.thresholds.tuned import DEFAULT_K, ThresholdResult, refuse_small_k
+from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
+from retrieval.thresholds.tune_settings import DEFAULT_K, TuneSettings, columns_of
+from retrieval.thresholds.tuned import ThresholdResult, restrictions
 
 TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \
 cross-fitted figure"
@@ -21,9 +24,11 @@ class EvaluateSettings(Selection):
     """What to evaluate, and at which threshold.
 
     Attributes:
-        threshold: a score, or a tuned threshold; None tunes one by cross-fit.
+        threshold: a score, or a tuned threshold, which knows how its spaces are combined; None
+            tunes one by cross-fit.
         k: neighbours of each item, itself included where items look among one another; None takes
             the tuned threshold's, else 50.
+        combine, weights: of several spaces; `retrieval.thresholds.gathering` explains them.
         seed: of the folds and of the draws for the intervals.
         by: a column of the queries; every metric is shown for each of its values as well.
         ranking_only: no threshold is tuned or looked at.
@@ -31,6 +36,8 @@ class EvaluateSettings(Selection):
 
     threshold: float | ThresholdResult | None = None
     k: int | None = None
+    combine: str = "concat"
+    weights: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     by: str | None = None
     ranking_only: bool = False
@@ -43,43 +50,64 @@ class EvaluateSettings(Selection):
 def evaluate(
     store: Store, settings: EvaluateSettings, gallery_store: Store | None = None
 ) -> Evaluation:
-    """What a space reaches as a ranking and at a threshold, by cross-fit where none is given.
+    """What spaces reach as a ranking and at a threshold, by cross-fit where none is given.
 
     With a `gallery_store` the queries of `store` look among the rows of that one.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         FingerprintError: the threshold was tuned on other vectors.
-        ThresholdError: the threshold was tuned on another space.
+        ThresholdError: the threshold was tuned on other spaces.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
-        SettingsError: k is below 2, or there is not one space.
+        SettingsError: k is below 2 or above the number of items, or settings that do not fit.
     """
-    contender = _contender(store, settings)
+    given = _given_rule(store, settings)
     rows = evaluation_rows(store, settings, gallery_store)
+    rule = _with_k(given, settings, rows)
+    tuning = TuneSettings(
+        settings.spaces,
+        settings.label,
+        k=settings.k,
+        combine=settings.combine if rule is None else rule.combine,
+        weights=settings.weights,
+        seed=settings.seed,
+    )
+    name = MARKS[tuning.combine].join(settings.spaces)
+    contender = SpacesContender(name, tuning, rule, settings.ranking_only)
     found = evaluate_on(rows, contender, seed=settings.seed, by=settings.by)
     return replace(found, warnings=found.warnings + _tuned_here(settings, rows))
 
 
-def protocol_of(settings: EvaluateSettings) -> str:
-    """Where the threshold comes from."""
-    if settings.ranking_only:
-        return NO_THRESHOLD
-    return CROSS_FIT if settings.threshold is None else GIVEN
-
-
-def _contender(store: Store, settings: EvaluateSettings) -> SpaceContender:
-    if len(settings.spaces) != 1:
+def _given_rule(store: Store, settings: EvaluateSettings) -> MatchRule | None:
+    """The given threshold, checked against the store; None where one is to be tuned."""
+    given, spaces = settings.threshold, settings.spaces
+    if given is None:
+        return None
+    if isinstance(given, ThresholdResult):
+        if set(spaces) != set(given.rule.spaces):
+            tuned_on, named = "', '".join(given.rule.spaces), "', '".join(spaces)
+            raise ThresholdError(
+                f"the threshold was tuned on space '{tuned_on}', not on '{named}': tune one for "
+                f"that, or name the spaces that it was tuned on"
+            )
+        given.rule.refuse_other_vectors(store)
+        return given.rule
+    if len(spaces) > 1 and settings.combine in OWN_THRESHOLDS:
         raise SettingsError(
-            f"one space is evaluated at a time: found {', '.join(settings.spaces) or 'none'}; "
-            f"`python -m retrieval compare` sets several side by side"
+            f"--combine {settings.combine} cuts each space at a threshold of its own, and "
+            f"{given:g} is one score: give a threshold file"
         )
-    space, k, score, given = settings.spaces[0], settings.k, None, settings.threshold
-    if given is not None:
-        cut = fit_to_store(store, given, space, k)
-        k, score = cut.k, cut.score
-    k = DEFAULT_K if k is None else k
-    refuse_small_k(k)
-    return SpaceContender(space, k, protocol_of(settings), score, settings.seed)
+    shares = shares_of({space: settings.weights.get(space, 1.0) for space in spaces})
+    return MatchRule(shares, (given,), DEFAULT_K, settings.combine)
+
+
+def _with_k(
+    rule: MatchRule | None, settings: EvaluateSettings, rows: EvaluationRows
+) -> MatchRule | None:
+    """The rule with the k that is asked for; a tuned one has its own where none is."""
+    if rule is None or (settings.k is None and isinstance(settings.threshold, ThresholdResult)):
+        return rule
+    return replace(rule, k=columns_of(settings.k, rows.sides))
 
 
 def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, ...]:
@@ -88,11 +116,13 @@ def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, 
     A threshold file does not list its rows, so any selection by the same labels may overlap. A
     holdout tunes on half of its rows. Other counts of the same selection are of another catalogue.
     """
-    given = settings.threshold
+    given, sides = settings.threshold, rows.sides
     if not isinstance(given, ThresholdResult) or given.label != settings.label:
         return ()
-    here = (tuple(map(str, settings.where)), settings.unseen_by, settings.split_column)
-    there = (given.where, given.unseen_by, given.split_column)
-    same_counts = (given.num_rows, given.num_groups) == (len(rows.sides.gallery), rows.num_groups)
-    is_same = here == there and same_counts and given.protocol != "holdout"
+    counts = (len(sides.queries), len(sides.gallery), rows.num_groups)
+    is_same = (
+        given.selection == restrictions(settings)
+        and (given.num_rows, given.num_gallery, given.num_groups) == counts
+        and given.protocol != "holdout"
+    )
     return (TUNED_HERE if is_same else MAY_BE_TUNED_HERE,)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from embed.rows import has_value
-from retrieval.evaluation.contenders import Contender, Found, num_nearest
+from retrieval.evaluation.contenders import Contender, Found
 from retrieval.evaluation.judgements import judge
 from retrieval.evaluation.measuring import (
     DEEPEST,
@@ -61,8 +61,8 @@ class Evaluation:
         space: what was searched, and `model`, what made its vectors; `metric` is what a score is.
         k: neighbours looked at; the item itself included where items look among one another.
         protocol: cross-fit where the threshold was tuned here, given where it was not.
-        score_threshold: the given one, or the one tuned on all rows; None where only the ranking
-            counts. distance_threshold is 1 − it.
+        thresholds: the given ones, or those tuned on all rows: one, or one for each space where
+            each is cut by its own scores; none where only the ranking counts.
         metrics: by the name in JSON. row_f1, precision, recall: of the matches, the item itself
             included, over all queries. pair_f1, pair_precision, pair_recall: over pairs of two
             items. Of the k nearest others, over the queries with a true match: map (the sum divided
@@ -83,7 +83,7 @@ class Evaluation:
     metric: str
     k: int
     protocol: str
-    score_threshold: float | None
+    thresholds: tuple[float, ...]
     metrics: Metrics
     intervals: Intervals
     num_rows: int
@@ -95,17 +95,23 @@ class Evaluation:
     measured: Measured
 
     @property
-    def distance_threshold(self) -> float | None:
-        """1 − the score threshold."""
-        return None if self.score_threshold is None else 1 - self.score_threshold
+    def distances(self) -> tuple[float, ...]:
+        """1 − each score threshold."""
+        return tuple(1 - threshold for threshold in self.thresholds)
 
     def to_json(self) -> dict[str, Any]:
-        """Every field but each query's values, the metrics beside one another."""
+        """Every field but each query's values, the metrics beside one another.
+
+        A single threshold is `score_threshold`, `distance_threshold` being 1 − it; several are
+        lists, `score_thresholds` and `distance_thresholds`.
+        """
         names = ("space", "model", "metric", "k", "protocol")
         values = {name: getattr(self, name) for name in names}
-        if self.score_threshold is not None:
-            values["score_threshold"] = self.score_threshold
-            values["distance_threshold"] = self.distance_threshold
+        if len(self.thresholds) == 1:
+            values |= {"score_threshold": self.thresholds[0]}
+            values |= {"distance_threshold": self.distances[0]}
+        elif self.thresholds:
+            values |= {"score_thresholds": self.thresholds, "distance_thresholds": self.distances}
         values |= self.metrics
         if "row_f1" in self.intervals:
             values["interval"] = self.intervals["row_f1"]
@@ -126,15 +132,16 @@ def evaluate_on(
         StoreError: there is no such column; besides what the contender raises.
     """
     values = None if by is None else rows.sides.queries.store.column(by)[rows.sides.queries.rows]
+    num_columns = contender.num_columns(rows.sides)
     found = contender.find(rows, _depth(rows))
-    measured = measure(found, rows, num_nearest(contender.k, rows))
+    measured = measure(found, rows, num_columns - 1)
     return Evaluation(
         space=contender.name,
         model=contender.model(rows),
         metric=contender.metric(rows),
-        k=contender.k,
+        k=num_columns if rows.sides.is_self_join else num_columns - 1,
         protocol=contender.protocol,
-        score_threshold=found.threshold,
+        thresholds=found.thresholds,
         metrics=measured.means(),
         intervals=measured.intervals(np.random.default_rng(seed)),
         num_rows=len(rows.sides.queries),
@@ -151,13 +158,10 @@ def measure(found: Found, rows: EvaluationRows, nearest: int) -> Measured:
     """Every metric of each query; mAP and MRR look at the `nearest` others."""
     judged = judge(found.ranking, rows)
     values = ranking_values(judged, nearest)
-    if found.candidates is None or found.matched is None:
+    if found.outcome is None:
         return Measured(values, None, judged.groups)
-    of_candidates = judge(found.candidates, rows)
-    pairs = pair_counts(
-        found.candidates, of_candidates, found.matched, is_self_join=rows.sides.is_self_join
-    )
-    return Measured(row_values(of_candidates, found.matched) | values, pairs, judged.groups)
+    pairs = pair_counts(found.outcome, is_self_join=rows.sides.is_self_join)
+    return Measured(row_values(found.outcome) | values, pairs, judged.groups)
 
 
 def _depth(rows: EvaluationRows) -> int:
@@ -168,7 +172,7 @@ def _depth(rows: EvaluationRows) -> int:
 
 
 def _warnings(found: Found, measured: Measured) -> tuple[str, ...]:
-    is_nothing = found.matched is not None and not found.matched[:, 1:].any()
+    is_nothing = found.outcome is not None and bool((found.outcome.num_taken == 1).all())
     warnings = (NOTHING_MATCHES,) if is_nothing else ()
     return warnings if "map@r" in measured.values else (*warnings, SHALLOW)
 

@@ -7,14 +7,7 @@ from jaxtyping import Bool, Float64, Int
 
 from retrieval.evaluation.intervals import bootstrap_ratio_intervals
 from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import (
-    PairCounts,
-    directed_pair_counts,
-    row_f1,
-    row_precision,
-    row_recall,
-    unordered_pair_counts,
-)
+from retrieval.evaluation.metrics import PairCounts
 from retrieval.evaluation.rankings import (
     average_precision_at_k,
     average_precision_at_r,
@@ -27,6 +20,7 @@ from retrieval.evaluation.rankings import (
     trec_average_precision_at_k,
     truncated_precision_at_k,
 )
+from retrieval.thresholds.pools import Outcome
 
 DEEPEST = 10
 """How many others the metrics with a fixed depth look at, at most."""
@@ -45,9 +39,10 @@ class Measured:
     groups: Int[np.ndarray, " q"]
 
     def of(self, chosen: Bool[np.ndarray, " q"]) -> "Measured":
-        """Those of the chosen queries alone."""
+        """Those of the chosen queries alone; without pairs where these would be cut in two."""
         values = {name: value[chosen] for name, value in self.values.items()}
-        pairs = None if self.pairs is None else self.pairs.of(chosen)
+        is_cut = bool(np.isin(self.groups[chosen], self.groups[~chosen]).any())
+        pairs = None if self.pairs is None or is_cut else self.pairs.of(chosen)
         return Measured(values, pairs, self.groups[chosen])
 
     def means(self) -> dict[str, float | None]:
@@ -93,29 +88,15 @@ def ranking_values(judged: Judgements, num_nearest: int) -> dict[str, Float64[np
     return values
 
 
-def row_values(
-    judged: Judgements, matched: Bool[np.ndarray, "q c"]
-) -> dict[str, Float64[np.ndarray, " q"]]:
+def row_values(outcome: Outcome) -> dict[str, Float64[np.ndarray, " q"]]:
     """F1, precision and recall of what each query is matched with, itself included."""
-    num_common, num_matched = (judged.relevant & matched).sum(axis=1), matched.sum(axis=1)
-    return {
-        "row_f1": row_f1(num_common, num_matched, judged.num_true),
-        "precision": row_precision(num_common, num_matched),
-        "recall": row_recall(num_common, judged.num_true),
-    }
+    return {"row_f1": outcome.f1, "precision": outcome.precision, "recall": outcome.recall}
 
 
-def pair_counts(
-    candidates: Int[np.ndarray, "q c"],
-    judged: Judgements,
-    matched: Bool[np.ndarray, "q c"],
-    *,
-    is_self_join: bool,
-) -> PairCounts:
-    """Pairs that match: without a direction where the items look among one another."""
-    if is_self_join:
-        return unordered_pair_counts(candidates, matched, judged.relevant, judged.num_true)
-    return directed_pair_counts(matched, judged.relevant, judged.num_true)
+def pair_counts(outcome: Outcome, *, is_self_join: bool) -> PairCounts:
+    """The pairs of each query: without a direction where the items look among one another."""
+    num_true = (outcome.num_true - 1) / (2 if is_self_join else 1)
+    return PairCounts(outcome.hits, outcome.pairs, num_true)
 
 
 def _mean_parts(

@@ -42,8 +42,11 @@ def row_recall(
 class PairCounts:
     """How many pairs each query has: right ones, matched ones and true ones.
 
-    Where a pair has no direction, half of it belongs to each of its two items, so that sums over
-    any queries add up: over all of them, to whole pairs.
+    Where items look among one another, a pair has no direction and counts once: what two items
+    share is one half of theirs each, so that sums over all queries, or over whole groups of equal
+    labels, are of whole pairs.
+
+    Source: pairwise F1 as in Menestrina et al., Evaluating Entity Resolution Results (VLDB 2010).
     """
 
     num_common: Float64[np.ndarray, " q"]
@@ -69,55 +72,6 @@ class PairCounts:
     def recall(self) -> float | None:
         """The share of the true pairs that are matched; None where no pair is true."""
         return _ratio(self.num_common, self.num_true)
-
-
-def unordered_pair_counts(
-    rows: Int[np.ndarray, "n c"],
-    matched: Bool[np.ndarray, "n c"],
-    relevant: Bool[np.ndarray, "n c"],
-    num_true: Int[np.ndarray, " n"],
-) -> PairCounts:
-    """Pairs among n items that are matched with one another: found from either side, counted once.
-
-    Source: pairwise F1 as in Menestrina et al., Evaluating Entity Resolution Results (VLDB 2010).
-
-    Args:
-        rows: candidates of each item among the n items, itself in the first column.
-        matched: which of them match.
-        relevant: which of them are true matches.
-        num_true: how many true matches each item has, itself included, found or not.
-    """
-    taken = matched[:, 1:]
-    one, other = np.nonzero(taken)[0], rows[:, 1:][taken]
-    keys = np.minimum(one, other) * len(rows) + np.maximum(one, other)
-    once = np.unique(keys, return_index=True)[1]
-    ends = np.concatenate([one[once], other[once]])
-    is_right = np.tile(relevant[:, 1:][taken][once], 2)
-    return PairCounts(
-        np.bincount(ends[is_right], minlength=len(rows)) / 2,
-        np.bincount(ends, minlength=len(rows)) / 2,
-        (num_true - 1) / 2,
-    )
-
-
-def directed_pair_counts(
-    matched: Bool[np.ndarray, "q c"],
-    relevant: Bool[np.ndarray, "q c"],
-    num_true: Int[np.ndarray, " q"],
-) -> PairCounts:
-    """Pairs of a query and an item of a gallery; the first column, the query itself, is none.
-
-    Args:
-        matched: which of each query's candidates match.
-        relevant: which of them are true matches.
-        num_true: how many true matches each query has, itself included, found or not.
-    """
-    taken = matched[:, 1:]
-    return PairCounts(
-        (taken & relevant[:, 1:]).sum(axis=1).astype(np.float64),
-        taken.sum(axis=1).astype(np.float64),
-        (num_true - 1).astype(np.float64),
-    )
 
 
 def _ratio(

@@ -96,7 +96,7 @@ def as_csv(comparison: Comparison) -> str:
     for line in comparison.lines:
         found = line.evaluation
         cells: list[object] = [line.name, *(getattr(found, name) for name in about[1:])]
-        cells += [found.score_threshold, found.distance_threshold]
+        cells += [" ".join(map(str, scores)) for scores in (found.thresholds, found.distances)]
         for name in names:
             cells += [found.metrics[name], *(found.intervals[name] or (None, None))]
         for name in paired:
@@ -109,6 +109,11 @@ def as_csv(comparison: Comparison) -> str:
 def number_text(value: float | None) -> str:
     """Four decimals, or a dash where there is no number."""
     return "–" if value is None else f"{round(value, 4) + 0.0:.4f}"  # never −0.0000
+
+
+def threshold_text(thresholds: tuple[float, ...]) -> str:
+    """One threshold, or those of several spaces."""
+    return ", ".join(map(number_text, thresholds))
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:
@@ -137,7 +142,7 @@ def _main_cells(comparison: Comparison, line: Line) -> list[str]:
 
 def _threshold_cells(line: Line) -> list[str]:
     found = line.evaluation
-    return [number_text(found.score_threshold), number_text(found.distance_threshold)]
+    return [threshold_text(found.thresholds), threshold_text(found.distances)]
 
 
 def _difference_cells(difference: Difference) -> list[str]:

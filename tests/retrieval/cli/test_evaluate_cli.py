@@ -97,10 +97,11 @@ def test_compare_stores_that_share_items(
     better, _ = clustered(20, 4, spread=0.1)
     ids = np.array([f"r{row}" for row in range(80)], object)
     other = write_store(tmp_path / "other.h5", {"near": (dense_info(16), better[4:])}, ids=ids[4:])
-    spaces = ("--space", "near", "--space", "far", "--label", "label", "--against", "other:near")
+    spaces = ("--space", "near", "--space", "near+far", "--label", "label")
+    spaces += ("--against", "other:near")
     result = retrieval_cli("compare", store_path, other, *spaces, "--json")
     found = json_of(result)
-    assert list(found["spaces"]) == ["store:near", "other:near", "store:far"]
+    assert list(found["spaces"]) == ["store:near", "other:near", "store:near+far"]
     assert {one["num_rows"] for one in found["spaces"].values()} == {76}
     assert {one["against"] for one in found["differences"]} == {"other:near"}
     assert result.stderr == f"warning: 4 rows are left out: {other} does not have them\n"
@@ -109,7 +110,12 @@ def test_compare_stores_that_share_items(
 @pytest.mark.parametrize(
     ("exit_code", "arguments", "message"),
     [
-        (2, "evaluate {store} --space near --space far --label label", "found near, far"),
+        (
+            2,
+            "evaluate {store} --space near --space far --label label --combine union "
+            "--threshold 0.5",
+            "0.5 is one score: give a threshold file",
+        ),
         (
             2,
             "evaluate {store} --space near --label label --ranking-only --threshold 0.5",

@@ -70,7 +70,7 @@ def test_stores_are_joined_by_id_whatever_their_order(first: Path, tmp_path: Pat
     here, there = compared([first, second], "near").lines
     assert (here.name, there.name) == ("first:near", "second:near")
     assert here.evaluation.metrics == pytest.approx(there.evaluation.metrics)
-    assert here.evaluation.score_threshold == there.evaluation.score_threshold
+    assert here.evaluation.thresholds == there.evaluation.thresholds
     # Not only the means are equal: row by row there is no difference.
     assert (there.differences["row_f1"].value, there.differences["row_f1"].interval) == (0, (0, 0))
 
@@ -111,6 +111,22 @@ def test_queries_among_a_gallery_in_several_stores(first: Path, tmp_path: Path) 
     with Store(first) as store:
         alone = evaluate(store, EvaluateSettings(("near",), "label", k=8, **sides))
     assert here.evaluation.metrics == pytest.approx(alone.metrics)
+
+
+def test_combinations_stand_beside_their_spaces(first: Path, tmp_path: Path) -> None:
+    second = store_of(tmp_path / "second.h5", ["near"], np.arange(len(IDS)))
+    comparison = compared([first, second], "near+far", "near|far", "far")
+    assert [line.name for line in comparison.lines] == [
+        "first:near+far",
+        "first:near|far",
+        "first:far",
+    ]
+    concat, union, far = (line.evaluation for line in comparison.lines)
+    assert (len(concat.thresholds), len(union.thresholds)) == (1, 2)
+    assert (concat.metrics["row_f1"] or 0) > (far.metrics["row_f1"] or 1)
+    with Store(first) as store:
+        settings = EvaluateSettings(("near", "far"), "label", k=8, combine="union")
+        assert evaluate(store, settings).metrics == union.metrics
 
 
 def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:

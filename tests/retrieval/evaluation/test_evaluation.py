@@ -22,7 +22,8 @@ from retrieval.evaluation.evaluate import (
     evaluate,
 )
 from retrieval.evaluation.evaluations import NOTHING_MATCHES
-from retrieval.thresholds.tuned import TuneSettings, tune_threshold
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuned import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
@@ -146,12 +147,30 @@ def test_a_ranking_needs_no_threshold_and_no_five_groups(shop: Path) -> None:
         with pytest.raises(SelectionError, match="cross-fit needs 5 groups"):
             evaluate(store, settings)
         found = evaluate(store, replace(settings, ranking_only=True))
-    assert found.score_threshold is None
+    assert found.thresholds == ()
     assert found.metrics["recall@1"] == pytest.approx(2 / 3)
     json = found.to_json()
     assert not {"row_f1", "pair_f1", "interval", "score_threshold"} & set(json)
     with pytest.raises(SettingsError, match="leave --threshold out"):
         replace(PHOTOS_AMONG_PICTURES, ranking_only=True)
+
+
+@pytest.mark.parametrize("combine", ["concat", "sum", "union"])
+def test_spaces_are_evaluated_together_as_they_are_tuned(store_path: Path, combine: str) -> None:
+    about: dict[str, Any] = {"spaces": ("near", "far"), "label": "label", "combine": combine}
+    with Store(store_path) as store:
+        tuned = tune_threshold(store, TuneSettings(**about, k=8, protocol="same-rows"))
+        crossed = tune_threshold(store, TuneSettings(**about, k=8))
+        found = evaluate(store, EvaluateSettings(**about, k=8))
+        given = evaluate(store, EvaluateSettings(**about, threshold=tuned))
+    assert found.thresholds == given.thresholds == tuned.rule.thresholds
+    for result, reached in ((found, crossed.reached), (given, tuned.reached)):
+        assert {name: result.metrics[name] for name in reached} == pytest.approx(dict(reached))
+    assert found.metrics["map"] == given.metrics["map"]
+    assert found.space == ("near|far" if combine == "union" else "near+far")
+    names = ("score_threshold", "score_thresholds")
+    has_one = combine != "union"
+    assert [name in found.to_json() for name in names] == [has_one, not has_one]
 
 
 def test_what_is_too_deep_to_be_looked_at_is_left_out_and_said(
@@ -174,10 +193,9 @@ def test_without_a_threshold_it_is_that_of_cross_fit(store_path: Path) -> None:
         tuned = tune_threshold(store, TuneSettings(("far",), "label", k=8, seed=3))
         found = evaluate(store, EvaluateSettings(("far",), "label", k=8, seed=3))
     assert found.protocol == "cross-fit"
-    for name in ("score_threshold", "distance_threshold", "k", "num_rows"):
-        assert getattr(found, name) == getattr(tuned, name)
-    for name in ("row_f1", "precision", "recall"):
-        assert found.metrics[name] == pytest.approx(getattr(tuned, name))
+    assert (found.thresholds, found.k) == (tuned.rule.thresholds, tuned.rule.k)
+    for name, reached in tuned.reached.items():
+        assert found.metrics[name] == pytest.approx(reached)
     assert found.intervals["row_f1"] == pytest.approx(tuned.interval)
     assert found.to_json()["interval"] == found.intervals["row_f1"]
 
@@ -206,16 +224,16 @@ def test_a_tuned_threshold_brings_its_k_and_warns_where_it_was_tuned(store_path:
         tuned = tune_threshold(store, TuneSettings(("far",), "label", k=6, protocol="same-rows"))
         found = evaluate(store, EvaluateSettings(("far",), "label", threshold=tuned))
     assert (found.k, found.warnings) == (6, (TUNED_HERE,))
-    assert found.metrics["row_f1"] == pytest.approx(tuned.row_f1)
-    assert found.score_threshold == tuned.score_threshold
+    assert found.metrics["row_f1"] == pytest.approx(tuned.reached["row_f1"])
+    assert found.thresholds == tuned.rule.thresholds
 
 
 @pytest.mark.parametrize(
     ("change", "warnings"),
     [
         ({}, (TUNED_HERE,)),
-        ({"where": ("kind=photo",)}, (MAY_BE_TUNED_HERE,)),
-        ({"unseen_by": ("head",)}, (MAY_BE_TUNED_HERE,)),
+        ({"selection": {"where": ("kind=photo",)}}, (MAY_BE_TUNED_HERE,)),
+        ({"selection": {"unseen_by": ("head",)}}, (MAY_BE_TUNED_HERE,)),
         ({"protocol": "holdout"}, (MAY_BE_TUNED_HERE,)),
         ({"num_rows": 20}, (MAY_BE_TUNED_HERE,)),
         ({"label": "other"}, ()),
@@ -242,16 +260,14 @@ def test_json_has_the_names_that_machines_read(store_path: Path) -> None:
 def test_mistakes_are_told(store_path: Path) -> None:
     with Store(store_path) as store:
         settings = EvaluateSettings(("near",), "label")
-        with pytest.raises(
-            SettingsError, match="one space is evaluated at a time: found near, far"
-        ):
-            evaluate(store, replace(settings, spaces=("near", "far")))
         with pytest.raises(SettingsError, match="at least 2: found 1"):
             evaluate(store, replace(settings, k=1))
         tuned = tune_threshold(store, TuneSettings(("far",), "label"))
         with pytest.raises(ThresholdError, match="tuned on space 'far', not on 'near'"):
             evaluate(store, replace(settings, threshold=tuned))
+        strange = replace(tuned, rule=replace(tuned.rule, fingerprints={"far": ""}))
         with pytest.raises(FingerprintError):
-            evaluate(
-                store, replace(settings, spaces=("far",), threshold=replace(tuned, fingerprint=""))
-            )
+            evaluate(store, replace(settings, spaces=("far",), threshold=strange))
+        union = replace(settings, spaces=("near", "far"), combine="union", threshold=0.5)
+        with pytest.raises(SettingsError, match=r"0\.5 is one score: give a threshold file"):
+            evaluate(store, union)
