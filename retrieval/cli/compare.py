@@ -17,7 +17,13 @@ from embed.options import (
     where_option,
 )
 from retrieval.cli.group import main
-from retrieval.cli.options import label_option, seed_option, selected, unseen_by_option
+from retrieval.cli.options import (
+    include_training_option,
+    label_option,
+    seed_option,
+    selected,
+    unseen_by_option,
+)
 from retrieval.cli.reports import about_rows
 from retrieval.cli.side_options import gallery_where_option, query_where_option
 
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     help="Draw differences from this line, or from the best.  [default: the first]",
 )
 @unseen_by_option
+@include_training_option
 @where_option
 @query_where_option
 @gallery_where_option

@@ -14,6 +14,7 @@ from embed.options import (
 )
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    include_training_option,
     k_option,
     label_option,
     seed_option,
@@ -49,6 +50,7 @@ from retrieval.cli.side_options import (
 )
 @k_option
 @unseen_by_option
+@include_training_option
 @where_option
 @query_where_option
 @gallery_where_option

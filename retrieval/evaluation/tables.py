@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from retrieval.evaluation.compare import Comparison, Line
@@ -37,7 +38,7 @@ SHOWN = ("precision", "recall", "pair_f1", "map", "mrr", "recall@1", "recall@5",
 Table = tuple[list[str], list[list[str]]]
 """A header, and rows as long as it."""
 
-LONGEST_MODEL = 40
+LONGEST_MODEL = 32
 
 
 def summary_table(comparison: Comparison) -> Table:
@@ -127,7 +128,7 @@ def _has(comparison: Comparison, name: str) -> bool:
 
 def _about(line: Line) -> list[str]:
     found = line.evaluation
-    model = found.model
+    model = re.sub(r"@\S+", "", found.model)  # a weights file, after its architecture
     if len(model) > LONGEST_MODEL:
         model = f"{model[: LONGEST_MODEL // 2]}…{model[1 - LONGEST_MODEL // 2 :]}"
     return [line.name, model, found.metric]

@@ -98,8 +98,8 @@ def test_compare_stores_that_share_items(
     ids = np.array([f"r{row}" for row in range(80)], object)
     other = write_store(tmp_path / "other.h5", {"near": (dense_info(16), better[4:])}, ids=ids[4:])
     spaces = ("--space", "near", "--space", "near+far", "--label", "label")
-    spaces += ("--against", "other:near")
-    result = retrieval_cli("compare", store_path, other, *spaces, "--json")
+    about = (*spaces, "--against", "other:near", "--json")
+    result = retrieval_cli("compare", store_path, other, *about)
     found = json_of(result)
     assert list(found["spaces"]) == ["store:near", "other:near", "store:near+far"]
     assert {one["num_rows"] for one in found["spaces"].values()} == {76}

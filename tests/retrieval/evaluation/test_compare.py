@@ -186,7 +186,11 @@ def test_a_long_model_is_shortened_for_people_only(first: Path) -> None:
     line = comparison.lines[0]
     long = replace(line, evaluation=replace(line.evaluation, model="timm:" + "x" * 100))
     shown = summary_table(Comparison((long,), "near"))[1][0][1]
-    assert len(shown) == 40
+    assert len(shown) == 32
+    named = replace(
+        line, evaluation=replace(line.evaluation, model="timm:a@/b/c.bin + classic:hog")
+    )
+    assert summary_table(Comparison((named,), "near"))[1][0][1] == "timm:a + classic:hog"
     assert "timm:" + "x" * 100 in as_csv(Comparison((long,), "near"))
 
 
