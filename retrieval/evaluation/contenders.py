@@ -1,14 +1,17 @@
 """What can be evaluated: whatever ranks candidates for each query, and says which of them match."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
 from retrieval.evaluation.judgements import judge
+from retrieval.search.combined import shares_of
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows
+from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.gathering import gather
 from retrieval.thresholds.match_rules import MatchRule, categories_of, gathered
 from retrieval.thresholds.pools import Outcome, Pool
@@ -69,6 +72,8 @@ class Contender(Protocol):
 class SpacesContender:
     """A space or a combination of several, cut by a given rule, by cross-fit, or not at all.
 
+    Several are ranked by the weighted mean of their scores, however their matches are chosen.
+
     Attributes:
         name: what it is called.
         settings: the spaces, how they are combined, k, and how a threshold is tuned.
@@ -116,19 +121,19 @@ class SpacesContender:
         """
         num_columns = self.num_columns(rows.sides)
         if self.is_ranking_only:
-            return Found(self._ranked(rows, max(num_columns, 1 + depth)))
+            return Found(_nearest(rows, self._shares, max(num_columns, 1 + depth)))
         if self.rule is not None:
             return self._given(rows, self.rule, depth)
         return self._tuned(rows, num_columns, depth)
 
     def _tuned(self, rows: EvaluationRows, num_columns: int, depth: int) -> Found:
         refuse_unfit(rows.num_groups, CROSS_FIT)
-        prepared = prepare(rows, self.settings, num_columns)
-        tuning = tuned(
-            prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, self.settings.seed
-        )
-        ranking = prepared.pool_of(tuning.fit).candidates.rows
-        return Found(self._deep(ranking, rows, depth), tuning.outcome, tuning.fit.thresholds)
+        settings = self.settings
+        prepared = prepare(rows, settings, num_columns)
+        tuning = tuned(prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, settings.seed)
+        rule = MatchRule(self._shares, tuning.fit.thresholds, num_columns, settings.combine)
+        ranking = _ranking(rows, rule, prepared.pool_of(tuning.fit).candidates, depth)
+        return Found(ranking, tuning.outcome, tuning.fit.thresholds)
 
     def _given(self, rows: EvaluationRows, rule: MatchRule, depth: int) -> Found:
         sides = rows.sides
@@ -138,18 +143,30 @@ class SpacesContender:
         fit = Fit(rule.thresholds, 0.0, rule.by_category)
         thresholds = fit.of_rows(categories_of(sides, rule.category))
         matches = matches_of(candidates, pool.limits, thresholds, takes_any=rule.takes_any)
-        ranking = self._deep(candidates.rows, rows, depth)
+        ranking = _ranking(rows, rule, candidates, depth)
         return Found(ranking, pool.outcome(matches), rule.thresholds)
 
-    def _deep(
-        self, ranking: Int[np.ndarray, "q c"], rows: EvaluationRows, depth: int
-    ) -> Int[np.ndarray, "q m"]:
-        """The ranking, searched once more where it is not deep enough."""
-        return ranking if ranking.shape[1] > depth else self._ranked(rows, 1 + depth)
+    @property
+    def _shares(self) -> dict[str, float]:
+        weights = self.settings.weights
+        return shares_of({space: weights.get(space, 1.0) for space in self.settings.spaces})
 
-    def _ranked(self, rows: EvaluationRows, num_columns: int) -> Int[np.ndarray, "q m"]:
-        settings, rule = self.settings, self.rule
-        if rule is not None:
-            return gathered(rows.sides, replace(rule, k=num_columns)).rows
-        spaces, weights = settings.spaces, settings.weights
-        return gather(rows.sides, spaces, num_columns, settings.combine, weights).rows
+
+def _ranking(
+    rows: EvaluationRows, rule: MatchRule, candidates: Candidates, depth: int
+) -> Int[np.ndarray, "q m"]:
+    """The candidates as they are ranked, where they are the nearest and enough of them.
+
+    Those that are near in some of several spaces need not be the nearest by all of them together.
+    """
+    is_nearest = len(rule.spaces) == 1 or rule.combine == "concat"
+    if is_nearest and rule.k > depth:
+        return candidates.rows
+    return _nearest(rows, rule.spaces, max(rule.k, 1 + depth))
+
+
+def _nearest(
+    rows: EvaluationRows, shares: Mapping[str, float], num_columns: int
+) -> Int[np.ndarray, "q m"]:
+    """The nearest by the weighted mean of the scores, however their matches are chosen."""
+    return gather(rows.sides, list(shares), num_columns, "concat", shares).rows

@@ -1,5 +1,6 @@
 """How sure a mean is, and a difference between two of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,29 +39,29 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    found = bootstrap_ratio_intervals(values[None], np.ones((1, len(values))), groups, generator)[0]
+    (found,) = bootstrap_ratio_intervals([(values, np.ones(len(values)))], groups, generator)
     assert found is not None
     return found
 
 
 def bootstrap_ratio_intervals(
-    numerators: Float64[np.ndarray, "m n"],
-    denominators: Float64[np.ndarray, "m n"],
+    ratios: Iterable[tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]],
     groups: Int[np.ndarray, " n"],
     generator: np.random.Generator,
 ) -> list[tuple[float, float] | None]:
-    """`bootstrap_interval` of m ratios of sums over the rows, all of the same draws.
+    """`bootstrap_interval` of ratios of sums over the rows, all of the same draws.
 
-    A mean over some of the rows is such a ratio, its denominators 1 and 0; so is the F1 of pairs.
-    Draws whose denominator is 0 are left out: None where it is 0 in all of them.
+    Each is given by what its numerator and its denominator are the sums of. A mean over some of the
+    rows is such a ratio, its denominators 1 and 0; so is the F1 of pairs. Draws whose denominator
+    is 0 are left out: None where it is 0 in all of them.
     """
     inverse = np.unique(groups, return_inverse=True)[1]
-    sums = np.stack([np.bincount(inverse, row) for row in (*numerators, *denominators)], axis=1)
-    drawn = _drawn_sums(sums, generator)
-    above, below = drawn[:, : len(numerators)], drawn[:, len(numerators) :]
-    ratios = np.full(above.shape, np.nan)
-    np.divide(above, below, out=ratios, where=below > 0)
-    return [_percentiles(ratio[~np.isnan(ratio)]) for ratio in ratios.T]
+    sums = [np.bincount(inverse, part) for ratio in ratios for part in ratio]
+    drawn = _drawn_sums(np.stack(sums, axis=1), generator)
+    above, below = drawn[:, ::2], drawn[:, 1::2]
+    values = np.full(above.shape, np.nan)
+    np.divide(above, below, out=values, where=below > 0)
+    return [_percentiles(value[~np.isnan(value)]) for value in values.T]
 
 
 def paired_difference(

@@ -1,6 +1,7 @@
 """From judged candidates to every metric: of each query, over all of them, and over any of them."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -24,6 +25,9 @@ from retrieval.thresholds.pools import Outcome
 
 DEEPEST = 10
 """How many others the metrics with a fixed depth look at, at most."""
+
+BLOCK_CELLS = 2**22
+"""Candidates of a block of queries, whose precisions are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,10 @@ class Measured:
 
     def intervals(self, generator: np.random.Generator) -> dict[str, tuple[float, float] | None]:
         """95 % intervals of the means by resampling groups; None where there is no mean."""
-        rows = {name: _mean_parts(value) for name, value in self.values.items()}
-        rows |= {} if self.pairs is None else _pair_parts(self.pairs)
-        above, below = (np.stack([parts[side] for parts in rows.values()]) for side in (0, 1))
-        intervals = bootstrap_ratio_intervals(above, below, self.groups, generator)
-        return dict(zip(rows, intervals, strict=True))
+        pairs = {} if self.pairs is None else _pair_parts(self.pairs)
+        parts = (*map(_mean_parts, self.values.values()), *pairs.values())
+        intervals = bootstrap_ratio_intervals(parts, self.groups, generator)
+        return dict(zip((*self.values, *pairs), intervals, strict=True))
 
 
 def ranking_values(judged: Judgements, num_nearest: int) -> dict[str, Float64[np.ndarray, " q"]]:
@@ -72,6 +75,22 @@ def ranking_values(judged: Judgements, num_nearest: int) -> dict[str, Float64[np
         num_nearest: how many others mAP and MRR look at.
     """
     relevant, num_relevant = judged.relevant[:, 1:], judged.num_true - 1
+    block_rows = max(1, BLOCK_CELLS // max(1, relevant.shape[1]))
+    blocks = [
+        _ranking_values(relevant[start:stop], num_relevant[start:stop], num_nearest)
+        for start, stop in pairwise([*range(0, len(relevant), block_rows), len(relevant)])
+    ]
+    names = set.intersection(*(set(block) for block in blocks))
+    return {
+        name: np.concatenate([block[name] for block in blocks])
+        for name in blocks[0]
+        if name in names
+    }
+
+
+def _ranking_values(
+    relevant: Bool[np.ndarray, "b m"], num_relevant: Int[np.ndarray, " b"], num_nearest: int
+) -> dict[str, Float64[np.ndarray, " b"]]:
     about = (relevant, num_relevant)
     values = {
         "map": average_precision_at_k(*about, num_nearest),

@@ -219,6 +219,15 @@ def test_recall_does_not_depend_on_a_small_k(store_path: Path) -> None:
     assert (few.metrics["mrr"] or 1) < (many.metrics["mrr"] or 0)
 
 
+def test_recall_of_spaces_together_does_not_depend_on_a_small_k(store_path: Path) -> None:
+    about = EvaluateSettings(("near", "far"), "label", combine="union", ranking_only=True, k=40)
+    with Store(store_path) as store:
+        deep = evaluate(store, about)
+        few = evaluate(store, replace(about, ranking_only=False, k=8))
+    for name in ("recall@10", "found@10", "precision@10"):
+        assert few.metrics[name] == deep.metrics[name]
+
+
 def test_a_tuned_threshold_brings_its_k_and_warns_where_it_was_tuned(store_path: Path) -> None:
     with Store(store_path) as store:
         tuned = tune_threshold(store, TuneSettings(("far",), "label", k=6, protocol="same-rows"))

@@ -85,3 +85,19 @@ def test_intervals_of_pairs_are_of_ratios_of_sums() -> None:
     np.testing.assert_allclose(
         (low, high), np.percentile(2 * sums[0] / total, [2.5, 97.5]), atol=0.01
     )
+
+
+def test_blocks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(4)
+    labels = generator.integers(0, 4, 30)
+    rows = np.array([[n, *generator.permutation(np.delete(np.arange(30), n))] for n in range(30)])
+    for width in (30, 6):  # in 6 columns, R-precision can't be had of all
+        judged = judge_join(rows[:, :width], labels)
+        whole = ranking_values(judged, 5)
+        with monkeypatch.context() as patch:
+            patch.setattr("retrieval.evaluation.measuring.BLOCK_CELLS", 4 * width)
+            blocks = ranking_values(judged, 5)
+        assert list(blocks) == list(whole)
+        assert ("map@r" in whole) == (width == 30)
+        for name, values in whole.items():
+            np.testing.assert_array_equal(blocks[name], values)
