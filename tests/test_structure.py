@@ -18,6 +18,7 @@ CONTRACT = {
     "embed.options",
     "embed.rows",
     "embed.store",
+    "embed.wording",
 }
 ALLOWED = {
     "embed": set(),
