@@ -13,9 +13,11 @@ from embed.options import (
     print_json,
     print_table,
     split_column_option,
+    under,
     warn,
     where_option,
 )
+from retrieval.cli.finding_options import HEADING, memory_option, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     include_training_option,
@@ -24,6 +26,7 @@ from retrieval.cli.options import (
     selected,
     unseen_by_option,
 )
+from retrieval.cli.refinement_options import REFINEMENTS
 from retrieval.cli.reports import about_rows
 from retrieval.cli.side_options import gallery_where_option, query_where_option
 
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
 @query_where_option
 @gallery_where_option
 @split_column_option
+@under(HEADING, memory_option, *REFINEMENTS)
 @seed_option
 @click.option(
     "--format",
@@ -106,7 +110,8 @@ def compare(
     for path in (output, plot):
         if path is not None:
             refuse_existing(path, force=force)
-    settings = CompareSettings(**selected(options))
+    finding = take_finding(options)
+    settings = CompareSettings(**selected(options), finding=finding)
     with ExitStack() as stack:
         opened = [stack.enter_context(Store(path)) for path in stores]
         comparison = compare_spaces(opened, settings)

@@ -13,6 +13,7 @@ from retrieval.evaluation.contenders import MARKS, Contender, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.evaluation.intervals import Difference, paired_difference
 from retrieval.evaluation.shared_rows import shared_rows
+from retrieval.refining.finding import EXACT, Finding
 from retrieval.selection import EvaluationRows, Selection
 from retrieval.thresholds.tune_settings import TuneSettings
 
@@ -34,6 +35,7 @@ class CompareSettings(Selection):
         spaces: each is looked for in every store; `a+b` is the combination of two by concat, `a|b`
             by union and `a&b` by intersection, unless a space has just that name.
         k: neighbours of each item, itself included where items look among one another; None is 50.
+        finding: how neighbours are found.
         seed: of the folds and of the draws for the intervals.
         against: the line that the others are compared with: its name, or best; None takes the
             first.
@@ -41,6 +43,7 @@ class CompareSettings(Selection):
     """
 
     k: int | None = None
+    finding: Finding = EXACT
     seed: int = 0
     against: str | None = None
     ranking_only: bool = False
