@@ -10,6 +10,7 @@ from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import DEFAULT_K, TuneSettings, columns_of
 from retrieval.thresholds.tuned import ThresholdResult, restrictions
 
@@ -29,6 +30,7 @@ class EvaluateSettings(Selection):
         k: neighbours of each item, itself included where items look among one another; None takes
             the tuned threshold's, else 50.
         combine, weights: of several spaces; `retrieval.thresholds.gathering` explains them.
+        objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
         by: a column of the queries; every metric is shown for each of its values as well.
         ranking_only: no threshold is tuned or looked at.
@@ -38,6 +40,7 @@ class EvaluateSettings(Selection):
     k: int | None = None
     combine: str = "concat"
     weights: Mapping[str, float] = field(default_factory=dict)
+    objective: Objective = field(default_factory=Objective)
     seed: int = 0
     by: str | None = None
     ranking_only: bool = False
@@ -70,6 +73,7 @@ def evaluate(
         k=settings.k,
         combine=settings.combine if rule is None else rule.combine,
         weights=settings.weights,
+        objective=settings.objective,
         seed=settings.seed,
     )
     name = MARKS[tuning.combine].join(settings.spaces)
