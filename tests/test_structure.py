@@ -94,6 +94,8 @@ COMMANDS = [
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),
     ("retrieval", "match"),
+    ("retrieval", "neighbours"),
+    ("retrieval", "index"),
 ]
 
 
