@@ -57,6 +57,12 @@ if TYPE_CHECKING:
     type=int,
     help="Neighbours of each item in each space, itself included.  [default: 50]",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1"]),
+    default="row-f1",
+    help="What the cross-fitted threshold is the best for.",
+)
 @click.option("--ranking-only", is_flag=True, help="Compare rankings; no threshold is tuned.")
 @click.option(
     "--against",
@@ -106,10 +112,12 @@ def compare(
     from embed.store import Store
     from retrieval.evaluation.compare import CompareSettings
     from retrieval.evaluation.compare import compare as compare_spaces
+    from retrieval.thresholds.objectives import Objective
 
     for path in (output, plot):
         if path is not None:
             refuse_existing(path, force=force)
+    options["objective"] = Objective(options["objective"])
     finding = take_finding(options)
     settings = CompareSettings(**selected(options), finding=finding)
     with ExitStack() as stack:

@@ -49,6 +49,12 @@ from retrieval.cli.side_options import (
     default="concat",
     help="Several spaces, as in tune-threshold; a threshold file knows it.",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1"]),
+    default="row-f1",
+    help="What the cross-fitted threshold is the best for.",
+)
 @k_option
 @unseen_by_option
 @include_training_option
@@ -69,7 +75,9 @@ def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: 
     from embed.store import Store
     from retrieval.evaluation.evaluate import EvaluateSettings
     from retrieval.evaluation.evaluate import evaluate as evaluate_space
+    from retrieval.thresholds.objectives import Objective
 
+    options["objective"] = Objective(options["objective"])
     finding = take_finding(options)
     settings = EvaluateSettings(**with_threshold(selected(options)), finding=finding)
     with ExitStack() as stack:

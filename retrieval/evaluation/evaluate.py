@@ -11,6 +11,7 @@ from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import DEFAULT_K, TuneSettings, columns_of
 from retrieval.thresholds.tuned import ThresholdResult, restrictions
 
@@ -31,6 +32,7 @@ class EvaluateSettings(Selection):
             the tuned threshold's, else 50.
         combine, weights: of several spaces; `retrieval.thresholds.gathering` explains them.
         finding: how neighbours are found; refinements are those of a tuned threshold.
+        objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
         by: a column of the queries; every metric is shown for each of its values as well.
         ranking_only: no threshold is tuned or looked at.
@@ -41,6 +43,7 @@ class EvaluateSettings(Selection):
     combine: str = "concat"
     weights: Mapping[str, float] = field(default_factory=dict)
     finding: Finding = EXACT
+    objective: Objective = field(default_factory=Objective)
     seed: int = 0
     by: str | None = None
     ranking_only: bool = False
@@ -74,6 +77,7 @@ def evaluate(
         combine=settings.combine if rule is None else rule.combine,
         weights=settings.weights,
         finding=settings.finding,
+        objective=settings.objective,
         seed=settings.seed,
     )
     name = MARKS[tuning.combine].join(settings.spaces)
