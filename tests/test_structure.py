@@ -14,16 +14,19 @@ CONTRACT = {
     "embed.devices",
     "embed.errors",
     "embed.files",
+    "embed.labels",
     "embed.locks",
     "embed.options",
     "embed.rows",
     "embed.store",
+    "embed.tables",
 }
 ALLOWED = {
     "embed": set(),
     "heads": CONTRACT
     | {
         "retrieval.thresholds.curves",
+        "retrieval.evaluation.attribute_scores",
         "retrieval.evaluation.intervals",
         "retrieval.search.neighbours",
     },
@@ -35,7 +38,9 @@ WITHOUT_MODELS = (
     "embed/locks.py",
     "embed/rows.py",
     "embed/files.py",
+    "embed/labels.py",
     "embed/options.py",
+    "embed/tables.py",
 )
 
 

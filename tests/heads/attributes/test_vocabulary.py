@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embed.errors import SelectionError, SettingsError
-from heads.attributes.vocabulary import Pair, Vocabulary, label_texts
+from embed.labels import label_texts
+from heads.attributes.vocabulary import Pair, Vocabulary
 
 COLUMNS = {
     "kind": np.array(["shirt", "shirt", "shoe", "shoe", "", "shirt"], object),
