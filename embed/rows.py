@@ -38,6 +38,9 @@ class Where:
             )
         return cls(column, value)
 
+    def __str__(self) -> str:
+        return f"{self.column}={self.value}"
+
     def mask(self, store: Store) -> Bool[np.ndarray, " n"]:
         """True at the rows that it keeps; numbers are compared as numbers.
 
@@ -65,7 +68,7 @@ def select_rows(store: Store, where: Sequence[Where]) -> Bool[np.ndarray, " n"]:
     for restriction in where:
         mask &= restriction.mask(store)
     if not mask.any():
-        wanted = " and ".join(f"{w.column}={w.value}" for w in where)
+        wanted = " and ".join(map(str, where))
         raise SelectionError(f"no row of {store.path} has {wanted or 'an id'}: nothing is left")
     return mask
 

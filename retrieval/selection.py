@@ -1,6 +1,5 @@
-"""The rows that thresholds are tuned and spaces are compared on."""
+"""The rows that thresholds are tuned and spaces are compared on: queries, gallery, and labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,8 @@ from jaxtyping import Bool, Int, Shaped
 from embed.errors import SelectionError
 from embed.rows import Split, Where, has_value, select_rows, unseen_rows
 from embed.store import Store
+from retrieval.search.ranking import NO_ROW
+from retrieval.search.sides import Sides, StoreRows, between, self_join
 
 
 @dataclass(frozen=True)
@@ -16,69 +17,113 @@ class Selection:
     """Which rows to work on, and the label that says which of them match.
 
     Attributes:
-        space: the space that is searched; rows that its heads have seen are left out.
+        spaces: what is searched; rows that the heads of any of them have seen are left out.
         label: the column whose equal values make true matches; rows without one are left out.
-        where: restrictions that all have to hold.
+        where: restrictions that all have to hold, for queries and gallery.
+        query_where, gallery_where: restrictions of one side alone; without any of them, and with
+            no second store, all rows look among one another.
         unseen_by: other spaces whose heads must not have seen the rows either.
         split_column: the catalogue's own split: only its test rows, or val where it has no test.
+        include_training_rows: keep the rows that heads have seen, with a warning.
     """
 
-    space: str
+    spaces: tuple[str, ...]
     label: str
     where: tuple[Where, ...] = ()
+    query_where: tuple[Where, ...] = ()
+    gallery_where: tuple[Where, ...] = ()
     unseen_by: tuple[str, ...] = ()
     split_column: str | None = None
-
-    @property
-    def where_texts(self) -> tuple[str, ...]:
-        """The restrictions as they are written: COLUMN=VALUE."""
-        return tuple(f"{where.column}={where.value}" for where in self.where)
+    include_training_rows: bool = False
 
 
 @dataclass(frozen=True)
 class EvaluationRows:
-    """The selected rows of a store with their labels, and what was left out, in words.
+    """The selected rows with their labels, and what was left out, in words.
 
-    `rows` are ascending; `labels` number the groups from 0; `groups` are their values, in order.
+    Labels number the groups from 0; `groups` are their values, in order.
     """
 
-    rows: Int[np.ndarray, " n"]
-    labels: Int[np.ndarray, " n"]
-    groups: Shaped[np.ndarray, " g"]
-    warnings: tuple[str, ...]
+    sides: Sides
+    query_labels: Int[np.ndarray, " q"]
+    gallery_labels: Int[np.ndarray, " g"]
+    groups: Shaped[np.ndarray, " l"]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups the queries are of."""
+        return len(np.unique(self.query_labels))
 
 
-def evaluation_rows(store: Store, selection: Selection) -> EvaluationRows:
+def evaluation_rows(
+    store: Store, selection: Selection, gallery_store: Store | None = None
+) -> EvaluationRows:
     """The rows that fit a selection, with a warning for each reason why rows were left out.
+
+    With a `gallery_store` the queries of `store` look among the rows of that one.
 
     Raises:
         StoreError: there is no such space or column.
-        SelectionError: nothing is left, or no two of the rows share a label.
+        SelectionError: nothing is left, or no query has a true match.
     """
-    mask = select_rows(store, selection.where)
     warnings: list[str] = []
+    if gallery_store is None and not (selection.query_where or selection.gallery_where):
+        rows = _rows_of(store, selection, selection.where, warnings)
+        return _labelled(self_join(store, rows), selection, warnings)
+    among = gallery_store or store
+    queries = _rows_of(store, selection, (*selection.where, *selection.query_where), warnings)
+    gallery = _rows_of(among, selection, (*selection.where, *selection.gallery_where), warnings)
+    sides = between(StoreRows(store, queries), StoreRows(among, gallery))
+    return _labelled(sides, selection, warnings)
+
+
+def _rows_of(
+    store: Store, selection: Selection, where: tuple[Where, ...], warnings: list[str]
+) -> Int[np.ndarray, " n"]:
+    """The rows of one side; why others were left out is added to the warnings."""
+    mask = select_rows(store, where)
     for kept, reason in _conditions(store, selection):
         num_left_out = int((mask & ~kept).sum())
         mask = mask & kept
         if num_left_out:
-            warnings.append(f"{num_left_out} rows are left out: {reason}")
-    rows = np.flatnonzero(mask)
-    groups, labels = np.unique(store.column(selection.label)[rows], return_inverse=True)
-    _refuse_without_pairs(store, selection, len(rows), len(groups), warnings)
-    return EvaluationRows(rows, labels, groups, tuple(warnings))
+            noun = "row is" if num_left_out == 1 else "rows are"
+            warnings.append(f"{num_left_out:,} {noun} left out: {reason}")
+    if selection.include_training_rows:
+        warnings += _training_warnings(store, selection, mask)
+    if not mask.any():
+        why = "".join(f"; {warning}" for warning in warnings)
+        raise SelectionError(f"no row of {store.path} is left to evaluate on{why}")
+    return np.flatnonzero(mask)
 
 
 def _conditions(store: Store, selection: Selection) -> list[tuple[Bool[np.ndarray, " n"], str]]:
     """What rows must fulfil, and why the others are left out."""
     label = selection.label
     conditions = [(has_value(store.column(label)), f"they have no '{label}'")]
-    conditions += [
-        (unseen_rows(store, space), f"the head of space '{space}' was trained or chosen on them")
-        for space in dict.fromkeys((selection.space, *selection.unseen_by))
-    ]
+    if not selection.include_training_rows:
+        conditions += [
+            (
+                unseen_rows(store, space),
+                f"the head of space '{space}' was trained or chosen on them",
+            )
+            for space in dict.fromkeys((*selection.spaces, *selection.unseen_by))
+        ]
     if selection.split_column is not None:
         conditions.append(_of_split(store, selection.split_column))
     return conditions
+
+
+def _training_warnings(
+    store: Store, selection: Selection, mask: Bool[np.ndarray, " n"]
+) -> list[str]:
+    counts = {space: int((mask & store.seen(space)).sum()) for space in selection.spaces}
+    return [
+        f"{count:,} of {int(mask.sum()):,} rows are ones that the head of space '{space}' was "
+        f"trained or chosen on: figures are too good"
+        for space, count in counts.items()
+        if count
+    ]
 
 
 def _of_split(store: Store, column: str) -> tuple[Bool[np.ndarray, " n"], str]:
@@ -88,14 +133,35 @@ def _of_split(store: Store, column: str) -> tuple[Bool[np.ndarray, " n"], str]:
     return sides == side, reason if side == "test" else f"{reason} (it holds no 'test')"
 
 
-def _refuse_without_pairs(
-    store: Store, selection: Selection, num_rows: int, num_groups: int, warnings: Sequence[str]
-) -> None:
-    why = "".join(f"; {warning}" for warning in warnings)
-    if num_rows == 0:
-        raise SelectionError(f"no row of {store.path} is left to evaluate on{why}")
-    if num_groups == num_rows:
+def _labelled(sides: Sides, selection: Selection, warnings: list[str]) -> EvaluationRows:
+    of_queries = _values(sides.queries, selection.label)
+    of_gallery = of_queries if sides.is_self_join else _values(sides.gallery, selection.label)
+    if of_queries.dtype.kind != of_gallery.dtype.kind:  # two stores may type a column differently
+        of_queries, of_gallery = of_queries.astype(str), of_gallery.astype(str)
+    both = of_queries if sides.is_self_join else np.concatenate([of_queries, of_gallery])
+    groups, numbers = np.unique(both, return_inverse=True)
+    labels = numbers[: len(of_queries)], numbers[-len(of_gallery) :]
+    rows = EvaluationRows(sides, *labels, groups, tuple(dict.fromkeys(warnings)))
+    _refuse_without_pairs(rows, selection)
+    return rows
+
+
+def _values(rows: StoreRows, label: str) -> Shaped[np.ndarray, " n"]:
+    return np.asarray(rows.store.column(label)[rows.rows])
+
+
+def _refuse_without_pairs(rows: EvaluationRows, selection: Selection) -> None:
+    """Some query must have a true match besides itself."""
+    sides, why = rows.sides, "".join(f"; {warning}" for warning in rows.warnings)
+    in_gallery = np.bincount(rows.gallery_labels, minlength=len(rows.groups))
+    if (in_gallery[rows.query_labels] > (sides.own != NO_ROW)).any():
+        return
+    if sides.is_self_join:
         raise SelectionError(
-            f"no two of the {num_rows} selected rows share a '{selection.label}', so none has a "
-            f"true match: give a --label whose values repeat{why}"
+            f"no two of the {len(sides.queries):,} selected rows share a '{selection.label}', so "
+            f"none has a true match: give a --label whose values repeat{why}"
         )
+    raise SelectionError(
+        f"none of the {len(sides.queries):,} queries shares its '{selection.label}' with another "
+        f"of the {len(sides.gallery):,} items of the gallery, so none has a true match{why}"
+    )

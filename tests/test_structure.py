@@ -28,6 +28,7 @@ ALLOWED = {
         "retrieval.thresholds.curves",
         "retrieval.evaluation.attribute_scores",
         "retrieval.evaluation.intervals",
+        "retrieval.evaluation.judgements",
         "retrieval.search.neighbours",
     },
     "retrieval": CONTRACT,

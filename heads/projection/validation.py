@@ -12,6 +12,7 @@ from heads.projection.bodies import project
 from heads.tables import FeatureTable
 from heads.training.loop import Reported
 from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
 from retrieval.thresholds.curves import metrics_at, score_curve
 
@@ -50,12 +51,12 @@ def validation_row_f1(
 ) -> tuple[float, Float[np.ndarray, " m"]]:
     """Row F1 of the rows among themselves at their best threshold: the mean, and by row."""
     neighbours = neighbours_of_vectors(vectors, VALIDATION_NEIGHBOURS)
-    threshold = best_threshold(neighbours, labels)
-    by_row = metrics_at(neighbours, labels, np.full(len(labels), threshold))[0]
+    judged = judge_join(neighbours.rows, labels)
+    by_row = metrics_at(neighbours, judged, best_threshold(neighbours, labels))[0]
     return float(by_row.mean()), by_row
 
 
 def best_threshold(neighbours: Neighbours, labels: Int[np.ndarray, " m"]) -> float:
     """The least score of a match that the row F1 of these rows is highest for."""
-    curve = score_curve(neighbours, labels)
+    curve = score_curve(neighbours, judge_join(neighbours.rows, labels))
     return curve.threshold(curve.best_cut())

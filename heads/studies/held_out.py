@@ -18,6 +18,7 @@ from heads.predicting import predict
 from heads.projection.bodies import project
 from heads.projection.validation import VALIDATION_NEIGHBOURS, best_threshold
 from heads.tasks import Task
+from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import metrics_at
 
@@ -108,7 +109,7 @@ def _metrics_at(
 ) -> dict[str, float]:
     """Means over rows, at the threshold of the validation fold: none was chosen on these rows."""
     neighbours = neighbours_of_vectors(vectors, VALIDATION_NEIGHBOURS)
-    by_row = metrics_at(neighbours, labels, np.full(len(labels), threshold))
+    by_row = metrics_at(neighbours, judge_join(neighbours.rows, labels), threshold)
     names = ("row_f1", "precision", "recall")
     return dict(zip(names, by_row.mean(axis=1).tolist(), strict=True))
 

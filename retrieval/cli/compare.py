@@ -37,7 +37,7 @@ def compare(store: Path, spaces: tuple[str, ...], as_json: bool, **options: Any)
     from retrieval.evaluation.evaluate import EvaluateSettings
     from retrieval.evaluation.evaluate import compare as compare_spaces
 
-    settings = EvaluateSettings(space=spaces[0], **selected(options))
+    settings = EvaluateSettings(spaces=spaces, **selected(options))
     with Store(store) as opened:
         results = compare_spaces(opened, spaces, settings)
     for message in results[0].warnings:

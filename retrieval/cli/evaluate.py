@@ -17,7 +17,7 @@ from retrieval.cli.options import (
     label_option,
     seed_option,
     selected,
-    space_option,
+    spaces_option,
     unseen_by_option,
     with_threshold,
 )
@@ -26,7 +26,7 @@ from retrieval.cli.reports import AT_THRESHOLD, RANKING, print_evaluations, prin
 
 @main.command()
 @store_argument
-@space_option
+@spaces_option
 @label_option
 @click.option(
     "--threshold",

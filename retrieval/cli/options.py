@@ -5,6 +5,14 @@ from typing import Any
 import click
 
 space_option = click.option("--space", required=True, metavar="NAME", help="The space to search.")
+spaces_option = click.option(
+    "--space",
+    "spaces",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="A space to search; repeatable.",
+)
 label_option = click.option(
     "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
 )
@@ -28,7 +36,8 @@ def selected(options: dict[str, Any]) -> dict[str, Any]:
     """The options with restrictions read."""
     from embed.rows import Where
 
-    return options | {"where": tuple(Where.parse(text) for text in options["where"])}
+    named = [name for name in ("where", "query_where", "gallery_where") if name in options]
+    return options | {name: tuple(map(Where.parse, options[name])) for name in named}
 
 
 def with_threshold(options: dict[str, Any]) -> dict[str, Any]:

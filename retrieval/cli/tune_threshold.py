@@ -18,7 +18,7 @@ from retrieval.cli.options import (
     label_option,
     seed_option,
     selected,
-    space_option,
+    spaces_option,
     unseen_by_option,
 )
 from retrieval.cli.reports import AT_THRESHOLD, print_evaluations, print_result
@@ -26,7 +26,7 @@ from retrieval.cli.reports import AT_THRESHOLD, print_evaluations, print_result
 
 @main.command("tune-threshold")
 @store_argument
-@space_option
+@spaces_option
 @label_option
 @output_option("JSON file for the threshold; its curve goes beside it as .png.", required=False)
 @click.option("--k", default=50, help="Neighbours of each item, itself included.")

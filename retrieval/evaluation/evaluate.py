@@ -9,10 +9,10 @@ from jaxtyping import Bool, Int
 
 from embed.errors import SettingsError
 from embed.store import Store
+from retrieval.evaluation.judgements import Judgements, judge
 from retrieval.evaluation.metrics import average_precision_at_k, mean_reciprocal_rank, recall_at_k
 from retrieval.search.neighbours import Neighbours, find_neighbours
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
-from retrieval.thresholds.curves import num_true, relevant_neighbours
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.protocols import Report, Tuned, refuse_unfit, report, tuned
 from retrieval.thresholds.tuned import DEFAULT_K, ThresholdResult, refuse_small_k
@@ -96,20 +96,20 @@ def evaluate(store: Store, settings: EvaluateSettings) -> Evaluation:
     k = _k(store, settings)
     rows = evaluation_rows(store, settings)
     if settings.threshold is None:
-        refuse_unfit(rows, "cross-fit")
+        refuse_unfit(rows.num_groups, "cross-fit")
     # Enough others for recall@10, however small k is.
-    wide = find_neighbours(store, settings.space, rows.rows, max(k, DEEPEST_RECALL + 1))
-    neighbours = wide.first(k)
-    tuning = _tuning(neighbours, rows, settings)
-    reached = report(neighbours, rows.labels, tuning, np.random.default_rng(settings.seed))
-    relevant = relevant_neighbours(wide, rows.labels)[:, 1:]
+    wide = find_neighbours(rows.sides, settings.spaces[0], max(k, DEEPEST_RECALL + 1))
+    known = judge(wide.rows, rows)
+    neighbours, judged = wide.first(k), known.first(k)
+    tuning = _tuning(neighbours, judged, rows, settings)
+    reached = report(neighbours, judged, tuning, np.random.default_rng(settings.seed))
     return Evaluation(
-        space=settings.space,
+        space=settings.spaces[0],
         k=k,
         protocol="cross-fit" if settings.threshold is None else "given",
         **_threshold_metrics(tuning, reached),
-        **_ranking_metrics(relevant, num_true(rows.labels) - 1, k),
-        num_rows=len(rows.rows),
+        **_ranking_metrics(known.relevant[:, 1:], known.num_true - 1, k),
+        num_rows=len(rows.sides.queries),
         warnings=rows.warnings + _tuned_here(settings, rows),
     )
 
@@ -117,7 +117,7 @@ def evaluate(store: Store, settings: EvaluateSettings) -> Evaluation:
 def compare(store: Store, spaces: Sequence[str], settings: EvaluateSettings) -> list[Evaluation]:
     """`evaluate` for several spaces on the same rows: those that no head of any of them has seen.
 
-    `settings.space` is not looked at.
+    `settings.spaces` is not looked at.
 
     Raises:
         SettingsError: no space, or one given twice; besides what `evaluate` raises.
@@ -127,24 +127,26 @@ def compare(store: Store, spaces: Sequence[str], settings: EvaluateSettings) -> 
         raise SettingsError(f"compare takes different spaces, each named once: found {given}")
     unseen_by = tuple(dict.fromkeys((*spaces, *settings.unseen_by)))
     return [
-        evaluate(store, replace(settings, space=space, unseen_by=unseen_by)) for space in spaces
+        evaluate(store, replace(settings, spaces=(space,), unseen_by=unseen_by)) for space in spaces
     ]
 
 
 def _k(store: Store, settings: EvaluateSettings) -> int:
     if settings.threshold is not None:
-        return fit_to_store(store, settings.threshold, settings.space, settings.k).k
+        return fit_to_store(store, settings.threshold, settings.spaces[0], settings.k).k
     k = DEFAULT_K if settings.k is None else settings.k
     refuse_small_k(k)
     return k
 
 
-def _tuning(neighbours: Neighbours, rows: EvaluationRows, settings: EvaluateSettings) -> Tuned:
+def _tuning(
+    neighbours: Neighbours, judged: Judgements, rows: EvaluationRows, settings: EvaluateSettings
+) -> Tuned:
     given = settings.threshold
     if given is None:
-        return tuned(neighbours, rows, "cross-fit", settings.seed)
+        return tuned(neighbours, judged, rows.groups, "cross-fit", settings.seed)
     score = given.score_threshold if isinstance(given, ThresholdResult) else given
-    num_rows = len(rows.rows)
+    num_rows = len(rows.sides.queries)
     return Tuned(score, np.full(num_rows, score), np.ones(num_rows, bool), curve=None)
 
 
@@ -180,8 +182,8 @@ def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, 
     given = settings.threshold
     if not isinstance(given, ThresholdResult) or given.label != settings.label:
         return ()
-    here = (settings.where_texts, settings.unseen_by, settings.split_column)
+    here = (tuple(map(str, settings.where)), settings.unseen_by, settings.split_column)
     there = (given.where, given.unseen_by, given.split_column)
-    same_counts = (given.num_rows, given.num_groups) == (len(rows.rows), len(rows.groups))
+    same_counts = (given.num_rows, given.num_groups) == (len(rows.sides.gallery), rows.num_groups)
     is_same = here == there and same_counts and given.protocol != "holdout"
     return (TUNED_HERE if is_same else MAY_BE_TUNED_HERE,)

@@ -14,6 +14,7 @@ from embed.files import refuse_existing, replacing
 from embed.rows import Where, select_rows
 from embed.store import Store
 from retrieval.search.neighbours import Neighbours, iterate_neighbours
+from retrieval.search.sides import self_join
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.tuned import ThresholdResult
 
@@ -99,7 +100,7 @@ def match(store: Store, settings: MatchSettings) -> MatchSummary:
     with replacing(settings.output) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([settings.id_name, settings.matches_name])
-        for _, neighbours in iterate_neighbours(store, cut.space, rows, cut.k):
+        for _, neighbours in iterate_neighbours(self_join(store, rows), cut.space, cut.k):
             matches = _matches(neighbours, ids, cut.score)
             writer.writerows([line[0], settings.separator.join(line)] for line in matches)
             num_matches += sum(len(line) - 1 for line in matches)

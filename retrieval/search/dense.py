@@ -24,38 +24,36 @@ DOUBTFUL_CELLS = 2**22
 """Scores held at once while doubtful items are searched again: 16 MiB of float32."""
 
 
-class DenseSearch:
-    """Finds the best-scored of the selected rows of a dense space.
+class UnitVectors:
+    """The selected rows of a dense space, L2-normalised as they are read.
 
-    Vectors are read in blocks, L2-normalised in float64 and kept as float32; a vector of zeros
-    stays zero, so that its score to anything is 0. `norms` are those of the vectors as stored:
-    they are not finite where a vector is not, and then nothing should be searched.
+    They are normalised in float64 and kept as float32; a vector of zeros stays zero, so that its
+    score to anything is 0. `norms` are those of the vectors as stored: they are not finite where a
+    vector is not, and then nothing should be searched.
     """
 
     def __init__(
         self,
         vectors: Float[np.ndarray, "n d"],
         rows: Int[np.ndarray, " m"],
-        gallery_bytes: int = GALLERY_BYTES,
+        held_bytes: int = GALLERY_BYTES,
     ) -> None:
         self._vectors = vectors
         self._rows = rows
-        self._block_rows = max(1, gallery_bytes // (4 * max(1, vectors.shape[1])))
+        self._block_rows = max(1, held_bytes // (4 * max(1, vectors.shape[1])))
         self._fits = len(rows) <= self._block_rows
         self.norms = self._norms()
         self._factors = np.zeros_like(self.norms)
         np.divide(1, self.norms, where=self.norms > 0, out=self._factors)
 
-    def __call__(self, start: int, stop: int, k: int) -> Neighbours:
-        """The k best of all selected rows for rows `start` to `stop`, themselves among them."""
-        queries = self._whole[start:stop] if self._fits else self._normalised(start, stop)
-        best = Neighbours(
-            np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        )
-        for offset, gallery in self._galleries():
-            found = best_in_gallery(queries, gallery, min(k, len(gallery)))
-            best = merged(best, Neighbours(found.rows + offset, found.scores), k)
-        return best
+    def between(self, start: int, stop: int) -> Float32[np.ndarray, "b d"]:
+        """The vectors of these positions, of unit length."""
+        return self._whole[start:stop] if self._fits else self._normalised(start, stop)
+
+    def blocks(self) -> Iterator[tuple[int, Float32[np.ndarray, "b d"]]]:
+        """All of them, in blocks that fit in what may be held, each with its first position."""
+        for start in range(0, len(self._rows), self._block_rows):
+            yield start, self.between(start, start + self._block_rows)
 
     def _norms(self) -> Float64[np.ndarray, " m"]:
         blocks = [
@@ -71,16 +69,28 @@ class DenseSearch:
         np.multiply(block, factors, out=normalised, dtype=np.float64, casting="same_kind")
         return normalised
 
-    def _galleries(self) -> Iterator[tuple[int, Float32[np.ndarray, "b d"]]]:
-        if self._fits:
-            yield 0, self._whole
-            return
-        for start in range(0, len(self._rows), self._block_rows):
-            yield start, self._normalised(start, start + self._block_rows)
-
     @cached_property
     def _whole(self) -> Float32[np.ndarray, "m d"]:
         return self._normalised(0, len(self._rows))
+
+
+class DenseSearch:
+    """Finds the best-scored of a gallery for queries of a dense space."""
+
+    def __init__(self, queries: UnitVectors, gallery: UnitVectors) -> None:
+        self._queries = queries
+        self._gallery = gallery
+
+    def __call__(self, start: int, stop: int, k: int) -> Neighbours:
+        """The k best of the gallery for queries `start` to `stop`, maybe themselves as well."""
+        queries = self._queries.between(start, stop)
+        best = Neighbours(
+            np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        )
+        for offset, gallery in self._gallery.blocks():
+            found = best_in_gallery(queries, gallery, min(k, len(gallery)))
+            best = merged(best, Neighbours(found.rows + offset, found.scores), k)
+        return best
 
 
 def best_in_gallery(

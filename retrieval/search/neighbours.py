@@ -1,4 +1,4 @@
-"""The k nearest neighbours of each selected item among the selected items, exactly.
+"""The k nearest neighbours of each query in a gallery, or of items among one another, exactly.
 
 No N×N matrix is ever made: queries go in blocks, and a block's result is k columns wide.
 """
@@ -6,14 +6,14 @@ No N×N matrix is ever made: queries go in blocks, and a block's result is k col
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 
-from embed.errors import SelectionError, SettingsError, StoreError
-from embed.store import Store
+from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from retrieval.search.binary import BinarySearch
-from retrieval.search.dense import DenseSearch
+from retrieval.search.dense import DenseSearch, UnitVectors
 from retrieval.search.ranking import NO_ROW, Neighbours, self_first
-from retrieval.search.sparse import SparseSearch
+from retrieval.search.sides import Sides, StoreRows
+from retrieval.search.sparse import SparseSearch, UnitSparse
 
 __all__ = [
     "NO_ROW",
@@ -26,51 +26,45 @@ __all__ = [
 QUERY_BLOCK_ROWS = 4096
 
 Search = Callable[[int, int, int], Neighbours]
-"""From the first and last query, and k, to the k best for each, themselves among them."""
+"""From the first and last query, and k, to the k best for each, themselves perhaps among them."""
 
 
 def find_neighbours(
-    store: Store,
-    space: str,
-    rows: Int[np.ndarray, " m"],
-    k: int,
-    *,
-    block_rows: int = QUERY_BLOCK_ROWS,
+    sides: Sides, space: str, k: int, *, block_rows: int = QUERY_BLOCK_ROWS
 ) -> Neighbours:
-    """The k nearest of the selected rows for each of them: itself first, with score 1.
+    """The k nearest for each query: itself first, with score 1, then items of the gallery.
 
-    Then come the k − 1 best-scored others, by score descending, ties by row ascending. Scores are
+    These are the k − 1 best-scored others, by score descending, ties by row ascending. Scores are
     cosine similarities (float32): of the vectors of a dense or sparse space, of ±1 vectors in a
     binary one. A vector of zeros has score 0 to anything but itself. In a sparse space only rows
-    with a score above 0 are neighbours, and `NO_ROW` with score −inf fills up the rest.
+    with a score above 0 are neighbours, and `NO_ROW` with score −inf fills up the rest; so it does
+    in the first column where a query is not in the gallery, but with score 1.
 
     Args:
-        store: where the space is.
-        space: its name.
-        rows: the selected rows of the store, ascending; results count positions within them.
-        k: how many, the item itself included; more than there are rows means all of them.
+        sides: the queries and the gallery; results count positions in the gallery.
+        space: the name of the space, in both stores where there are two.
+        k: how many, the item itself included; more than there are means all of them.
         block_rows: queries at a time; it changes the memory that is needed, never the result.
 
     Raises:
         StoreError: there is no such space, or a vector holds NaN or infinity.
-        SelectionError: no row is selected.
+        FingerprintError: the spaces of two stores hold vectors of different encoders.
+        SelectionError: one side is empty.
         SettingsError: k is below 1.
     """
-    return _joined(iterate_neighbours(store, space, rows, k, block_rows=block_rows))
+    return _joined(iterate_neighbours(sides, space, k, block_rows=block_rows))
 
 
 def iterate_neighbours(
-    store: Store,
-    space: str,
-    rows: Int[np.ndarray, " m"],
-    k: int,
-    *,
-    block_rows: int = QUERY_BLOCK_ROWS,
+    sides: Sides, space: str, k: int, *, block_rows: int = QUERY_BLOCK_ROWS
 ) -> Iterator[tuple[int, Neighbours]]:
-    """Blocks of `find_neighbours`, first to last, each with the position of its first row."""
-    if len(rows) == 0:
-        raise SelectionError(f"no row of {store.path} is selected: there is nothing to search")
-    return _blocks(_search_of(store, space, rows), len(rows), k, block_rows)
+    """Blocks of `find_neighbours`, first to last, each with the position of its first query."""
+    for side in (sides.queries, sides.gallery):
+        if len(side) == 0:
+            raise SelectionError(
+                f"no row of {side.store.path} is selected: there is nothing to search"
+            )
+    return _blocks(_search_of(sides, space), sides.own, len(sides.gallery), k, block_rows)
 
 
 def neighbours_of_vectors(
@@ -85,19 +79,22 @@ def neighbours_of_vectors(
     """
     if len(vectors) == 0:
         raise SelectionError("no vectors were given: there is nothing to search")
-    search = DenseSearch(vectors, np.arange(len(vectors)))
-    _refuse_non_finite(search, lambda row: f"the vector in row {row}")
-    return _joined(_blocks(search, len(vectors), k, block_rows))
+    own = np.arange(len(vectors))
+    units = UnitVectors(vectors, own)
+    _refuse_non_finite(units.norms, lambda row: f"the vector in row {row}")
+    return _joined(_blocks(DenseSearch(units, units), own, len(vectors), k, block_rows))
 
 
 def _blocks(
-    search: Search, num_rows: int, k: int, block_rows: int
+    search: Search, own: Int[np.ndarray, " q"], num_gallery: int, k: int, block_rows: int
 ) -> Iterator[tuple[int, Neighbours]]:
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
-    for start in range(0, num_rows, block_rows):
-        stop = min(start + block_rows, num_rows)
-        yield start, self_first(search(start, stop, min(k, num_rows)), np.arange(start, stop))
+    num_others = num_gallery - int((own != NO_ROW).all())
+    k = min(k, 1 + num_others)
+    for start in range(0, len(own), block_rows):
+        stop = min(start + block_rows, len(own))
+        yield start, self_first(search(start, stop, min(k, num_gallery)), own[start:stop], k)
 
 
 def _joined(blocks: Iterator[tuple[int, Neighbours]]) -> Neighbours:
@@ -106,23 +103,52 @@ def _joined(blocks: Iterator[tuple[int, Neighbours]]) -> Neighbours:
     return Neighbours(rows, np.concatenate([part.scores for part in parts]))
 
 
-def _search_of(store: Store, space: str, rows: Int[np.ndarray, " m"]) -> Search:
-    info = store.space(space)
+def _search_of(sides: Sides, space: str) -> Search:
+    info = sides.gallery.store.space(space)
+    _refuse_other_vectors(sides, space)
+    queries, gallery = sides.queries, sides.gallery
     if info.kind == "binary":
-        return BinarySearch(store.array(space), rows, info.dim)
-    search = (
-        SparseSearch(store.sparse(space), rows)
-        if info.kind == "sparse"
-        else DenseSearch(store.array(space), rows)
-    )
-    _refuse_non_finite(
-        search, lambda row: f"the vector of '{store.ids[rows[row]]}' in space '{space}'"
-    )
-    return search
+        codes = [side.store.array(space)[side.rows] for side in (queries, gallery)]
+        return BinarySearch(codes[0], codes[1], info.dim)
+    make = _unit_sparse if info.kind == "sparse" else _unit_dense
+    of_gallery = make(gallery, space)
+    of_queries = of_gallery if sides.is_self_join else make(queries, space)
+    if isinstance(of_gallery, UnitSparse):
+        assert isinstance(of_queries, UnitSparse)
+        return SparseSearch(of_queries, of_gallery)
+    assert isinstance(of_queries, UnitVectors)
+    return DenseSearch(of_queries, of_gallery)
 
 
-def _refuse_non_finite(search: DenseSearch | SparseSearch, name: Callable[[int], str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(search.norms))
+def _unit_dense(side: StoreRows, space: str) -> UnitVectors:
+    vectors = UnitVectors(side.store.array(space), side.rows)
+    _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
+    return vectors
+
+
+def _unit_sparse(side: StoreRows, space: str) -> UnitSparse:
+    vectors = UnitSparse(side.store.sparse(space), side.rows)
+    _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
+    return vectors
+
+
+def _of_item(side: StoreRows, space: str, row: int) -> str:
+    return f"the vector of '{side.store.ids[side.rows[row]]}' in space '{space}'"
+
+
+def _refuse_other_vectors(sides: Sides, space: str) -> None:
+    stores = sides.queries.store, sides.gallery.store
+    found = [store.space(space).fingerprint for store in stores]
+    if found[0] != found[1]:
+        raise FingerprintError(
+            f"space '{space}' should be of the same encoder in both stores: its fingerprint is "
+            f"{found[0]} in {stores[0].path} and {found[1]} in {stores[1].path}: run the same "
+            f"encoder on both"
+        )
+
+
+def _refuse_non_finite(norms: Float64[np.ndarray, " n"], name: Callable[[int], str]) -> None:
+    bad = np.flatnonzero(~np.isfinite(norms))
     if len(bad):
         raise StoreError(
             f"{name(int(bad[0]))} should be finite and holds NaN or infinity ({len(bad)} do): "

@@ -52,17 +52,21 @@ def merged(one: Neighbours, other: Neighbours, k: int) -> Neighbours:
     return ranked(rows, np.concatenate([one.scores, other.scores], axis=1), k)
 
 
-def self_first(found: Neighbours, own: Int[np.ndarray, " q"]) -> Neighbours:
-    """The same number of neighbours with each item first, at score 1, and not a second time.
+def self_first(found: Neighbours, own: Int[np.ndarray, " q"], k: int) -> Neighbours:
+    """The k nearest with each query itself first, at score 1, and not a second time.
 
-    Among many duplicates the item itself may not have been found: the last one found makes room.
+    `own` is its position in the gallery, `NO_ROW` where it is not there. Among many duplicates the
+    item itself may not have been found: the last one found makes room.
     """
-    rows = np.concatenate([own[:, None], found.rows], axis=1)
-    scores = np.concatenate([np.ones((len(own), 1), np.float32), found.scores], axis=1)
-    is_repeated = rows == own[:, None]
-    is_repeated[:, 0] = False
-    order = np.argsort(is_repeated, axis=1, kind="stable")[:, :-1]
-    return Neighbours(np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1))
+    is_own = (found.rows == own[:, None]) & (found.rows != NO_ROW)
+    order = np.argsort(is_own, axis=1, kind="stable")[:, : k - 1]  # itself last, then cut off
+    scores = np.where(is_own, -np.inf, found.scores)  # it stays where there is nothing else
+    rows = np.where(is_own, NO_ROW, found.rows)
+    first = np.ones((len(own), 1), np.float32)
+    return Neighbours(
+        np.concatenate([own[:, None], np.take_along_axis(rows, order, 1)], axis=1),
+        np.concatenate([first, np.take_along_axis(scores, order, 1)], axis=1),
+    )
 
 
 def padded(

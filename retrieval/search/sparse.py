@@ -14,13 +14,10 @@ DOUBTFUL_CELLS = 2**22
 """Scores held at once while items with ties at the last place are searched again."""
 
 
-class SparseSearch:
-    """Finds the best-scored of the selected rows of a sparse space.
+class UnitSparse:
+    """The selected rows of a sparse space, L2-normalised; a row without components stays empty.
 
-    Rows are L2-normalised; a row without components has no neighbours. Only scores above 0 count:
-    where fewer than k rows have one, the rest is `NO_ROW`. Each score is added up in the order of
-    the components, so it is the same for every block size and both ways round. `norms` are those
-    of the rows as stored: where one is not finite nothing should be searched.
+    `norms` are those of the rows as stored: where one is not finite nothing should be searched.
     """
 
     def __init__(self, matrix: scipy.sparse.csr_array, rows: Int[np.ndarray, " m"]) -> None:
@@ -28,7 +25,8 @@ class SparseSearch:
         self.norms = _norms(self._selected)
 
     @cached_property
-    def _rows(self) -> scipy.sparse.csr_matrix:
+    def rows(self) -> scipy.sparse.csr_matrix:
+        """The unit vectors, one a row: (m, d)."""
         factors = np.zeros_like(self.norms)
         np.divide(1, self.norms, where=self.norms > 0, out=factors)
         factors = np.repeat(factors, np.diff(self._selected.indptr))
@@ -37,24 +35,42 @@ class SparseSearch:
         return normalised
 
     @cached_property
-    def _columns(self) -> scipy.sparse.csr_matrix:
-        return self._rows.T.tocsr()  # (d, m): the right side of the product
+    def columns(self) -> scipy.sparse.csr_matrix:
+        """The unit vectors, one a column: (d, m), the right side of a product."""
+        return self.rows.T.tocsr()
+
+
+class SparseSearch:
+    """Finds the best-scored of a gallery for queries of a sparse space.
+
+    Only scores above 0 count: where fewer than k rows have one, the rest is `NO_ROW`. Each score is
+    added up in the order of the components, so it is the same for every block size and both ways
+    round.
+    """
+
+    def __init__(self, queries: UnitSparse, gallery: UnitSparse) -> None:
+        self._queries = queries
+        self._gallery = gallery
 
     def __call__(self, start: int, stop: int, k: int) -> Neighbours:
-        """The k best of all selected rows for rows `start` to `stop`, themselves among them."""
-        num_candidates = min(k + SLACK, self._rows.shape[0])
-        candidates = self._candidates(self._rows[start:stop], num_candidates)
+        """The k best of the gallery for queries `start` to `stop`, maybe themselves as well."""
+        num_candidates = min(k + SLACK, self._num_gallery)
+        candidates = self._candidates(self._queries.rows[start:stop], num_candidates)
         best = ranked(candidates.rows, candidates.scores, k)
-        if num_candidates < self._rows.shape[0]:
+        if num_candidates < self._num_gallery:
             # With a tie at the last place, better rows may have been left out.
             lowest = candidates.scores.min(axis=1)
             is_doubtful = (lowest == best.scores[:, -1]) & np.isfinite(lowest)
             self._search_again(start, best, np.flatnonzero(is_doubtful))
         return best
 
+    @property
+    def _num_gallery(self) -> int:
+        return int(self._gallery.rows.shape[0])
+
     def _candidates(self, queries: scipy.sparse.csr_matrix, num_candidates: int) -> Neighbours:
         found = sp_matmul_topn(
-            queries, self._columns, num_candidates, threshold=0.0, n_threads=os.cpu_count()
+            queries, self._gallery.columns, num_candidates, threshold=0.0, n_threads=os.cpu_count()
         )
         counts = np.diff(found.indptr)
         pairs = np.repeat(np.arange(len(counts)), counts)
@@ -64,11 +80,11 @@ class SparseSearch:
         return padded(pairs, rows, scores, len(counts), num_candidates)
 
     def _search_again(self, start: int, best: Neighbours, doubtful: Int[np.ndarray, " m"]) -> None:
-        num_rows, k = self._rows.shape[0], best.rows.shape[1]
+        num_rows, k = self._num_gallery, best.rows.shape[1]
         num_together = max(1, DOUBTFUL_CELLS // num_rows)
         for first in range(0, len(doubtful), num_together):
             at = doubtful[first : first + num_together]
-            candidates = self._candidates(self._rows[start + at], num_rows)
+            candidates = self._candidates(self._queries.rows[start + at], num_rows)
             replace_rows(best, at, ranked(candidates.rows, candidates.scores, k))
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
+from retrieval.evaluation.judgements import Judgements
 from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
-from retrieval.search.ranking import NO_ROW, Neighbours
+from retrieval.search.ranking import Neighbours
 
 ABOVE_HIGHEST = 1e-6
 """How far the threshold that matches nothing lies above the highest score."""
@@ -73,13 +74,13 @@ class Pairs:
     start: Float64[np.ndarray, "3 n"]
 
     @staticmethod
-    def of(neighbours: Neighbours, labels: Int[np.ndarray, " n"]) -> "Pairs":
-        """The pairs of neighbours that are found among the labelled rows."""
-        # (3, n, k): each row's metrics after its first, second, … neighbour was taken
-        values = _running_metrics(neighbours, labels)
+    def of(neighbours: Neighbours, judged: Judgements) -> "Pairs":
+        """The pairs of neighbours that are found, as they were judged."""
+        # (3, q, k): each row's metrics after its first, second, … neighbour was taken
+        values = _running_metrics(judged)
         deltas = np.diff(values, axis=2).reshape(3, -1)
         scores = neighbours.scores[:, 1:].ravel()
-        rows = np.repeat(np.arange(len(labels)), neighbours.rows.shape[1] - 1)
+        rows = np.repeat(np.arange(len(judged.num_true)), neighbours.rows.shape[1] - 1)
         order = np.argsort(-scores, kind="stable")
         order = order[: int(np.isfinite(scores).sum())]  # NO_ROW stands at −inf
         return Pairs(scores[order], rows[order], deltas[:, order], values[:, :, 0].copy())
@@ -109,49 +110,30 @@ class Pairs:
 
 
 def score_curve(
-    neighbours: Neighbours,
-    labels: Int[np.ndarray, " n"],
-    rows: Bool[np.ndarray, " n"] | None = None,
+    neighbours: Neighbours, judged: Judgements, rows: Bool[np.ndarray, " q"] | None = None
 ) -> ScoreCurve:
     """Mean row F1, precision and recall for every distinct score as the lowest one taken.
 
     A row's true set T is every row with the same label, itself included, found or not; its
-    predicted set P is itself and its neighbours that are taken. The gallery is always all rows;
-    `rows` (True where chosen) only says over which the mean is taken.
+    predicted set P is itself and its neighbours that are taken. `rows` (True where chosen) says
+    over which the mean is taken; the gallery is always all of it.
     """
-    return Pairs.of(neighbours, labels).curve(rows)
-
-
-def relevant_neighbours(
-    neighbours: Neighbours, labels: Int[np.ndarray, " n"]
-) -> Bool[np.ndarray, "n k"]:
-    """True where a neighbour has the same label as the item: in the first column always."""
-    same = labels[neighbours.rows] == labels[:, None]
-    return np.asarray(same & (neighbours.rows != NO_ROW))
-
-
-def num_true(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """How many rows have the label of each row, itself included."""
-    return np.asarray(np.bincount(labels)[labels])
+    return Pairs.of(neighbours, judged).curve(rows)
 
 
 def metrics_at(
-    neighbours: Neighbours,
-    labels: Int[np.ndarray, " n"],
-    threshold: float | Float[np.ndarray, " n"],
-) -> Float64[np.ndarray, "3 n"]:
+    neighbours: Neighbours, judged: Judgements, threshold: float | Float[np.ndarray, " q"]
+) -> Float64[np.ndarray, "3 q"]:
     """F1, precision and recall of each row at a threshold, of all rows or for each its own."""
     matched = neighbours.matches(threshold)
-    num_common = (matched & relevant_neighbours(neighbours, labels)).sum(axis=1)
-    return _metrics(num_common, matched.sum(axis=1), num_true(labels))
+    num_common = (matched & judged.relevant).sum(axis=1)
+    return _metrics(num_common, matched.sum(axis=1), judged.num_true)
 
 
-def _running_metrics(
-    neighbours: Neighbours, labels: Int[np.ndarray, " n"]
-) -> Float64[np.ndarray, "3 n k"]:
-    num_common = np.cumsum(relevant_neighbours(neighbours, labels), axis=1)
+def _running_metrics(judged: Judgements) -> Float64[np.ndarray, "3 q k"]:
+    num_common = np.cumsum(judged.relevant, axis=1)
     num_predicted = np.broadcast_to(np.arange(1, num_common.shape[1] + 1), num_common.shape)
-    truth = np.broadcast_to(num_true(labels)[:, None], num_common.shape)
+    truth = np.broadcast_to(judged.num_true[:, None], num_common.shape)
     return _metrics(num_common, num_predicted, truth)
 
 

@@ -9,13 +9,13 @@ threshold tuned there would be too low for the whole.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float64, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
 from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.evaluation.judgements import Judgements
 from retrieval.search.ranking import Neighbours
-from retrieval.selection import EvaluationRows
 from retrieval.thresholds.curves import Pairs, ScoreCurve, metrics_at
 
 NUM_FOLDS = {"cross-fit": 5, "holdout": 2, "same-rows": 1}
@@ -47,7 +47,7 @@ class Report:
     interval: tuple[float, float]
 
 
-def refuse_unfit(rows: EvaluationRows, protocol: str) -> None:
+def refuse_unfit(num_groups: int, protocol: str) -> None:
     """Say what a protocol lacks before anything is computed.
 
     Raises:
@@ -57,7 +57,7 @@ def refuse_unfit(rows: EvaluationRows, protocol: str) -> None:
     if protocol not in NUM_FOLDS:
         known = ", ".join(NUM_FOLDS)
         raise SettingsError(f"there is no protocol '{protocol}': they are {known}")
-    num_groups, num_folds = len(rows.groups), NUM_FOLDS[protocol]
+    num_folds = NUM_FOLDS[protocol]
     if num_groups < num_folds:
         raise SelectionError(
             f"{protocol} needs {num_folds} groups or more and the selected rows have {num_groups}: "
@@ -65,7 +65,13 @@ def refuse_unfit(rows: EvaluationRows, protocol: str) -> None:
         )
 
 
-def tuned(neighbours: Neighbours, rows: EvaluationRows, protocol: str, seed: int) -> Tuned:
+def tuned(
+    neighbours: Neighbours,
+    judged: Judgements,
+    groups: Shaped[np.ndarray, " l"],
+    protocol: str,
+    seed: int,
+) -> Tuned:
     """The exactly best threshold under a protocol.
 
     same-rows: tuned and reported on all rows, which is optimistic. holdout: tuned on half of the
@@ -76,9 +82,9 @@ def tuned(neighbours: Neighbours, rows: EvaluationRows, protocol: str, seed: int
         SettingsError: there is no such protocol.
         SelectionError: there are fewer groups than the protocol has folds.
     """
-    refuse_unfit(rows, protocol)
-    pairs = Pairs.of(neighbours, rows.labels)
-    folds = _folds(rows, protocol, seed)[rows.labels]
+    refuse_unfit(len(np.unique(judged.groups)), protocol)
+    pairs = Pairs.of(neighbours, judged)
+    folds = _folds(judged.groups, groups, protocol, seed)
     if protocol == "holdout":
         return _same_for_all(pairs.curve(folds == 0), is_reported=folds == 1)
     whole = _same_for_all(pairs.curve(), is_reported=np.ones(len(folds), bool))
@@ -90,25 +96,28 @@ def tuned(neighbours: Neighbours, rows: EvaluationRows, protocol: str, seed: int
 
 def report(
     neighbours: Neighbours,
-    labels: Int[np.ndarray, " n"],
+    judged: Judgements,
     tuning: Tuned,
     generator: np.random.Generator,
 ) -> Report:
     """What the reported rows reach, each at its own threshold, with an interval."""
     at = tuning.is_reported
-    values = metrics_at(neighbours, labels, tuning.row_thresholds)[:, at]
+    values = metrics_at(neighbours, judged, tuning.row_thresholds)[:, at]
     f1, precision, recall = values.mean(axis=1).tolist()
-    interval = bootstrap_interval(values[0], labels[at], generator)
+    interval = bootstrap_interval(values[0], judged.groups[at], generator)
     return Report(f1, precision, recall, int(at.sum()), interval)
 
 
-def _folds(rows: EvaluationRows, protocol: str, seed: int) -> Int[np.ndarray, " g"]:
-    """The fold of each group: groups in the order of a hash, cut into parts of equal number."""
+def _folds(
+    numbers: Int[np.ndarray, " q"], groups: Shaped[np.ndarray, " l"], protocol: str, seed: int
+) -> Int[np.ndarray, " q"]:
+    """The fold of each row: its groups in the order of a hash, cut into parts of equal number."""
+    present, members = np.unique(numbers, return_inverse=True)
     # A head's split hashes the bare group: with the same hash here, the groups that a head has not
     # seen would all fall into the last fold.
-    positions = [group_position(f"threshold:{group}", seed) for group in rows.groups.tolist()]
-    ranks = np.argsort(np.argsort(positions))
-    return np.asarray(ranks * NUM_FOLDS[protocol] // len(ranks))
+    names = groups[present].tolist()
+    ranks = np.argsort(np.argsort([group_position(f"threshold:{name}", seed) for name in names]))
+    return np.asarray((ranks * NUM_FOLDS[protocol] // len(ranks))[members])
 
 
 def _same_for_all(curve: ScoreCurve, is_reported: Bool[np.ndarray, " n"]) -> Tuned:

@@ -7,6 +7,7 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
+from retrieval.evaluation.judgements import judge
 from retrieval.search.neighbours import find_neighbours
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.curves import ScoreCurve, metrics_at
@@ -98,17 +99,18 @@ def tune_threshold(store: Store, settings: TuneSettings) -> ThresholdResult:
     """
     refuse_small_k(settings.k)
     rows = evaluation_rows(store, settings)
-    refuse_unfit(rows, settings.protocol)
-    neighbours = find_neighbours(store, settings.space, rows.rows, settings.k)
-    tuning = tuned(neighbours, rows, settings.protocol, settings.seed)
-    reached = report(neighbours, rows.labels, tuning, np.random.default_rng(settings.seed))
+    refuse_unfit(rows.num_groups, settings.protocol)
+    neighbours = find_neighbours(rows.sides, settings.spaces[0], settings.k)
+    judged = judge(neighbours.rows, rows)
+    tuning = tuned(neighbours, judged, rows.groups, settings.protocol, settings.seed)
+    reached = report(neighbours, judged, tuning, np.random.default_rng(settings.seed))
     return ThresholdResult(
         **_provenance(store, settings, rows),
         num_reported=reached.num_rows,
         row_f1=reached.row_f1,
         precision=reached.precision,
         recall=reached.recall,
-        recall_within_k=float(metrics_at(neighbours, rows.labels, -np.inf)[2].mean()),
+        recall_within_k=float(metrics_at(neighbours, judged, -np.inf)[2].mean()),
         score_threshold=tuning.threshold,
         distance_threshold=1 - tuning.threshold,
         interval=None if settings.protocol == "same-rows" else reached.interval,
@@ -125,17 +127,17 @@ def refuse_small_k(k: int) -> None:
 
 def _provenance(store: Store, settings: TuneSettings, rows: EvaluationRows) -> dict[str, Any]:
     return {
-        "space": settings.space,
-        "fingerprint": store.space(settings.space).fingerprint,
+        "space": settings.spaces[0],
+        "fingerprint": store.space(settings.spaces[0]).fingerprint,
         "label": settings.label,
-        "where": settings.where_texts,
+        "where": tuple(map(str, settings.where)),
         "unseen_by": settings.unseen_by,
         "split_column": settings.split_column,
         "k": settings.k,
         "protocol": settings.protocol,
         "seed": settings.seed,
-        "num_rows": len(rows.rows),
-        "num_groups": len(rows.groups),
+        "num_rows": len(rows.sides.gallery),
+        "num_groups": rows.num_groups,
     }
 
 

@@ -14,13 +14,15 @@ from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.projection.bodies import project
 from heads.tasks import Task
 from heads.training.limits import RowLimits
+from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
 from tests.heads.conftest import SPLIT, task, train, write_store
 
 
 def row_f1(vectors: np.ndarray, labels: np.ndarray) -> float:
-    return float(score_curve(neighbours_of_vectors(vectors, 50), labels).f1.max())
+    neighbours = neighbours_of_vectors(vectors, 50)
+    return float(score_curve(neighbours, judge_join(neighbours.rows, labels)).f1.max())
 
 
 @pytest.mark.parametrize("options", [{}, {"loss": "supcon"}])

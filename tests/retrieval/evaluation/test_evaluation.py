@@ -39,7 +39,7 @@ def test_values_that_a_hand_can_check(tmp_path: Path) -> None:
     path = write_store(tmp_path / "line.h5", {"line": (dense_info(2), vectors)}, columns)
     with Store(path) as store:
         threshold = float(np.cos(np.radians(3.5)))
-        found = evaluate(store, EvaluateSettings("line", "label", threshold=threshold))
+        found = evaluate(store, EvaluateSettings(("line",), "label", threshold=threshold))
     # P: {0,1} {0,1} {2,3} {2,3} {4}
     assert found.row_f1 == pytest.approx((1 + 1 + 2 / 4 + 2 / 3 + 2 / 3) / 5)
     assert found.precision == pytest.approx((1 + 1 + 1 / 2 + 1 / 2 + 1) / 5)
@@ -53,8 +53,8 @@ def test_values_that_a_hand_can_check(tmp_path: Path) -> None:
 
 def test_without_a_threshold_it_is_that_of_cross_fit(store_path: Path) -> None:
     with Store(store_path) as store:
-        tuned = tune_threshold(store, TuneSettings("far", "label", k=8, seed=3))
-        found = evaluate(store, EvaluateSettings("far", "label", k=8, seed=3))
+        tuned = tune_threshold(store, TuneSettings(("far",), "label", k=8, seed=3))
+        found = evaluate(store, EvaluateSettings(("far",), "label", k=8, seed=3))
     assert found.protocol == "cross-fit"
     for name in ("row_f1", "precision", "recall", "interval", "score_threshold", "k", "num_rows"):
         assert getattr(found, name) == getattr(tuned, name)
@@ -62,16 +62,16 @@ def test_without_a_threshold_it_is_that_of_cross_fit(store_path: Path) -> None:
 
 def test_recall_does_not_depend_on_a_small_k(store_path: Path) -> None:
     with Store(store_path) as store:
-        few = evaluate(store, EvaluateSettings("far", "label", threshold=0.5, k=3))
-        many = evaluate(store, EvaluateSettings("far", "label", threshold=0.5, k=50))
+        few = evaluate(store, EvaluateSettings(("far",), "label", threshold=0.5, k=3))
+        many = evaluate(store, EvaluateSettings(("far",), "label", threshold=0.5, k=50))
     assert few.recall_at_10 == many.recall_at_10 > few.recall_at_1 == many.recall_at_1
     assert few.mrr < many.mrr
 
 
 def test_a_tuned_threshold_brings_its_k_and_warns_where_it_was_tuned(store_path: Path) -> None:
     with Store(store_path) as store:
-        tuned = tune_threshold(store, TuneSettings("far", "label", k=6, protocol="same-rows"))
-        found = evaluate(store, EvaluateSettings("far", "label", threshold=tuned))
+        tuned = tune_threshold(store, TuneSettings(("far",), "label", k=6, protocol="same-rows"))
+        found = evaluate(store, EvaluateSettings(("far",), "label", threshold=tuned))
     assert (found.k, found.warnings) == (6, (TUNED_HERE,))
     assert found.row_f1 == pytest.approx(tuned.row_f1)
     assert found.score_threshold == tuned.score_threshold
@@ -92,16 +92,16 @@ def test_a_threshold_that_may_know_the_rows_is_warned_about(
     store_path: Path, change: dict[str, Any], warnings: tuple[str, ...]
 ) -> None:
     with Store(store_path) as store:
-        tuned = replace(tune_threshold(store, TuneSettings("far", "label", k=6)), **change)
-        found = evaluate(store, EvaluateSettings("far", "label", threshold=tuned))
-        given = evaluate(store, EvaluateSettings("far", "label", threshold=0.5))
+        tuned = replace(tune_threshold(store, TuneSettings(("far",), "label", k=6)), **change)
+        found = evaluate(store, EvaluateSettings(("far",), "label", threshold=tuned))
+        given = evaluate(store, EvaluateSettings(("far",), "label", threshold=0.5))
     assert found.warnings == warnings
     assert given.warnings == ()
 
 
 def test_spaces_are_compared_on_rows_that_no_head_has_seen(store_path: Path) -> None:
     with Store(store_path) as store:
-        settings = EvaluateSettings("near", "label", k=8)
+        settings = EvaluateSettings(("near",), "label", k=8)
         near, far, head = compare(store, ["near", "far", "head"], settings)
         alone = evaluate(store, settings)
     assert [near.space, far.space, head.space] == ["near", "far", "head"]
@@ -114,24 +114,24 @@ def test_spaces_are_compared_on_rows_that_no_head_has_seen(store_path: Path) -> 
 
 def test_json_has_the_names_that_machines_read(store_path: Path) -> None:
     with Store(store_path) as store:
-        values = evaluate(store, EvaluateSettings("near", "label")).to_json()
+        values = evaluate(store, EvaluateSettings(("near",), "label")).to_json()
     expected = "row_f1 precision recall map mrr recall@1 recall@5 recall@10 num_rows k"
     assert set(expected.split()) <= set(values)
 
 
 def test_mistakes_are_told(store_path: Path) -> None:
     with Store(store_path) as store:
-        settings = EvaluateSettings("near", "label")
+        settings = EvaluateSettings(("near",), "label")
         with pytest.raises(SettingsError, match="each named once: found near, near"):
             compare(store, ["near", "near"], settings)
         with pytest.raises(SettingsError, match="found none"):
             compare(store, [], settings)
         with pytest.raises(SettingsError, match="at least 2: found 1"):
             evaluate(store, replace(settings, k=1))
-        tuned = tune_threshold(store, TuneSettings("far", "label"))
+        tuned = tune_threshold(store, TuneSettings(("far",), "label"))
         with pytest.raises(ThresholdError, match="tuned on space 'far', not on 'near'"):
             evaluate(store, replace(settings, threshold=tuned))
         with pytest.raises(FingerprintError):
             evaluate(
-                store, replace(settings, space="far", threshold=replace(tuned, fingerprint=""))
+                store, replace(settings, spaces=("far",), threshold=replace(tuned, fingerprint=""))
             )

@@ -8,8 +8,10 @@ import pytest
 from embed.errors import FingerprintError, OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
+from retrieval.evaluation.judgements import judge_join
 from retrieval.matches.matching import MatchSettings, match
 from retrieval.search.neighbours import find_neighbours, iterate_neighbours
+from retrieval.search.sides import self_join
 from retrieval.thresholds.curves import metrics_at
 from retrieval.thresholds.tuned import TuneSettings, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, sparse_info, write_store
@@ -74,9 +76,9 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
 
     monkeypatch.setattr("retrieval.matches.matching.iterate_neighbours", in_blocks)
     with Store(path) as store:
-        tuned = tune_threshold(store, TuneSettings("image", "label", k=6, protocol="same-rows"))
+        tuned = tune_threshold(store, TuneSettings(("image",), "label", k=6, protocol="same-rows"))
         summary = match(store, MatchSettings(tmp_path / "matches.csv", tuned))
-        neighbours = find_neighbours(store, "image", np.arange(120), 6)
+        neighbours = find_neighbours(self_join(store, np.arange(120)), "image", 6)
     lines = polars.read_csv(tmp_path / "matches.csv")
     label_of = dict(zip(lines["id"].to_list(), labels.tolist(), strict=True))
     f1 = []
@@ -87,7 +89,7 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
         f1.append(2 * common / (4 + len(predicted)))
     assert np.mean(f1) == pytest.approx(tuned.row_f1)
     assert tuned.row_f1 == pytest.approx(
-        metrics_at(neighbours, labels, tuned.score_threshold)[0].mean()
+        metrics_at(neighbours, judge_join(neighbours.rows, labels), tuned.score_threshold)[0].mean()
     )
     assert summary.k == 6
 
@@ -99,7 +101,7 @@ def test_a_threshold_tuned_among_few_items_is_warned_about(tmp_path: Path) -> No
     output = tmp_path / "matches.csv"
     one = (Where("side", "x"),)
     with Store(path) as store:
-        settings = TuneSettings("image", "label", where=one, protocol="same-rows")
+        settings = TuneSettings(("image",), "label", where=one, protocol="same-rows")
         few = tune_threshold(store, settings)
         many = match(store, MatchSettings(output, few))
         equal = match(store, MatchSettings(output, few, where=one, force=True))
@@ -144,7 +146,7 @@ def test_other_vectors_than_those_tuned_on_are_refused(tmp_path: Path) -> None:
     one = write_store(tmp_path / "one.h5", {"image": (dense_info(16, "one"), vectors)}, columns)
     two = write_store(tmp_path / "two.h5", {"image": (dense_info(16, "two"), vectors)}, columns)
     with Store(one) as store:
-        tuned = tune_threshold(store, TuneSettings("image", "label"))
+        tuned = tune_threshold(store, TuneSettings(("image",), "label"))
     with Store(two) as store, pytest.raises(FingerprintError, match=r"fingerprint one, .* has two"):
         match(store, MatchSettings(tmp_path / "matches.csv", tuned))
     assert not (tmp_path / "matches.csv").exists()

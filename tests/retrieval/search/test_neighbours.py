@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float, UInt8
 
-from embed.errors import SelectionError, SettingsError, StoreError
+from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from embed.store import Store
 from retrieval.search.binary import BinarySearch
-from retrieval.search.dense import DenseSearch
+from retrieval.search.dense import DenseSearch, UnitVectors
 from retrieval.search.neighbours import (
     NO_ROW,
     Neighbours,
@@ -20,7 +20,8 @@ from retrieval.search.neighbours import (
     neighbours_of_vectors,
 )
 from retrieval.search.ranking import self_first
-from retrieval.search.sparse import SparseSearch
+from retrieval.search.sides import StoreRows, between, self_join
+from retrieval.search.sparse import SparseSearch, UnitSparse
 from tests.retrieval.retrieval_stores import (
     binary_info,
     dense_info,
@@ -82,8 +83,8 @@ def test_binary_is_the_plain_loop() -> None:
     def score(one: int, other: int) -> float:
         return 1 - 2 * int(np.bitwise_count(codes[one] ^ codes[other]).sum()) / 32
 
-    search = BinarySearch(codes, np.arange(120), 32)
-    found = self_first(search(0, 120, 7), np.arange(120))
+    search = BinarySearch(codes, codes, 32)
+    found = self_first(search(0, 120, 7), np.arange(120), 7)
     assert as_lists(found) == plain_neighbours(120, 7, score)
 
 
@@ -91,16 +92,21 @@ def test_binary_score_is_the_cosine_of_plus_and_minus_ones(tmp_path: Path) -> No
     bits = np.random.default_rng(0).integers(0, 2, (10, 12)).astype(np.uint8)
     spaces = {"hash": (binary_info(12), np.packbits(bits, axis=1))}  # 4 of 16 bits fill up
     with Store(write_store(tmp_path / "a.h5", spaces)) as store:
-        found = find_neighbours(store, "hash", np.arange(10), 10)
+        found = find_neighbours(self_join(store, np.arange(10)), "hash", 10)
     signs = 1 - 2.0 * bits
     expected = neighbours_of_vectors(signs, 10)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
 
 
+def sparse_search(vectors: Float[np.ndarray, "n d"]) -> SparseSearch:
+    units = UnitSparse(scipy.sparse.csr_array(vectors), np.arange(len(vectors)))
+    return SparseSearch(units, units)
+
+
 def test_sparse_is_the_plain_loop_and_fills_up_with_no_row() -> None:
     vectors = exact_vectors(150, seed=1, signed=False)
-    search = SparseSearch(scipy.sparse.csr_array(vectors), np.arange(150))
-    found = self_first(search(0, 150, 60), np.arange(150))
+    search = sparse_search(vectors)
+    found = self_first(search(0, 150, 60), np.arange(150), 60)
     assert as_lists(found) == plain_neighbours(150, 60, cosine(vectors), only_above=0)
     filled = found.rows == NO_ROW
     assert filled.any()
@@ -109,15 +115,15 @@ def test_sparse_is_the_plain_loop_and_fills_up_with_no_row() -> None:
 
 def test_sparse_finds_the_lowest_rows_among_more_ties_than_candidates() -> None:
     vectors = np.ones((100, 1), np.float32)
-    search = SparseSearch(scipy.sparse.csr_array(vectors), np.arange(100))
-    found = self_first(search(90, 91, 4), np.array([90]))
+    search = sparse_search(vectors)
+    found = self_first(search(90, 91, 4), np.array([90]), 4)
     assert found.rows.tolist() == [[90, 0, 1, 2]]
 
 
 def test_sparse_leaves_out_scores_that_are_not_above_zero() -> None:
     vectors = np.array([[1, 1], [1, -1], [-1, -1], [3, 3]], np.float32)
-    search = SparseSearch(scipy.sparse.csr_array(vectors), np.arange(4))
-    found = self_first(search(0, 4, 4), np.arange(4))
+    search = sparse_search(vectors)
+    found = self_first(search(0, 4, 4), np.arange(4), 4)
     assert [row for row, _ in as_lists(found)[0]] == [0, 3]
 
 
@@ -151,10 +157,11 @@ def test_block_sizes_never_change_the_result(
     vectors[50:90] = vectors[50]
     k = min(k, 120)
     expected = neighbours_of_vectors(vectors, k)
-    search = DenseSearch(vectors, np.arange(120), gallery_bytes=4 * 19 * gallery_rows)
+    units = UnitVectors(vectors, np.arange(120), held_bytes=4 * 19 * gallery_rows)
+    search = DenseSearch(units, units)
     for start in range(0, 120, block_rows):
         stop = min(start + block_rows, 120)
-        found = self_first(search(start, stop, k), np.arange(start, stop))
+        found = self_first(search(start, stop, k), np.arange(start, stop), k)
         np.testing.assert_array_equal(found.rows, expected.rows[start:stop])
         np.testing.assert_array_equal(found.scores, expected.scores[start:stop])
 
@@ -179,10 +186,10 @@ def test_rows_count_within_the_selection(tmp_path: Path) -> None:
         "hash": (binary_info(128), np.abs(vectors).astype(np.uint8)),
     }
     with Store(write_store(tmp_path / "a.h5", spaces)) as store:
-        image = find_neighbours(store, "image", rows, 4)
-        title = find_neighbours(store, "title", rows, 4)
-        code = find_neighbours(store, "hash", rows, 4, block_rows=2)
-        blocks = list(iterate_neighbours(store, "image", rows, 4, block_rows=4))
+        image = find_neighbours(self_join(store, rows), "image", 4)
+        title = find_neighbours(self_join(store, rows), "title", 4)
+        code = find_neighbours(self_join(store, rows), "hash", 4, block_rows=2)
+        blocks = list(iterate_neighbours(self_join(store, rows), "image", 4, block_rows=4))
     expected = neighbours_of_vectors(vectors[rows], 4)
     np.testing.assert_array_equal(image.rows, expected.rows)
     np.testing.assert_array_equal(image.scores, expected.scores)
@@ -198,7 +205,7 @@ def test_k_is_clipped_to_the_rows(tmp_path: Path) -> None:
     spaces = {"hash": (binary_info(8), codes), "title": (sparse_info(2), np.eye(3, 2))}
     with Store(write_store(tmp_path / "a.h5", spaces)) as store:
         for space in spaces:
-            assert find_neighbours(store, space, np.arange(3), 50).rows.shape == (3, 3)
+            assert find_neighbours(self_join(store, np.arange(3)), space, 50).rows.shape == (3, 3)
     assert neighbours_of_vectors(np.ones((1, 2)), 50).rows.tolist() == [[0]]
 
 
@@ -210,8 +217,11 @@ def test_a_vector_that_is_not_finite_is_named(tmp_path: Path, bad: float, kind: 
     info = dense_info(3) if kind == "dense" else sparse_info(3)
     with Store(write_store(tmp_path / "a.h5", {"image": (info, vectors)})) as store:
         with pytest.raises(StoreError, match="'r3' in space 'image' should be finite"):
-            find_neighbours(store, "image", np.array([0, 2, 3]), 2)
-        assert find_neighbours(store, "image", np.array([0, 2, 4]), 2).rows.shape == (3, 2)
+            find_neighbours(self_join(store, np.array([0, 2, 3])), "image", 2)
+        assert find_neighbours(self_join(store, np.array([0, 2, 4])), "image", 2).rows.shape == (
+            3,
+            2,
+        )
 
 
 def test_mistakes_are_told() -> None:
@@ -234,3 +244,39 @@ def test_matches_compare_in_float64() -> None:
     assert neighbours.matches(float(low)).tolist() == [[True, True, True, False]]
     assert neighbours.matches(np.array([2.0])).tolist() == [[True, False, False, False]]
     assert neighbours.matches(-np.inf).tolist() == [[True, True, True, False]]
+
+
+def test_queries_look_among_a_gallery_and_never_find_themselves(tmp_path: Path) -> None:
+    vectors = exact_vectors(60, seed=4)
+    spaces = {"image": (dense_info(16), vectors)}
+    with Store(write_store(tmp_path / "a.h5", spaces)) as store:
+        sides = between(
+            StoreRows(store, np.arange(0, 40, 2)), StoreRows(store, np.arange(10, 60, 5))
+        )
+        found = find_neighbours(sides, "image", 5)
+    score = cosine(vectors)
+    for place, row in enumerate(range(0, 40, 2)):
+        others = [
+            (-score(row, other), at) for at, other in enumerate(range(10, 60, 5)) if other != row
+        ]
+        own = (row - 10) // 5 if row >= 10 and row % 5 == 0 else NO_ROW
+        assert found.rows[place].tolist() == [own, *(at for _, at in sorted(others)[:4])]
+
+
+def test_items_of_two_stores_are_joined_by_id(tmp_path: Path) -> None:
+    vectors = exact_vectors(30, seed=2)
+    ids = np.array([f"r{row}" for row in range(29, -1, -1)], object)
+    one = write_store(tmp_path / "a.h5", {"image": (dense_info(16), vectors)})
+    other = write_store(
+        tmp_path / "b.h5", {"image": (dense_info(16), vectors[::-1].copy())}, ids=ids
+    )
+    strange = write_store(tmp_path / "c.h5", {"image": (dense_info(16, "dense-2"), vectors)})
+    with Store(one) as a, Store(other) as b, Store(strange) as c:
+        rows = np.arange(30)
+        sides = between(StoreRows(a, rows), StoreRows(b, rows))
+        found = find_neighbours(sides, "image", 6)
+        among = find_neighbours(self_join(a, rows), "image", 6)
+        assert sides.own.tolist() == rows[::-1].tolist()
+        np.testing.assert_array_equal(found.scores, among.scores)
+        with pytest.raises(FingerprintError, match=r"is dense-1 in .* and dense-2 in"):
+            find_neighbours(between(StoreRows(a, rows), StoreRows(c, rows)), "image", 6)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Int
 
+from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import NO_ROW, Neighbours, neighbours_of_vectors
 from retrieval.thresholds.curves import ScoreCurve, metrics_at, score_curve
 from tests.retrieval.retrieval_stores import exact_vectors
@@ -53,7 +54,7 @@ def build(example: tuple[int, int, int, int, bool]) -> tuple[Neighbours, Int[np.
 @given(examples)
 def test_every_cut_is_what_sets_give(example: tuple[int, int, int, int, bool]) -> None:
     neighbours, labels = build(example)
-    curve = score_curve(neighbours, labels)
+    curve = score_curve(neighbours, judge_join(neighbours.rows, labels))
     others = neighbours.scores[:, 1:]
     distinct = np.unique(others[np.isfinite(others)])[::-1]
     assert curve.cuts.tolist() == [np.inf, *distinct.tolist()]
@@ -69,20 +70,28 @@ def test_the_best_threshold_is_that_of_brute_force_and_of_no_grid_below(
     example: tuple[int, int, int, int, bool],
 ) -> None:
     neighbours, labels = build(example)
-    curve = score_curve(neighbours, labels)
-    tuned = metrics_at(neighbours, labels, curve.threshold(curve.best_cut()))[0].mean()
+    curve = score_curve(neighbours, judge_join(neighbours.rows, labels))
+    tuned = metrics_at(
+        neighbours, judge_join(neighbours.rows, labels), curve.threshold(curve.best_cut())
+    )[0].mean()
     everywhere = [*np.unique(neighbours.scores).tolist(), 2.0]
-    brute_force = max(metrics_at(neighbours, labels, cut)[0].mean() for cut in everywhere)
+    brute_force = max(
+        metrics_at(neighbours, judge_join(neighbours.rows, labels), cut)[0].mean()
+        for cut in everywhere
+    )
     assert tuned == pytest.approx(brute_force, abs=1e-12)
     for step in np.linspace(-1.01, 1.01, 42):
-        assert metrics_at(neighbours, labels, float(step))[0].mean() <= tuned + 1e-12
+        assert (
+            metrics_at(neighbours, judge_join(neighbours.rows, labels), float(step))[0].mean()
+            <= tuned + 1e-12
+        )
 
 
 @settings(max_examples=40, deadline=None)
 @given(examples)
 def test_a_threshold_takes_what_its_cut_takes(example: tuple[int, int, int, int, bool]) -> None:
     neighbours, labels = build(example)
-    curve = score_curve(neighbours, labels)
+    curve = score_curve(neighbours, judge_join(neighbours.rows, labels))
     for index, cut in enumerate(curve.cuts.tolist()):
         at_threshold = neighbours.matches(curve.threshold(index))
         np.testing.assert_array_equal(at_threshold, neighbours.matches(cut))
@@ -96,13 +105,17 @@ def test_chosen_rows_are_averaged_and_cut_alone(
     neighbours, labels = build(example)
     chosen = np.random.default_rng(seed).random(len(labels)) < 0.5
     chosen[0] = True
-    curve = score_curve(neighbours, labels, chosen)
+    curve = score_curve(neighbours, judge_join(neighbours.rows, labels), chosen)
     others = neighbours.scores[chosen, 1:]
     assert set(curve.cuts[1:].tolist()) == set(others[np.isfinite(others)].tolist())
     rows = np.flatnonzero(chosen).tolist()
     last = float(curve.cuts[-1])
     expected = plain_means(neighbours, labels, last, rows)
     assert (curve.f1[-1], curve.precision[-1], curve.recall[-1]) == pytest.approx(expected)
+
+
+def judged_curve(neighbours: Neighbours, labels: Int[np.ndarray, " n"]) -> ScoreCurve:
+    return score_curve(neighbours, judge_join(neighbours.rows, labels))
 
 
 def four_items() -> tuple[Neighbours, Int[np.ndarray, " n"]]:
@@ -113,7 +126,7 @@ def four_items() -> tuple[Neighbours, Int[np.ndarray, " n"]]:
 
 
 def test_a_curve_that_a_hand_can_check() -> None:
-    curve = score_curve(*four_items())
+    curve = judged_curve(*four_items())
     np.testing.assert_allclose(curve.cuts, [np.inf, 0.9, 0.6, 0.3], atol=1e-7)
     # alone: 2·1/(2+1) each; then two rows at 1; then all with one wrong; then the second pair
     np.testing.assert_allclose(curve.f1, [2 / 3, (1 + 2 / 3) / 2, (4 / 5 + 2 / 4) / 2, 4 / 5])
@@ -124,16 +137,16 @@ def test_a_curve_that_a_hand_can_check() -> None:
 
 
 def test_thresholds_at_the_ends() -> None:
-    curve = score_curve(*four_items())
+    curve = judged_curve(*four_items())
     assert 0.9 < curve.threshold(0) < 0.90001
     assert curve.threshold(3) == float(np.float32(0.3))
     alone = neighbours_of_vectors(np.ones((1, 2)), 5)
-    assert score_curve(alone, np.array([0])).threshold(0) > 1
+    assert judged_curve(alone, np.array([0])).threshold(0) > 1
 
 
 def test_true_matches_beyond_k_are_missed() -> None:
     neighbours = neighbours_of_vectors(np.ones((10, 2)), 5)
-    curve = score_curve(neighbours, np.zeros(10, int))
+    curve = judged_curve(neighbours, np.zeros(10, int))
     assert curve.recall[-1] == pytest.approx(5 / 10)
     assert curve.f1[-1] == pytest.approx(2 * 5 / (10 + 5))
 

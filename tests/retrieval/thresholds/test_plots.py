@@ -13,7 +13,7 @@ def test_the_picture_is_a_png_with_three_lines(tmp_path: Path) -> None:
     vectors, labels = clustered(10, 4, spread=0.7)
     spaces = {"image": (dense_info(16), vectors)}
     with Store(write_store(tmp_path / "a.h5", spaces, {"label": labels})) as store:
-        result = tune_threshold(store, TuneSettings("image", "label"))
+        result = tune_threshold(store, TuneSettings(("image",), "label"))
     assert result.curve is not None
     plot_curve(result.curve, result, tmp_path / "curve.png")
     pixels = image.imread(tmp_path / "curve.png")[..., :3]
@@ -27,7 +27,7 @@ def test_a_curve_of_a_single_point_can_be_drawn(tmp_path: Path) -> None:
     spaces = {"flat": (dense_info(2), np.zeros((20, 2), np.float32))}
     columns = {"label": np.arange(20) // 2}
     with Store(write_store(tmp_path / "a.h5", spaces, columns)) as store:
-        result = tune_threshold(store, TuneSettings("flat", "label"))
+        result = tune_threshold(store, TuneSettings(("flat",), "label"))
     assert result.curve is not None
     plot_curve(result.curve, result, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000

@@ -1,51 +1,49 @@
 import numpy as np
 import pytest
-from jaxtyping import Int
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
 from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.evaluation.judgements import Judgements, judge_join
 from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
-from retrieval.selection import EvaluationRows
 from retrieval.thresholds.curves import metrics_at, score_curve
 from retrieval.thresholds.protocols import report, tuned
 from tests.retrieval.retrieval_stores import clustered
 
-
-def rows_of(labels: Int[np.ndarray, " n"]) -> EvaluationRows:
-    return EvaluationRows(np.arange(len(labels)), labels, np.unique(labels), ())
+GROUPS = np.arange(20)
 
 
-def example(num_groups: int = 20, group_size: int = 5) -> tuple[Neighbours, EvaluationRows]:
+def example(num_groups: int = 20, group_size: int = 5) -> tuple[Neighbours, Judgements]:
     vectors, labels = clustered(num_groups, group_size, spread=0.8)
-    return neighbours_of_vectors(vectors, 10), rows_of(labels)
+    neighbours = neighbours_of_vectors(vectors, 10)
+    return neighbours, judge_join(neighbours.rows, labels)
 
 
 def test_cross_fit_tunes_every_group_on_other_groups() -> None:
-    neighbours, rows = example()
-    tuning = tuned(neighbours, rows, "cross-fit", seed=0)
+    neighbours, judged = example()
+    tuning = tuned(neighbours, judged, GROUPS, "cross-fit", seed=0)
     folds = np.unique(tuning.row_thresholds)
     assert 1 < len(folds) <= 5
     for threshold in folds:
         reported = tuning.row_thresholds == threshold
-        assert not set(rows.labels[reported]) & set(rows.labels[~reported])
-        curve = score_curve(neighbours, rows.labels, ~reported)
+        assert not set(judged.groups[reported]) & set(judged.groups[~reported])
+        curve = score_curve(neighbours, judged, ~reported)
         assert threshold == curve.threshold(curve.best_cut())
-    whole = score_curve(neighbours, rows.labels)
+    whole = score_curve(neighbours, judged)
     assert tuning.threshold == whole.threshold(whole.best_cut())
     assert tuning.is_reported.all()
 
 
 def test_holdout_tunes_on_half_of_the_groups_and_reports_the_others() -> None:
-    neighbours, rows = example()
-    tuning = tuned(neighbours, rows, "holdout", seed=0)
-    reported = set(rows.labels[tuning.is_reported])
+    neighbours, judged = example()
+    tuning = tuned(neighbours, judged, GROUPS, "holdout", seed=0)
+    reported = set(judged.groups[tuning.is_reported])
     assert len(reported) == 10
-    assert not reported & set(rows.labels[~tuning.is_reported])
-    curve = score_curve(neighbours, rows.labels, ~tuning.is_reported)
+    assert not reported & set(judged.groups[~tuning.is_reported])
+    curve = score_curve(neighbours, judged, ~tuning.is_reported)
     assert tuning.threshold == curve.threshold(curve.best_cut())
-    reached = report(neighbours, rows.labels, tuning, np.random.default_rng(0))
-    expected = metrics_at(neighbours, rows.labels, tuning.threshold)[:, tuning.is_reported]
+    reached = report(neighbours, judged, tuning, np.random.default_rng(0))
+    expected = metrics_at(neighbours, judged, tuning.threshold)[:, tuning.is_reported]
     assert (reached.row_f1, reached.precision, reached.recall) == pytest.approx(
         tuple(expected.mean(axis=1))
     )
@@ -53,15 +51,13 @@ def test_holdout_tunes_on_half_of_the_groups_and_reports_the_others() -> None:
 
 
 def test_same_rows_is_never_below_the_honest_protocols() -> None:
-    neighbours, rows = example()
+    neighbours, judged = example()
     reached = {}
     for protocol in ("same-rows", "cross-fit"):
-        tuning = tuned(neighbours, rows, protocol, seed=1)
-        reached[protocol] = report(neighbours, rows.labels, tuning, np.random.default_rng(0))
+        tuning = tuned(neighbours, judged, GROUPS, protocol, seed=1)
+        reached[protocol] = report(neighbours, judged, tuning, np.random.default_rng(0))
     assert reached["same-rows"].row_f1 >= reached["cross-fit"].row_f1
-    assert reached["same-rows"].row_f1 == pytest.approx(
-        score_curve(neighbours, rows.labels).f1.max()
-    )
+    assert reached["same-rows"].row_f1 == pytest.approx(score_curve(neighbours, judged).f1.max())
 
 
 def test_the_groups_that_a_head_has_not_seen_fall_into_all_folds() -> None:
@@ -69,26 +65,27 @@ def test_the_groups_that_a_head_has_not_seen_fall_into_all_folds() -> None:
     unseen = np.array([group for group in range(300) if group_position(group, 0) >= 0.9])
     labels = np.repeat(np.arange(len(unseen)), 2)
     vectors = np.random.default_rng(0).standard_normal((len(labels), 8))
-    rows = EvaluationRows(np.arange(len(labels)), labels, unseen, ())
-    tuning = tuned(neighbours_of_vectors(vectors, 5), rows, "holdout", seed=0)
+    neighbours = neighbours_of_vectors(vectors, 5)
+    judged = judge_join(neighbours.rows, labels)
+    tuning = tuned(neighbours, judged, unseen, "holdout", seed=0)
     halves = [group_position(group, 0) for group in unseen[labels[tuning.is_reported]].tolist()]
     assert min(halves) < 0.93 < 0.97 < max(halves)
 
 
 def test_the_seed_decides_the_folds_and_nothing_else_does() -> None:
-    neighbours, rows = example()
-    sides = [tuned(neighbours, rows, "holdout", seed).is_reported for seed in (0, 0, 1)]
+    neighbours, judged = example()
+    sides = [tuned(neighbours, judged, GROUPS, "holdout", seed).is_reported for seed in (0, 0, 1)]
     np.testing.assert_array_equal(sides[0], sides[1])
     assert (sides[0] != sides[2]).any()
 
 
 def test_mistakes_are_told() -> None:
-    neighbours, rows = example(num_groups=4)
+    neighbours, judged = example(num_groups=4)
     with pytest.raises(SelectionError, match=r"cross-fit needs 5 groups or more .* have 4: .*same"):
-        tuned(neighbours, rows, "cross-fit", seed=0)
-    assert tuned(neighbours, rows, "holdout", seed=0).is_reported.sum() == 10
+        tuned(neighbours, judged, GROUPS, "cross-fit", seed=0)
+    assert tuned(neighbours, judged, GROUPS, "holdout", seed=0).is_reported.sum() == 10
     with pytest.raises(SettingsError, match="no protocol 'leave-one-out': they are cross-fit, "):
-        tuned(neighbours, rows, "leave-one-out", seed=0)
+        tuned(neighbours, judged, GROUPS, "leave-one-out", seed=0)
 
 
 def test_the_interval_is_that_of_a_plain_loop_over_draws() -> None:

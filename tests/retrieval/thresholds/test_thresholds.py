@@ -15,6 +15,7 @@ from embed.errors import (
     ThresholdError,
 )
 from embed.store import Store
+from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
 from retrieval.thresholds.files import Cut, fit_to_store, load, parse_threshold, save
@@ -33,15 +34,16 @@ def store_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def result(store_path: Path) -> ThresholdResult:
     with Store(store_path) as store:
-        return tune_threshold(store, TuneSettings("image", "label", k=8))
+        return tune_threshold(store, TuneSettings(("image",), "label", k=8))
 
 
 def test_same_rows_is_the_top_of_the_curve_and_says_that_it_is_optimistic(store_path: Path) -> None:
     vectors, labels = clustered(12, 5, spread=0.6)
-    curve = score_curve(neighbours_of_vectors(vectors, 4), labels)
+    neighbours = neighbours_of_vectors(vectors, 4)
+    curve = score_curve(neighbours, judge_join(neighbours.rows, labels))
     best = curve.best_cut()
     with Store(store_path) as store:
-        settings = TuneSettings("image", "label", k=4, protocol="same-rows")
+        settings = TuneSettings(("image",), "label", k=4, protocol="same-rows")
         result = tune_threshold(store, settings)
     assert result.row_f1 == pytest.approx(curve.f1[best])
     assert result.precision == pytest.approx(curve.precision[best])
@@ -69,7 +71,7 @@ def test_a_space_that_tells_nothing_apart_is_said_to(tmp_path: Path) -> None:
     spaces = {"flat": (dense_info(2), vectors)}
     path = write_store(tmp_path / "flat.h5", spaces, {"label": np.arange(30) // 2})
     with Store(path) as store:
-        result = tune_threshold(store, TuneSettings("flat", "label", k=20))
+        result = tune_threshold(store, TuneSettings(("flat",), "label", k=20))
     assert result.score_threshold > 1
     assert result.row_f1 == pytest.approx(2 / 3)
     assert "the best threshold leaves every item alone" in result.warnings[0]
@@ -78,10 +80,10 @@ def test_a_space_that_tells_nothing_apart_is_said_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        (TuneSettings("nope", "label"), StoreError, "no space 'nope'"),
-        (TuneSettings("image", "alone"), SelectionError, "no two of the 60 selected rows share"),
-        (TuneSettings("image", "pair"), SelectionError, "cross-fit needs 5 groups or more"),
-        (TuneSettings("image", "label", k=1), SettingsError, "at least 2: found 1"),
+        (TuneSettings(("nope",), "label"), StoreError, "no space 'nope'"),
+        (TuneSettings(("image",), "alone"), SelectionError, "no two of the 60 selected rows share"),
+        (TuneSettings(("image",), "pair"), SelectionError, "cross-fit needs 5 groups or more"),
+        (TuneSettings(("image",), "label", k=1), SettingsError, "at least 2: found 1"),
     ],
 )
 def test_mistakes_are_told(
