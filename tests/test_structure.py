@@ -98,6 +98,8 @@ COMMANDS = [
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),
     ("retrieval", "match"),
+    ("retrieval", "vote"),
+    ("retrieval", "duplicates"),
 ]
 
 

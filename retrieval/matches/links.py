@@ -1,5 +1,6 @@
 """Undirected pairs of items with a score: what groups are made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,16 @@ class Links:
         is_first = np.ones(len(low), bool)
         is_first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
         return Links(low[is_first], high[is_first], scores[order][is_first])
+
+    @staticmethod
+    def joined(parts: Sequence["Links"]) -> "Links":
+        """The pairs of any of them, each once: none at all where there are no parts."""
+        nothing = np.zeros(0, np.int64)
+        return Links.of(
+            np.concatenate([nothing, *(part.one for part in parts)]),
+            np.concatenate([nothing, *(part.other for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.scores for part in parts)]),
+        )
 
     def __len__(self) -> int:
         return len(self.one)

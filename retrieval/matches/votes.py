@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 
-Weighting = Literal["score", "equal"]
-WEIGHTINGS: tuple[Weighting, ...] = ("score", "equal")
+Voting = Literal["weighted", "uniform"]
+VOTINGS: tuple[Voting, ...] = ("weighted", "uniform")
 NO_CLASS = -1
 
 
@@ -27,20 +27,20 @@ class Votes:
 
 
 def count_votes(
-    classes: Int[np.ndarray, "q k"], scores: Float[np.ndarray, "q k"], weighting: Weighting
+    classes: Int[np.ndarray, "q k"], scores: Float[np.ndarray, "q k"], voting: Voting
 ) -> Votes:
     """Each item gets the class that most of its neighbours have.
 
-    equal: each neighbour has one vote. score: each has as many as its score, and one whose score is
-    0 or below has none. Among classes with equal votes the one of the nearest voter wins, then the
-    one with the lower number.
+    uniform: each neighbour has one vote. weighted: each has as many as its score, and one whose
+    score is 0 or below has none. Among classes with equal votes the one of the nearest voter wins,
+    then the one with the lower number.
 
     Args:
         classes: of the neighbours, from 0; `NO_CLASS` where one does not vote.
         scores: of the neighbours, higher is nearer; not finite where there is no neighbour.
-        weighting: equal or score.
+        voting: weighted or uniform.
     """
-    votes = scores.astype(np.float64) if weighting == "score" else np.ones(scores.shape)
+    votes = scores.astype(np.float64) if voting == "weighted" else np.ones(scores.shape)
     may_vote = (classes != NO_CLASS) & np.isfinite(scores) & (votes > 0)
     items, places = np.nonzero(may_vote)
     num_classes = int(classes.max(initial=0)) + 1
