@@ -52,17 +52,20 @@ class Copies:
         """The copies of an item that come after it, ascending, and their scores."""
         number = int(self.classes[item])
         linked = self._order[self._starts[number] : self._starts[number + 1]]
-        others, scores = self._ends[linked], self._scores[linked]
-        found = [self._members(number), *(self._members(other) for other in others.tolist())]
+        same = self._after(number, item)
+        if len(linked) == 0:
+            return same, np.ones(len(same))
+        found = [same, *(self._after(other, item) for other in self._ends[linked].tolist())]
+        scores = np.append(1.0, self._scores[linked])
+        values = np.repeat(scores, [len(members) for members in found])
         rows = np.concatenate(found)
-        values = np.repeat(np.append(1.0, scores), [len(members) for members in found])
         order = np.argsort(rows)
-        order = order[rows[order] > item]
         return rows[order], values[order]
 
-    def _members(self, number: int) -> Int64[np.ndarray, " m"]:
-        start, stop = self._bounds[number : number + 2]
-        return self._sorted[start:stop]
+    def _after(self, number: int, item: int) -> Int64[np.ndarray, " m"]:
+        """The members of a class that come after an item."""
+        members = self._sorted[self._bounds[number] : self._bounds[number + 1]]
+        return members[np.searchsorted(members, item, "right") :]
 
     @cached_property
     def _sorted(self) -> Int64[np.ndarray, " n"]:

@@ -79,17 +79,19 @@ class CopyPairs:
     def blocks(self) -> Iterator[PairBlock]:
         """The pairs by first item, then by the other; leaks alone where they are asked for."""
         waiting: list[PairBlock] = []
+        num_waiting = 0
         for item in np.flatnonzero(np.any([way.copies.has_any for way in self._ways], axis=0)):
             waiting.append(self._pairs_of(int(item)))
-            if sum(len(block.one) for block in waiting) >= BLOCK_PAIRS:
+            num_waiting += len(waiting[-1].one)
+            if num_waiting >= BLOCK_PAIRS:
                 yield self._counted(waiting)
-                waiting = []
+                waiting, num_waiting = [], 0
         if waiting:
             yield self._counted(waiting)
 
     def _pairs_of(self, item: int) -> PairBlock:
         found = [way.copies.after(item) for way in self._ways]
-        others = np.unique(np.concatenate([items for items, _ in found]))
+        others = _union([items for items, _ in found if len(items)])
         scores = np.full((len(found), len(others)), np.nan)
         for row, (items, values) in zip(scores, found, strict=True):
             row[np.searchsorted(others, items)] = values
@@ -123,6 +125,15 @@ class CopyPairs:
             columns |= way.column(scores)
         schema = {"id": pl.String, "other_id": pl.String, "found_by": pl.String}
         return pl.DataFrame(columns, schema_overrides=schema)
+
+
+def _union(sets: Sequence[Int64[np.ndarray, " _"]]) -> Int64[np.ndarray, " p"]:
+    """What is in any of some ascending sets; mostly they are equal, and sorting takes longest."""
+    if not sets:
+        return np.zeros(0, np.int64)
+    if all(np.array_equal(sets[0], other) for other in sets[1:]):
+        return sets[0]
+    return np.unique(np.concatenate(sets))
 
 
 def _found_by(names: Sequence[str], scores: Float64[np.ndarray, "w p"]) -> list[str]:
