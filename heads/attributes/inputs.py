@@ -7,9 +7,14 @@ drowns one of few good ones, since Adam moves the weights of all features alike.
 The share is Kelley's ε² (An unbiased correlation ratio measure, PNAS 1935): what variance between
 classes is expected by chance is taken off, so that many classes of few rows don't make noise look
 informative.
+
+Of several spaces a weak one may still have some good features, and say with many what a strong one
+says better: photographs of another place or time then mislead it. So a space has a weight as a
+whole beside those of its features, `InputStatistics.space_weights`.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +23,10 @@ from torch import Tensor
 Blocks = Iterable[tuple[Tensor, Tensor]]
 # What is left of a variance by rounding, as a share of the squares that it is a difference of.
 ROUNDING = 1e-12
+# More than this no space tells, so that others keep some weight beside one that tells everything.
+MOST_TOLD = 0.999
+# Shares up to so many deviations of what noise has say nothing of a space.
+DEVIATIONS_OF_CHANCE = 3
 
 
 class InputStatistics:
@@ -62,6 +71,29 @@ class InputStatistics:
         varies = variance > ROUNDING * self._squares / self._num_rows
         scale = torch.where(varies, variance.clamp(min=0).rsqrt(), 1)
         return (self._first + mean).float(), scale.float()
+
+    def space_weights(self, sizes: Sequence[int]) -> Float[Tensor, " s"]:
+        """How much each space tells of the classes, against the one that tells most: 0 to 1.
+
+        `sizes` are those of the spaces, which lie side by side. With r, the mean of the
+        `class_shares` of a space that are above chance, its weight goes by r / (1 − r), variance
+        between classes over variance within them: as independent measurements of one thing are
+        weighted, by the inverse of their variance. So features of noise beside good ones, as rare
+        words are, don't count against a space. 1 throughout where none tells anything.
+        """
+        means = []
+        for shares in torch.split(self.class_shares(), [*sizes]):
+            telling = shares > self._share_by_chance()
+            means.append((shares * telling).sum() / telling.sum().clamp(min=1))
+        told = torch.stack(means).clamp(max=MOST_TOLD)
+        ratios = told / (1 - told)
+        return ratios / ratios.max() if ratios.any() else torch.ones_like(ratios)
+
+    def _share_by_chance(self) -> float:
+        """What hardly any feature of noise has as the mean of its shares over attributes."""
+        limits = [sums.share_by_chance() for sums in self._attributes or []]
+        known = [limit for limit in limits if limit is not None]
+        return sum(known) / len(known) if known else 0.0
 
     def class_shares(self) -> Float[Tensor, " d"]:
         """The share of each feature's variance within categories that lies between classes.
@@ -111,7 +143,7 @@ class _AttributeSums:
 
     def shares(self) -> Float[Tensor, " d"] | None:
         """The share of each feature's variance between classes; None where rows are too few."""
-        num_rows, num_classes = int(self._counts.sum()), int((self._counts > 0).sum())
+        num_rows, num_classes = self._num_rows, self._num_classes
         if num_rows <= num_classes:
             return None
         size = int(self._categories.max()) + 1
@@ -122,6 +154,26 @@ class _AttributeSums:
         total = self._squares - _squares_of_means(of_categories, counts)
         left = (within / (num_rows - num_classes)) / (total / (num_rows - int((counts > 0).sum())))
         return torch.where(total > ROUNDING * self._squares, 1 - left, 0).clamp(0, 1)
+
+    def share_by_chance(self) -> float | None:
+        """Three deviations of the share that normal noise has; None where rows are too few.
+
+        The share is (F − 1) · (classes − categories) / rows as far as it is small, and the variance
+        of F among many rows 2 / (classes − categories).
+        """
+        if self._num_rows <= self._num_classes:
+            return None
+        num_categories = len(torch.unique(self._categories[self._counts > 0]))
+        freedom = self._num_classes - num_categories
+        return DEVIATIONS_OF_CHANCE * math.sqrt(2 * freedom) / self._num_rows
+
+    @property
+    def _num_rows(self) -> int:
+        return int(self._counts.sum())
+
+    @property
+    def _num_classes(self) -> int:
+        return int((self._counts > 0).sum())
 
 
 def _squares_of_means(

@@ -84,15 +84,17 @@ class AttributeLearner(Learner):
     def start(self) -> None:
         """Scale features by those of the training rows, at most some ten thousand of them.
 
-        What a space is scaled to has the weight that the task gives it.
+        A space has the weight that these rows suggest, times the one that the task gives it.
         """
         generator = torch.Generator().manual_seed(self._training.seed)
         rows = torch.randperm(self.table.num_rows, generator=generator)[:ROWS_TO_STANDARDISE_BY]
         blocks = self.table.batches(torch.split(rows.sort().values, ROWS_PER_BLOCK))
-        self.network.fit_inputs(InputStatistics(blocks, self._categories, self._labels))
-        spaces = self.info.spaces
-        weights = torch.tensor([space.weight for space in spaces], device=self.table.device)
-        sizes = torch.tensor([space.dim for space in spaces], device=self.table.device)
+        statistics = InputStatistics(blocks, self._categories, self._labels)
+        self.network.fit_inputs(statistics)
+        spaces, device = self.info.spaces, self.table.device
+        sizes = torch.tensor([space.dim for space in spaces], device=device)
+        given = torch.tensor([space.weight for space in spaces], device=device)
+        weights = given * statistics.space_weights(sizes.tolist())
         self.network.input_scale.mul_(weights.repeat_interleave(sizes))
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

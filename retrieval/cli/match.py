@@ -44,5 +44,6 @@ def match(store: Path, as_json: bool, **options: Any) -> None:
         click.echo(
             f"{result.num_rows:,} items with {result.num_matches:,} matches besides themselves, "
             f"{result.num_alone:,} alone: {result.path} "
-            f"(space '{result.space}', score ≥ {result.score_threshold:.4f})"
+            f"({', '.join(result.spaces)}, score ≥ "
+            f"{', '.join(f'{score:.4f}' for score in result.score_thresholds)})"
         )

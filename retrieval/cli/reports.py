@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from embed.options import print_json, print_table, warn
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ RANKING = {
     "recall@5": "recall_at_5",
     "recall@10": "recall_at_10",
 }
+MARKS = {"concat": "+", "sum": "+", "union": "or", "intersection": "and"}
 COMPARISON = {
     "space": "space",
     "row F1": "row_f1",
@@ -48,9 +51,39 @@ def print_result(values: dict[str, Any], as_json: bool) -> bool:
     return as_json
 
 
-def print_evaluations(
-    results: "Sequence[ThresholdResult | Evaluation]", columns: Mapping[str, str]
-) -> None:
+def print_threshold(result: "ThresholdResult") -> None:
+    """A tuned threshold with what it reaches, on one line; then those of categories, if any."""
+    rule, reached = result.rule, result.reached
+    shown = {
+        "space": f" {MARKS[rule.combine]} ".join(rule.spaces),
+        "row F1": _text(reached["row_f1"]),
+        "95 % interval": None if result.interval is None else _text(result.interval),
+        "precision": _text(reached["precision"]),
+        "recall": _text(reached["recall"]),
+        "score ≥": _each(rule.thresholds),
+        "distance ≤": _each([1 - score for score in rule.thresholds]),
+    }
+    known = {header: text for header, text in shown.items() if text is not None}
+    title = f"{result.num_rows:,} rows, k = {rule.k}, threshold: {result.protocol}"
+    print_table(title, list(known), [list(known.values())])
+    click.echo(
+        f"pairs: F1 {reached['pair_f1']:.4f}, precision {reached['pair_precision']:.4f}, "
+        f"recall {reached['pair_recall']:.4f}; "
+        f"recall within reach of k: {result.recall_within_k:.4f}"
+    )
+    if len(set(rule.spaces.values())) > 1:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in rule.spaces.items())
+        click.echo(f"shares of the spaces: {shares}")
+    if rule.by_category:
+        rows = [[name, _each(own)] for name, own in rule.by_category.items()]
+        print_table(f"thresholds by {rule.category}", [str(rule.category), "score ≥"], rows)
+
+
+def _each(values: "Sequence[float]") -> str:
+    return ", ".join(map(_text, values))
+
+
+def print_evaluations(results: "Sequence[Evaluation]", columns: Mapping[str, str]) -> None:
     """One line for each space, with the columns that are known."""
     shown = {
         header: name for header, name in columns.items() if getattr(results[0], name) is not None

@@ -1,7 +1,8 @@
 """`python -m retrieval tune-threshold`."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,15 +22,67 @@ from retrieval.cli.options import (
     spaces_option,
     unseen_by_option,
 )
-from retrieval.cli.reports import AT_THRESHOLD, print_evaluations, print_result
+from retrieval.cli.reports import print_result, print_threshold
+from retrieval.cli.side_options import (
+    gallery_store_option,
+    gallery_where_option,
+    query_where_option,
+)
+
+if TYPE_CHECKING:
+    from retrieval.thresholds.tune_settings import TuneSettings
 
 
 @main.command("tune-threshold")
 @store_argument
 @spaces_option
 @label_option
-@output_option("JSON file for the threshold; its curve goes beside it as .png.", required=False)
-@click.option("--k", default=50, help="Neighbours of each item, itself included.")
+@output_option("JSON file for the threshold; its picture goes beside it as .png.", required=False)
+@click.option(
+    "--k",
+    type=int,
+    help="Neighbours of each item in each space, itself included.  [default: 50]",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["concat", "sum", "union", "intersection"]),
+    default="concat",
+    help="Several spaces. concat: the k nearest by the weighted mean of the scores; sum: the same, "
+    "among the k nearest in any space; union, intersection: each cut at a threshold of its own, "
+    "one score is enough, or all are needed.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="NAME=FACTOR",
+    help="Share of a space in the mean; repeatable.  [default: 1 each]",
+)
+@click.option("--tune-weights", is_flag=True, help="Choose the shares as well, from a grid.")
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1", "recall-at-precision", "precision-at-recall"]),
+    default="row-f1",
+    help="What the threshold is the best for; the last two are of pairs.",
+)
+@click.option("--wanted", type=float, help="The precision or recall that must be reached.")
+@click.option(
+    "--at-least",
+    default=1,
+    help="Take so many whatever they score, the item itself included; 2: leave none alone.",
+)
+@click.option("--at-most", type=int, help="Take no more than so many, the item itself included.")
+@click.option("--gap", is_flag=True, help="Take nothing beyond the widest fall of the scores.")
+@click.option("--reciprocal", is_flag=True, help="Take only items that find this one as well.")
+@click.option(
+    "--threshold-by", metavar="COLUMN", help="Thresholds of their own for each value of it."
+)
+@click.option(
+    "--shrinkage",
+    default=100.0,
+    help="--threshold-by: so many rows of a category weigh as much as the common threshold.",
+)
+@click.option("--calibrate", is_flag=True, help="Keep the probability of being a match by score.")
 @click.option(
     "--protocol",
     type=click.Choice(["cross-fit", "holdout", "same-rows"]),
@@ -38,26 +91,65 @@ from retrieval.cli.reports import AT_THRESHOLD, print_evaluations, print_result
     "holdout: half and half; same-rows: tuned and reported on the same rows, optimistic.",
 )
 @unseen_by_option
+@click.option(
+    "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."
+)
 @where_option
+@query_where_option
+@gallery_where_option
+@gallery_store_option
 @split_column_option
 @seed_option
 @force_option
 @json_option
-def tune_threshold(store: Path, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Find the score threshold with the best mean row F1, exactly.
+def tune_threshold(
+    store: Path, output: Path | None, gallery_store: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Find the score threshold that is exactly best.
 
-    The threshold takes exactly the pairs of the best of all distinct cuts, and lies halfway to the
-    next lower score.
+    All distinct scores are tried. The threshold takes exactly the pairs of the best cut, and lies
+    halfway to the next lower score.
     """
     from embed.store import Store
-    from retrieval.thresholds.tuned import TuneSettings
+    from retrieval.thresholds.files import to_json
     from retrieval.thresholds.tuning import tune_to_file
 
     force = options.pop("force")
-    settings = TuneSettings(**selected(options))
-    with Store(store) as opened:
-        result = tune_to_file(opened, settings, output, force=force)
-    if not print_result(result.to_json(), as_json):
-        print_evaluations([result], AT_THRESHOLD)
+    settings = _settings(selected(options))
+    with ExitStack() as stack:
+        opened = stack.enter_context(Store(store))
+        gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None
+        result = tune_to_file(opened, settings, output, gallery_store=gallery, force=force)
+    if not print_result(to_json(result), as_json):
+        print_threshold(result)
         if output is not None:
-            click.echo(f"threshold: {output}, curve: {output.with_suffix('.png')}")
+            shown = f", picture: {output.with_suffix('.png')}" if result.picture else ""
+            click.echo(f"threshold: {output}{shown}")
+
+
+def _settings(options: dict[str, Any]) -> "TuneSettings":
+    """The options as settings: those of rules and objectives in objects of their own."""
+    from retrieval.thresholds.objectives import Objective
+    from retrieval.thresholds.rules import Rules
+    from retrieval.thresholds.tune_settings import TuneSettings
+
+    rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
+    objective = Objective(options.pop("objective"), options.pop("wanted"))
+    weights = _weights(options.pop("weights"))
+    return TuneSettings(**options, weights=weights, rules=Rules(**rules), objective=objective)
+
+
+def _weights(texts: tuple[str, ...]) -> dict[str, float]:
+    """From NAME=FACTOR; the factor of a name that is given twice is the last."""
+    from embed.errors import SettingsError
+
+    weights = {}
+    for text in texts:
+        name, equals, factor = text.rpartition("=")
+        try:
+            weights[name] = float(factor)
+        except ValueError:
+            equals = ""
+        if not name or not equals:
+            raise SettingsError(f"--weight takes NAME=FACTOR such as image=0.6: found '{text}'")
+    return weights

@@ -9,13 +9,19 @@ from jaxtyping import Bool, Int
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.evaluation.judgements import Judgements, judge
+from retrieval.evaluation.judgements import judge
 from retrieval.evaluation.metrics import average_precision_at_k, mean_reciprocal_rank, recall_at_k
-from retrieval.search.neighbours import Neighbours, find_neighbours
+from retrieval.search.neighbours import find_neighbours
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
+from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.files import fit_to_store
-from retrieval.thresholds.protocols import Report, Tuned, refuse_unfit, report, tuned
-from retrieval.thresholds.tuned import DEFAULT_K, ThresholdResult, refuse_small_k
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.pools import Pool
+from retrieval.thresholds.protocols import Report, Tuned, given, refuse_unfit, report, tuned
+from retrieval.thresholds.rules import Rules
+from retrieval.thresholds.strategies import Fit, OneThreshold, Strategy
+from retrieval.thresholds.tune_settings import DEFAULT_K, refuse_small_k
+from retrieval.thresholds.tuned import ThresholdResult, restrictions
 
 DEEPEST_RECALL = 10
 TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \
@@ -101,8 +107,10 @@ def evaluate(store: Store, settings: EvaluateSettings) -> Evaluation:
     wide = find_neighbours(rows.sides, settings.spaces[0], max(k, DEEPEST_RECALL + 1))
     known = judge(wide.rows, rows)
     neighbours, judged = wide.first(k), known.first(k)
-    tuning = _tuning(neighbours, judged, rows, settings)
-    reached = report(neighbours, judged, tuning, np.random.default_rng(settings.seed))
+    pool = Pool.of(Candidates.of(neighbours), judged, Rules(), is_self_join=rows.sides.is_self_join)
+    tuning = _tuning(OneThreshold(pool, Objective()), rows, settings)
+    generator = np.random.default_rng(settings.seed)
+    reached = report(tuning, rows.query_labels, pool.num_true_pairs(), generator)
     return Evaluation(
         space=settings.spaces[0],
         k=k,
@@ -139,21 +147,20 @@ def _k(store: Store, settings: EvaluateSettings) -> int:
     return k
 
 
-def _tuning(
-    neighbours: Neighbours, judged: Judgements, rows: EvaluationRows, settings: EvaluateSettings
-) -> Tuned:
-    given = settings.threshold
-    if given is None:
-        return tuned(neighbours, judged, rows.groups, "cross-fit", settings.seed)
-    score = given.score_threshold if isinstance(given, ThresholdResult) else given
-    num_rows = len(rows.sides.queries)
-    return Tuned(score, np.full(num_rows, score), np.ones(num_rows, bool), curve=None)
+def _tuning(strategy: Strategy, rows: EvaluationRows, settings: EvaluateSettings) -> Tuned:
+    threshold = settings.threshold
+    if threshold is None:
+        return tuned(strategy, rows.query_labels, rows.groups, "cross-fit", settings.seed)
+    thresholds = (
+        threshold.rule.thresholds if isinstance(threshold, ThresholdResult) else (threshold,)
+    )
+    return given(strategy, Fit(thresholds, 0.0))
 
 
 def _threshold_metrics(tuning: Tuned, reached: Report) -> dict[str, Any]:
     return {
-        "score_threshold": tuning.threshold,
-        "distance_threshold": 1 - tuning.threshold,
+        "score_threshold": tuning.fit.thresholds[0],
+        "distance_threshold": 1 - tuning.fit.thresholds[0],
         "row_f1": reached.row_f1,
         "precision": reached.precision,
         "recall": reached.recall,
@@ -179,11 +186,16 @@ def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, 
     A threshold file does not list its rows, so any selection by the same labels may overlap. A
     holdout tunes on half of its rows. Other counts of the same selection are of another catalogue.
     """
-    given = settings.threshold
-    if not isinstance(given, ThresholdResult) or given.label != settings.label:
+    tuned_before = settings.threshold
+    if not isinstance(tuned_before, ThresholdResult) or tuned_before.label != settings.label:
         return ()
-    here = (tuple(map(str, settings.where)), settings.unseen_by, settings.split_column)
-    there = (given.where, given.unseen_by, given.split_column)
-    same_counts = (given.num_rows, given.num_groups) == (len(rows.sides.gallery), rows.num_groups)
-    is_same = here == there and same_counts and given.protocol != "holdout"
+    same_counts = (tuned_before.num_rows, tuned_before.num_groups) == (
+        len(rows.sides.gallery),
+        rows.num_groups,
+    )
+    is_same = (
+        tuned_before.selection == restrictions(settings)
+        and same_counts
+        and tuned_before.protocol != "holdout"
+    )
     return (TUNED_HERE if is_same else MAY_BE_TUNED_HERE,)

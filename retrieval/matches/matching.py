@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
 from embed.rows import Where, select_rows
 from embed.store import Store
-from retrieval.search.neighbours import Neighbours, iterate_neighbours
 from retrieval.search.sides import self_join
 from retrieval.thresholds.files import fit_to_store
+from retrieval.thresholds.match_rules import matched
 from retrieval.thresholds.tuned import ThresholdResult
 
 
@@ -52,9 +52,9 @@ class MatchSummary:
 
     Attributes:
         path: the CSV file.
-        space: the space that was searched.
-        k: the most matches that a line could have, the item itself included.
-        score_threshold: pairs with at least this score match; distance_threshold is 1 − it.
+        spaces: the spaces that were searched.
+        k: the most matches that a line could have in one space, the item itself included.
+        score_thresholds: pairs with at least this score match: in each space, or in all together.
         num_rows: lines, one for each item.
         num_matches: ids in the lines besides each item's own: a pair that found each other
             counts twice.
@@ -63,10 +63,9 @@ class MatchSummary:
     """
 
     path: str
-    space: str
+    spaces: tuple[str, ...]
     k: int
-    score_threshold: float
-    distance_threshold: float
+    score_thresholds: tuple[float, ...]
     num_rows: int
     num_matches: int
     num_alone: int
@@ -92,7 +91,7 @@ def match(store: Store, settings: MatchSettings) -> MatchSummary:
         SettingsError: a score without a space, k below 2, or an id that holds the separator.
     """
     refuse_existing(settings.output, force=settings.force)
-    cut = fit_to_store(store, settings.threshold, settings.space, settings.k)
+    rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
     rows = np.flatnonzero(select_rows(store, settings.where))
     ids = store.ids[rows]
     _refuse_separator(ids, settings.separator)
@@ -100,17 +99,16 @@ def match(store: Store, settings: MatchSettings) -> MatchSummary:
     with replacing(settings.output) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([settings.id_name, settings.matches_name])
-        for _, neighbours in iterate_neighbours(self_join(store, rows), cut.space, cut.k):
-            matches = _matches(neighbours, ids, cut.score)
+        for _, candidates, taken in matched(self_join(store, rows), rule):
+            matches = _matches(candidates.rows, taken, ids)
             writer.writerows([line[0], settings.separator.join(line)] for line in matches)
             num_matches += sum(len(line) - 1 for line in matches)
             num_alone += sum(len(line) == 1 for line in matches)
     return MatchSummary(
         path=str(settings.output),
-        space=cut.space,
-        k=cut.k,
-        score_threshold=cut.score,
-        distance_threshold=1 - cut.score,
+        spaces=tuple(rule.spaces),
+        k=rule.k,
+        score_thresholds=rule.thresholds,
         num_rows=len(rows),
         num_matches=num_matches,
         num_alone=num_alone,
@@ -129,12 +127,11 @@ def _warnings(threshold: float | ThresholdResult, num_rows: int) -> tuple[str, .
 
 
 def _matches(
-    neighbours: Neighbours, ids: Shaped[np.ndarray, " n"], score: float
+    rows: Int[np.ndarray, "b c"], taken: Bool[np.ndarray, "b c"], ids: Shaped[np.ndarray, " n"]
 ) -> list[Sequence[str]]:
     """The ids of each item's matches, its own first."""
-    matched = neighbours.matches(score)
-    found = ids[neighbours.rows[matched]].tolist()
-    ends = np.cumsum(matched.sum(axis=1)).tolist()
+    found = ids[rows[taken]].tolist()
+    ends = np.cumsum(taken.sum(axis=1)).tolist()
     return [found[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 

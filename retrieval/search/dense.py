@@ -131,7 +131,7 @@ def _search_again(
         at = doubtful[start : start + num_together]
         floor = best.scores[at, -1:] - _rounding(queries)  # the k-th best can only be better
         pairs, rows = np.nonzero(queries[at] @ gallery.T >= floor)
-        scores = _scores_of_pairs(queries[at], gallery, pairs, rows)
+        scores = scores_of_pairs(queries[at], gallery, pairs, rows)
         table = padded(pairs, rows, scores, len(at), k)
         replace_rows(best, at, ranked(table.rows, table.scores, k))
 
@@ -142,10 +142,10 @@ def _scores_of(
     rows: Int[np.ndarray, "q m"],
 ) -> Float32[np.ndarray, "q m"]:
     pairs = np.repeat(np.arange(len(queries)), rows.shape[1])
-    return _scores_of_pairs(queries, gallery, pairs, rows.ravel()).reshape(rows.shape)
+    return scores_of_pairs(queries, gallery, pairs, rows.ravel()).reshape(rows.shape)
 
 
-def _scores_of_pairs(
+def scores_of_pairs(
     queries: Float32[np.ndarray, "q d"],
     gallery: Float32[np.ndarray, "g d"],
     query_rows: Int[np.ndarray, " p"],

@@ -59,11 +59,7 @@ def iterate_neighbours(
     sides: Sides, space: str, k: int, *, block_rows: int = QUERY_BLOCK_ROWS
 ) -> Iterator[tuple[int, Neighbours]]:
     """Blocks of `find_neighbours`, first to last, each with the position of its first query."""
-    for side in (sides.queries, sides.gallery):
-        if len(side) == 0:
-            raise SelectionError(
-                f"no row of {side.store.path} is selected: there is nothing to search"
-            )
+    refuse_empty(sides)
     return _blocks(_search_of(sides, space), sides.own, len(sides.gallery), k, block_rows)
 
 
@@ -105,12 +101,12 @@ def _joined(blocks: Iterator[tuple[int, Neighbours]]) -> Neighbours:
 
 def _search_of(sides: Sides, space: str) -> Search:
     info = sides.gallery.store.space(space)
-    _refuse_other_vectors(sides, space)
+    refuse_other_vectors(sides, space)
     queries, gallery = sides.queries, sides.gallery
     if info.kind == "binary":
         codes = [side.store.array(space)[side.rows] for side in (queries, gallery)]
         return BinarySearch(codes[0], codes[1], info.dim)
-    make = _unit_sparse if info.kind == "sparse" else _unit_dense
+    make = unit_sparse if info.kind == "sparse" else unit_dense
     of_gallery = make(gallery, space)
     of_queries = of_gallery if sides.is_self_join else make(queries, space)
     if isinstance(of_gallery, UnitSparse):
@@ -120,13 +116,24 @@ def _search_of(sides: Sides, space: str) -> Search:
     return DenseSearch(of_queries, of_gallery)
 
 
-def _unit_dense(side: StoreRows, space: str) -> UnitVectors:
+def refuse_empty(sides: Sides) -> None:
+    """Raise SelectionError where there is no query, or nothing to look among."""
+    for side in (sides.queries, sides.gallery):
+        if len(side) == 0:
+            raise SelectionError(
+                f"no row of {side.store.path} is selected: there is nothing to search"
+            )
+
+
+def unit_dense(side: StoreRows, space: str) -> UnitVectors:
+    """The vectors of one side in a dense space; StoreError where one is not finite."""
     vectors = UnitVectors(side.store.array(space), side.rows)
     _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
     return vectors
 
 
-def _unit_sparse(side: StoreRows, space: str) -> UnitSparse:
+def unit_sparse(side: StoreRows, space: str) -> UnitSparse:
+    """The vectors of one side in a sparse space; StoreError where one is not finite."""
     vectors = UnitSparse(side.store.sparse(space), side.rows)
     _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
     return vectors
@@ -136,7 +143,8 @@ def _of_item(side: StoreRows, space: str, row: int) -> str:
     return f"the vector of '{side.store.ids[side.rows[row]]}' in space '{space}'"
 
 
-def _refuse_other_vectors(sides: Sides, space: str) -> None:
+def refuse_other_vectors(sides: Sides, space: str) -> None:
+    """Raise FingerprintError where two stores hold vectors of different encoders."""
     stores = sides.queries.store, sides.gallery.store
     found = [store.space(space).fingerprint for store in stores]
     if found[0] != found[1]:

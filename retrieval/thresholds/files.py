@@ -1,24 +1,39 @@
 """The file that keeps a threshold, and how a threshold fits a store.
 
-A file holds the fingerprint of the space that it was tuned on: other vectors are refused.
+A file holds the fingerprints of the spaces that it was tuned on: other vectors are refused.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from embed.errors import FingerprintError, SettingsError, ThresholdError
+from embed.errors import SettingsError, ThresholdError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
-from retrieval.thresholds.tuned import (
-    DEFAULT_K,
-    FORMAT,
-    FORMAT_VERSION,
-    ThresholdResult,
-    refuse_small_k,
+from retrieval.thresholds.calibration import Calibration
+from retrieval.thresholds.gathering import COMBINATIONS
+from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.rules import Rules
+from retrieval.thresholds.tune_settings import DEFAULT_K, refuse_small_k
+from retrieval.thresholds.tuned import ThresholdResult
+
+FORMAT = "retrieval-threshold"
+FORMAT_VERSION = 2
+PLAIN = (
+    "label",
+    "protocol",
+    "seed",
+    "num_rows",
+    "num_groups",
+    "num_gallery",
+    "num_reported",
+    "recall_within_k",
 )
+REACHED = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
 
 
 def save(result: ThresholdResult, path: Path, *, force: bool = False) -> None:
@@ -28,30 +43,140 @@ def save(result: ThresholdResult, path: Path, *, force: bool = False) -> None:
         OutputExistsError: the file exists and `force` was not given.
     """
     refuse_existing(path, force=force)
-    text = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+    text = json.dumps(to_json(result), indent=2, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def to_json(result: ThresholdResult) -> dict[str, Any]:
+    """What the file and `--json` hold: all but the picture, and no interval of None.
+
+    `score_threshold` and `distance_threshold` are null where each space has its own, in `spaces`.
+    """
+    rule = result.rule
+    (common,) = rule.thresholds if len(rule.thresholds) == 1 else (None,)
+    values = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "spaces": _spaces_to_json(rule),
+        "combine": rule.combine,
+        "k": rule.k,
+        "score_threshold": common,
+        "distance_threshold": None if common is None else 1 - common,
+        **result.reached,
+        "interval": result.interval,
+        "objective": result.objective.name,
+        "wanted": result.objective.wanted,
+        **{name: getattr(result, name) for name in PLAIN},
+        "selection": {option: list(values) for option, values in result.selection.items()},
+        "rules": asdict(rule.rules),
+        "category": rule.category,
+        "by_category": {name: list(own) for name, own in rule.by_category.items()},
+        "calibration": None if rule.calibration is None else asdict(rule.calibration),
+        "warnings": list(result.warnings),
+    }
+    if result.interval is None:
+        del values["interval"]
+    return values
+
+
+def _spaces_to_json(rule: MatchRule) -> dict[str, dict[str, Any]]:
+    own = rule.thresholds if len(rule.thresholds) > 1 else [None] * len(rule.spaces)
+    return {
+        space: {
+            "fingerprint": rule.fingerprints[space],
+            "weight": weight,
+            **({} if cut is None else {"score_threshold": cut, "distance_threshold": 1 - cut}),
+        }
+        for (space, weight), cut in zip(rule.spaces.items(), own, strict=True)
+    }
+
+
 def load(path: Path) -> ThresholdResult:
-    """Read a threshold that `save` wrote; it has no curve.
+    """Read a threshold that `save` wrote; it has no picture.
 
     Raises:
         ThresholdError: the file is missing or is not such a file.
     """
     values = _read_json(path)
-    found = (values.pop("format", None), values.pop("format_version", None))
+    found = (values.get("format"), values.get("format_version"))
     if found != (FORMAT, FORMAT_VERSION):
         raise ThresholdError(
             f"{path} should have format {FORMAT} version {FORMAT_VERSION}: found {found[0]} "
             f"version {found[1]}: make one with `python -m retrieval tune-threshold … -o {path}`"
         )
-    _refuse_wrong_values(values, path)
-    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     try:
-        return ThresholdResult(**({"interval": None} | values | tuples))
-    except TypeError as error:  # a key that is missing, or one that does not belong
+        return _from_json(values)
+    except KeyError as error:
+        raise ThresholdError(f"{path} should say its {error}, and does not") from error
+    except (TypeError, ValueError, AttributeError, SettingsError) as error:
         raise ThresholdError(f"{path} does not hold what a threshold needs: {error}") from error
+
+
+def _from_json(values: Mapping[str, Any]) -> ThresholdResult:
+    return ThresholdResult(
+        rule=_rule_from_json(values),
+        objective=Objective(values["objective"], values["wanted"]),
+        selection={option: tuple(given) for option, given in values["selection"].items()},
+        reached={name: _number(values, name) for name in REACHED},
+        interval=_pair(values["interval"]) if "interval" in values else None,
+        warnings=tuple(values["warnings"]),
+        **{name: values[name] for name in PLAIN},
+    )
+
+
+def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
+    spaces = {str(name): _number(space, "weight") for name, space in values["spaces"].items()}
+    if not spaces or values["combine"] not in COMBINATIONS:
+        raise ValueError("it names no spaces, or a combination that there is not")
+    if values["score_threshold"] is None:
+        parts = values["spaces"].values()
+        thresholds = tuple(_number(space, "score_threshold") for space in parts)
+    else:
+        thresholds = (_number(values, "score_threshold"),)
+    by_category = {name: tuple(map(float, own)) for name, own in values["by_category"].items()}
+    if any(len(own) != len(thresholds) for own in by_category.values()):
+        raise ValueError("by_category should have as many thresholds as there are in common")
+    refuse_small_k(_integer(values, "k"))
+    return MatchRule(
+        spaces=spaces,
+        thresholds=thresholds,
+        k=values["k"],
+        combine=values["combine"],
+        fingerprints={name: str(space["fingerprint"]) for name, space in values["spaces"].items()},
+        rules=Rules(**values["rules"]),
+        category=values["category"],
+        by_category=by_category,
+        calibration=_calibration(values["calibration"]),
+    )
+
+
+def _calibration(values: Mapping[str, Any] | None) -> Calibration | None:
+    if values is None:
+        return None
+    scores, probabilities = (tuple(map(float, values[key])) for key in ("scores", "probabilities"))
+    if not scores or len(scores) != len(probabilities) or list(scores) != sorted(scores):
+        raise ValueError("a calibration has as many rising scores as probabilities")
+    return Calibration(scores, probabilities)
+
+
+def _number(values: Mapping[str, Any], key: str) -> float:
+    value = values[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"{key} should be a finite number such as 0.73: found {value!r}")
+    return float(value)
+
+
+def _integer(values: Mapping[str, Any], key: str) -> int:
+    value = values[key]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{key} should be a whole number: found {value!r}")
+    return value
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)
 
 
 def parse_threshold(text: str) -> float | ThresholdResult:
@@ -74,68 +199,44 @@ def parse_threshold(text: str) -> float | ThresholdResult:
     return score
 
 
-@dataclass(frozen=True)
-class Cut:
-    """Where a space is to be cut: its score threshold, and how many neighbours are looked at."""
-
-    space: str
-    score: float
-    k: int
-
-
 def fit_to_store(
     store: Store, threshold: float | ThresholdResult, space: str | None, k: int | None
-) -> Cut:
-    """A threshold checked against a store: its space, fingerprint and k, where they are known.
+) -> MatchRule:
+    """A threshold checked against a store: its spaces, fingerprints and k, where they are known.
 
     Args:
         store: the store to be cut.
-        threshold: a score, or a tuned threshold, which knows its space.
+        threshold: a score, or a tuned threshold, which knows its spaces.
         space: the space to be cut; None takes the tuned threshold's.
         k: neighbours, the item itself included; None takes the tuned threshold's, else 50.
 
     Raises:
         SettingsError: a score without a space, or k is below 2.
+        StoreError: there is no such space.
         ThresholdError: it was tuned on another space.
-        FingerprintError: the space holds other vectors than those it was tuned on.
+        FingerprintError: a space holds other vectors than those it was tuned on.
     """
+    if k is not None:
+        refuse_small_k(k)
     if isinstance(threshold, ThresholdResult):
-        return _fit_result(store, threshold, space, threshold.k if k is None else k)
-    if space is None:
+        rule = threshold.rule
+        _refuse_other_space(rule, space)
+    elif space is None:
         raise SettingsError(
             f"{threshold} is a score: say with --space of which space, or give a threshold file"
         )
-    refuse_small_k(DEFAULT_K if k is None else k)
-    store.space(space)
-    return Cut(space, threshold, DEFAULT_K if k is None else k)
+    else:
+        rule = MatchRule({space: 1.0}, (threshold,), DEFAULT_K)
+    rule.refuse_other_vectors(store)
+    return rule if k is None else replace(rule, k=k)
 
 
-def _fit_result(store: Store, threshold: ThresholdResult, space: str | None, k: int) -> Cut:
-    refuse_small_k(k)
-    if space is not None and space != threshold.space:
+def _refuse_other_space(rule: MatchRule, space: str | None) -> None:
+    if space is not None and [space] != list(rule.spaces):
+        names = "', '".join(rule.spaces)
         raise ThresholdError(
-            f"the threshold was tuned on space '{threshold.space}', not on '{space}': "
+            f"the threshold was tuned on space '{names}', not on '{space}': "
             f"tune one for '{space}', or leave --space out"
-        )
-    found = store.space(threshold.space).fingerprint
-    if found != threshold.fingerprint:
-        raise FingerprintError(
-            f"the threshold was tuned on space '{threshold.space}' with fingerprint "
-            f"{threshold.fingerprint}, {store.path} has {found}: tune it again on this store"
-        )
-    return Cut(threshold.space, threshold.score_threshold, k)
-
-
-def _refuse_wrong_values(values: dict[str, Any], path: Path) -> None:
-    """Check what a threshold is used for: to cut the scores of a space."""
-    for key, kind in (("space", str), ("fingerprint", str), ("k", int)):
-        if not isinstance(values.get(key), kind):
-            found = values.get(key)
-            raise ThresholdError(f"{path}: {key} should be a {kind.__name__}: found {found!r}")
-    score = values.get("score_threshold")
-    if not isinstance(score, float) or not isfinite(score):
-        raise ThresholdError(
-            f"{path}: score_threshold should be a finite number such as 0.73: found {score!r}"
         )
 
 

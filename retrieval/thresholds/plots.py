@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from embed.files import replacing
 from retrieval.thresholds.curves import ScoreCurve
+from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.tuned import ThresholdResult
 
 INK, GREY = "#22303c", "#7b8794"
@@ -20,22 +21,70 @@ LINES = (
     ("f1", "row F1", "#0b6e99", 2.4),
 )
 MAX_POINTS = 4000
+BOX = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "#d5dbe1"}
+OBJECTIVE_LABELS = {
+    "row-f1": "mean row F1",
+    "pair-f1": "F1 of pairs",
+    "recall-at-precision": "recall of pairs, where precision is reached",
+    "precision-at-recall": "precision of pairs, where recall is reached",
+}
 
 
-def plot_curve(curve: ScoreCurve, result: ThresholdResult, path: Path) -> None:
-    """Draw mean row F1, precision and recall over the score threshold, the chosen one marked.
+def plot_threshold(result: ThresholdResult, path: Path) -> None:
+    """Draw what other thresholds reach on the rows that this one was tuned on, it being marked.
 
-    The score axis covers where the curves move; a second one above it shows the distance. A file
-    that exists is replaced.
+    A curve of mean row F1, precision and recall where one score is cut: its axis covers where the
+    curves move, and a second one above it shows the distance. A heat map of the objective where two
+    scores are. A file that exists is replaced.
     """
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw_lines(axes, curve)
-    _mark(axes, curve, result)
-    _dress(axes, result)
+    if isinstance(result.picture, ScoreCurve):
+        _draw_lines(axes, result.picture)
+        _mark(axes, result.picture, result.rule.thresholds[0])
+        _dress(axes)
+    elif isinstance(result.picture, Surface):
+        _draw_surface(figure, axes, result.picture, result)
+    axes.set_title(_title(result), loc="left", color=INK, fontsize=11)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _title(result: ThresholdResult) -> str:
+    spaces = "', '".join(result.rule.spaces)
+    how = f" ({result.rule.combine})" if len(result.rule.spaces) > 1 else ""
+    return (
+        f"Space '{spaces}'{how}, true matches by '{result.label}', {result.num_rows:,} items, "
+        f"k = {result.rule.k}"
+    )
+
+
+def _draw_surface(figure: Figure, axes: Axes, surface: Surface, result: ThresholdResult) -> None:
+    """The objective over both thresholds, where it can be reached, the chosen pair marked."""
+    values = np.where(surface.values < 0, np.nan, surface.values)
+    shown = axes.pcolormesh(
+        surface.second, surface.first, values, shading="nearest", cmap="viridis"
+    )
+    bar = figure.colorbar(shown, ax=axes)
+    bar.set_label(OBJECTIVE_LABELS[result.objective.name], color=INK)
+    first, second = result.rule.thresholds
+    axes.plot([second], [first], marker="o", color="white", markeredgecolor=INK, markersize=8)
+    axes.annotate(
+        f"best {np.nanmax(values):.4f}\nscores {first:.4f}, {second:.4f}",
+        (second, first),
+        xytext=(-12 if second > surface.second.mean() else 12, 0),
+        textcoords="offset points",
+        ha="right" if second > surface.second.mean() else "left",
+        va="center",
+        fontsize=9,
+        color=INK,
+        bbox=BOX,
+    )
+    names = list(result.rule.spaces)
+    axes.set_ylabel(f"score threshold of '{names[0]}'", color=INK)
+    axes.set_xlabel(f"score threshold of '{names[1]}'", color=INK)
+    axes.tick_params(colors=INK)
 
 
 def _draw_lines(axes: Axes, curve: ScoreCurve) -> None:
@@ -67,23 +116,24 @@ def _is_away(values: Float[np.ndarray, " c"]) -> Bool[np.ndarray, " c"]:
     return np.asarray((abs(values - values[0]) > near) & (abs(values - values[-1]) > near))
 
 
-def _mark(axes: Axes, curve: ScoreCurve, result: ThresholdResult) -> None:
-    cut = curve.best_cut()
-    score, best = result.score_threshold, float(curve.f1[cut])
+def _mark(axes: Axes, curve: ScoreCurve, score: float) -> None:
+    cut = int(np.searchsorted(-curve.cuts, -score, side="right")) - 1
+    reached = float(curve.f1[cut])
     axes.axvline(score, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.plot([score], [best], marker="o", color=INK, markersize=6, zorder=5)
+    axes.plot([score], [reached], marker="o", color=INK, markersize=6, zorder=5)
     low, high = axes.get_xlim()
     is_right = score > (low + high) / 2
+    heights = [reached, float(curve.precision[cut]), float(curve.recall[cut])]
     axes.annotate(
-        f"score {score:.4f}\ndistance {result.distance_threshold:.4f}\nbest F1 {best:.4f}",
-        (score, _widest_gap([best, float(curve.precision[cut]), float(curve.recall[cut])])),
+        f"score {score:.4f}\ndistance {1 - score:.4f}\nrow F1 {reached:.4f}",
+        (score, _widest_gap(heights)),
         xytext=(-10 if is_right else 10, 0),
         textcoords="offset points",
         ha="right" if is_right else "left",
         va="center",
         color=INK,
         fontsize=9,
-        bbox={"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "#d5dbe1"},
+        bbox=BOX,
     )
 
 
@@ -94,14 +144,7 @@ def _widest_gap(heights: list[float]) -> float:
     return float(edges[widest : widest + 2].mean())
 
 
-def _dress(axes: Axes, result: ThresholdResult) -> None:
-    axes.set_title(
-        f"Space '{result.space}', true matches by '{result.label}', {result.num_rows:,} items, "
-        f"k = {result.k}",
-        loc="left",
-        color=INK,
-        fontsize=11,
-    )
+def _dress(axes: Axes) -> None:
     axes.set_xlabel("score threshold (cosine similarity)", color=INK)
     axes.set_ylabel("mean over items", color=INK)
     above = axes.secondary_xaxis("top", functions=(_flip, _flip))

@@ -9,40 +9,44 @@ threshold tuned there would be too low for the whole.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
 from retrieval.evaluation.intervals import bootstrap_interval
-from retrieval.evaluation.judgements import Judgements
-from retrieval.search.ranking import Neighbours
-from retrieval.thresholds.curves import Pairs, ScoreCurve, metrics_at
+from retrieval.thresholds.pools import Outcome
+from retrieval.thresholds.strategies import Fit, Strategy
 
 NUM_FOLDS = {"cross-fit": 5, "holdout": 2, "same-rows": 1}
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A threshold, and what each row is to be reported at.
+    """The fit to use, the rows that it was tuned on, and what each row is to be reported at.
 
-    `threshold` is the one to use; `row_thresholds` are those that each row is reported at, tuned
-    without the row's own group in an honest protocol; `is_reported` says which rows are. `curve`
-    is that of the rows on which `threshold` was tuned, None where it was given.
+    In an honest protocol `outcome` is, for each row, that of a fit without the row's own group;
+    `is_reported` says which rows are reported.
     """
 
-    threshold: float
-    row_thresholds: Float64[np.ndarray, " n"]
-    is_reported: Bool[np.ndarray, " n"]
-    curve: ScoreCurve | None
+    fit: Fit
+    is_tuned_on: Bool[np.ndarray, " q"]
+    outcome: Outcome
+    is_reported: Bool[np.ndarray, " q"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Means over the reported rows; `interval` is that of row F1: 95 %, by resampling groups."""
+    """Means over the reported rows, and precision, recall and F1 of their pairs.
+
+    `interval` is that of row F1: 95 %, by resampling groups.
+    """
 
     row_f1: float
     precision: float
     recall: float
+    pair_f1: float
+    pair_precision: float
+    pair_recall: float
     num_rows: int
     interval: tuple[float, float]
 
@@ -66,60 +70,73 @@ def refuse_unfit(num_groups: int, protocol: str) -> None:
 
 
 def tuned(
-    neighbours: Neighbours,
-    judged: Judgements,
+    strategy: Strategy,
+    members: Int[np.ndarray, " q"],
     groups: Shaped[np.ndarray, " l"],
     protocol: str,
     seed: int,
 ) -> Tuned:
-    """The exactly best threshold under a protocol.
+    """Fit a strategy under a protocol; `members` number the groups of the rows, `groups` name them.
 
     same-rows: tuned and reported on all rows, which is optimistic. holdout: tuned on half of the
-    groups, reported on the others. cross-fit: each fifth of the groups is reported at the threshold
-    tuned on the other four; the one to use is tuned on all rows.
+    groups, reported on the others. cross-fit: each fifth of the groups is reported by what was
+    tuned on the other four; the fit to use is tuned on all rows.
 
     Raises:
         SettingsError: there is no such protocol.
         SelectionError: there are fewer groups than the protocol has folds.
     """
-    refuse_unfit(len(np.unique(judged.groups)), protocol)
-    pairs = Pairs.of(neighbours, judged)
-    folds = _folds(judged.groups, groups, protocol, seed)
-    if protocol == "holdout":
-        return _same_for_all(pairs.curve(folds == 0), is_reported=folds == 1)
-    whole = _same_for_all(pairs.curve(), is_reported=np.ones(len(folds), bool))
-    if protocol == "same-rows":
-        return whole
-    thresholds = np.array([pairs.best_threshold(folds != fold) for fold in range(folds.max() + 1)])
-    return Tuned(whole.threshold, thresholds[folds], whole.is_reported, whole.curve)
+    refuse_unfit(len(np.unique(members)), protocol)
+    folds = _folds(members, groups, protocol, seed)
+    everywhere = np.ones(len(folds), bool)
+    is_tuned_on = folds == 0 if protocol == "holdout" else everywhere
+    fit = strategy.fit(is_tuned_on)
+    outcome = strategy.outcome(fit)
+    if protocol == "cross-fit":
+        for fold in range(int(folds.max()) + 1):
+            others = strategy.fit(folds != fold)
+            outcome = outcome.replaced(folds == fold, strategy.outcome(others))
+    return Tuned(fit, is_tuned_on, outcome, ~is_tuned_on if protocol == "holdout" else everywhere)
+
+
+def given(strategy: Strategy, fit: Fit) -> Tuned:
+    """What all rows reach by a fit that is given, and was tuned on none of them as far as known."""
+    outcome = strategy.outcome(fit)
+    everywhere = np.ones(len(outcome.num_taken), bool)
+    return Tuned(fit, ~everywhere, outcome, everywhere)
 
 
 def report(
-    neighbours: Neighbours,
-    judged: Judgements,
     tuning: Tuned,
+    members: Int[np.ndarray, " q"],
+    num_true_pairs: float,
     generator: np.random.Generator,
 ) -> Report:
-    """What the reported rows reach, each at its own threshold, with an interval."""
-    at = tuning.is_reported
-    values = metrics_at(neighbours, judged, tuning.row_thresholds)[:, at]
-    f1, precision, recall = values.mean(axis=1).tolist()
-    interval = bootstrap_interval(values[0], judged.groups[at], generator)
-    return Report(f1, precision, recall, int(at.sum()), interval)
+    """What the reported rows reach, with an interval; `num_true_pairs` are theirs."""
+    at, outcome = tuning.is_reported, tuning.outcome
+    f1, precision, recall = (
+        values[at] for values in (outcome.f1, outcome.precision, outcome.recall)
+    )
+    pairs, hits = float(outcome.pairs[at].sum()), float(outcome.hits[at].sum())
+    return Report(
+        row_f1=float(f1.mean()),
+        precision=float(precision.mean()),
+        recall=float(recall.mean()),
+        pair_f1=2 * hits / (pairs + num_true_pairs),
+        pair_precision=hits / pairs if pairs else 1.0,
+        pair_recall=hits / num_true_pairs,
+        num_rows=int(at.sum()),
+        interval=bootstrap_interval(f1, members[at], generator),
+    )
 
 
 def _folds(
-    numbers: Int[np.ndarray, " q"], groups: Shaped[np.ndarray, " l"], protocol: str, seed: int
+    members: Int[np.ndarray, " q"], groups: Shaped[np.ndarray, " l"], protocol: str, seed: int
 ) -> Int[np.ndarray, " q"]:
     """The fold of each row: its groups in the order of a hash, cut into parts of equal number."""
-    present, members = np.unique(numbers, return_inverse=True)
+    present, numbers = np.unique(members, return_inverse=True)
     # A head's split hashes the bare group: with the same hash here, the groups that a head has not
     # seen would all fall into the last fold.
     names = groups[present].tolist()
     ranks = np.argsort(np.argsort([group_position(f"threshold:{name}", seed) for name in names]))
-    return np.asarray((ranks * NUM_FOLDS[protocol] // len(ranks))[members])
-
-
-def _same_for_all(curve: ScoreCurve, is_reported: Bool[np.ndarray, " n"]) -> Tuned:
-    threshold = curve.threshold(curve.best_cut())
-    return Tuned(threshold, np.full(len(is_reported), threshold), is_reported, curve)
+    return np.asarray((ranks * NUM_FOLDS[protocol] // len(ranks))[numbers])

@@ -1,37 +1,25 @@
-"""Tuning a threshold: the best cut of a space's scores, and what it honestly reaches."""
+"""Tuning a threshold: the best cut of the scores of one space or several, and what it reaches."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.evaluation.judgements import judge
-from retrieval.search.neighbours import find_neighbours
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
-from retrieval.thresholds.curves import ScoreCurve, metrics_at
-from retrieval.thresholds.protocols import Tuned, refuse_unfit, report, tuned
+from retrieval.thresholds.calibration import Calibration, calibrated
+from retrieval.thresholds.curves import ScoreCurve
+from retrieval.thresholds.joint import Surface
+from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.pools import Pool
+from retrieval.thresholds.preparing import Prepared, picture_of, prepare
+from retrieval.thresholds.protocols import Report, Tuned, refuse_unfit, report, tuned
+from retrieval.thresholds.strategies import Fit
+from retrieval.thresholds.tune_settings import TuneSettings, columns_of
 
-FORMAT = "retrieval-threshold"
-FORMAT_VERSION = 1
-DEFAULT_K = 50
 OPTIMISTIC = "same-rows: tuned and reported on the same rows, so row F1 is optimistic"
-
-
-@dataclass(frozen=True)
-class TuneSettings(Selection):
-    """What to tune a threshold on, and how.
-
-    Attributes:
-        k: neighbours of each item, itself included: no threshold can match more.
-        protocol: cross-fit, holdout or same-rows; `protocols.tuned` explains them.
-        seed: of the folds and of the draws for the interval.
-    """
-
-    k: int = DEFAULT_K
-    protocol: str = "cross-fit"
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,112 +27,134 @@ class ThresholdResult:
     """A tuned threshold with what it was tuned on and what it reaches.
 
     Attributes:
-        space: the space whose scores it cuts, and its `fingerprint`.
+        rule: how candidates become matches: what `match` needs.
         label: the column that said which rows match.
-        where, unseen_by, split_column: the restrictions of the rows, as they were given.
-        k, protocol, seed: as in `TuneSettings`.
-        num_rows, num_groups: the selected rows, which are the gallery, and their distinct labels.
+        objective: what it is the best for; `wanted` is its wanted share, if any.
+        selection: the restrictions of the rows, as they were given, by option.
+        protocol, seed: as in `TuneSettings`.
+        num_rows, num_groups: the queries, and their distinct labels.
+        num_gallery: the items that they looked among.
         num_reported: the rows that the means are over: fewer than num_rows with holdout.
-        row_f1, precision, recall: means over rows, the item itself included, between 0 and 1.
-        recall_within_k: mean share of an item's true matches among its k neighbours, itself
-            included: the recall that is left when every neighbour is taken.
-        score_threshold: the one to use: a pair matches when its score is at least this.
-        distance_threshold: 1 − score_threshold.
-        interval: 95 % interval of row_f1 over groups; None where the protocol is not honest.
+        reached: what the reported rows reach: `row_f1`, `precision` and `recall` are means over
+            rows, the item itself included; those of pairs count each pair once.
+        recall_within_k: mean share of an item's true matches among its candidates, itself included:
+            the recall that is left when every candidate is taken.
         warnings: which rows were left out and why, and what else to know before trusting it.
-        curve: of the rows that score_threshold was tuned on; not kept in the file.
+        picture: what other thresholds would have reached on the rows that it was tuned on: a curve,
+            or for two spaces a surface; not kept in the file.
     """
 
-    space: str
-    fingerprint: str
+    rule: MatchRule
     label: str
-    where: tuple[str, ...]
-    unseen_by: tuple[str, ...]
-    split_column: str | None
-    k: int
+    objective: Objective
+    selection: Mapping[str, tuple[str, ...]]
     protocol: str
     seed: int
     num_rows: int
     num_groups: int
+    num_gallery: int
     num_reported: int
-    row_f1: float
-    precision: float
-    recall: float
-    recall_within_k: float
-    score_threshold: float
-    distance_threshold: float
+    reached: Mapping[str, float]
     interval: tuple[float, float] | None
+    recall_within_k: float
     warnings: tuple[str, ...]
-    curve: ScoreCurve | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """What the file and `--json` hold: every field but the curve, and no interval of None."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        del values["curve"]
-        if self.interval is None:
-            del values["interval"]
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **values}
+    picture: ScoreCurve | Surface | None = None
 
 
-def tune_threshold(store: Store, settings: TuneSettings) -> ThresholdResult:
-    """The threshold with the best mean row F1, exactly, and what it reaches under the protocol.
+def tune_threshold(
+    store: Store, settings: TuneSettings, gallery_store: Store | None = None
+) -> ThresholdResult:
+    """The threshold that is exactly best, and what it reaches under the protocol.
 
-    All distinct scores are tried, equal scores as one; among cuts with equal F1 the one with the
+    All distinct scores are tried, equal scores as one; among equally good cuts the one with the
     fewest matches is taken. It lies halfway between the lowest score taken and the next lower one.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
-        SettingsError: k is below 2, or there is no such protocol.
+        SettingsError: k is below 2 or above the number of items, or settings that do not fit.
     """
-    refuse_small_k(settings.k)
-    rows = evaluation_rows(store, settings)
+    rows = evaluation_rows(store, settings, gallery_store)
     refuse_unfit(rows.num_groups, settings.protocol)
-    neighbours = find_neighbours(rows.sides, settings.spaces[0], settings.k)
-    judged = judge(neighbours.rows, rows)
-    tuning = tuned(neighbours, judged, rows.groups, settings.protocol, settings.seed)
-    reached = report(neighbours, judged, tuning, np.random.default_rng(settings.seed))
+    prepared = prepare(rows, settings, columns_of(settings.k, rows.sides))
+    strategy = prepared.strategy
+    tuning = tuned(strategy, rows.query_labels, rows.groups, settings.protocol, settings.seed)
+    _refuse_missed(settings, tuning)
+    pool = prepared.pool_of(tuning.fit)
+    num_true_pairs = pool.num_true_pairs(tuning.is_reported)
+    generator = np.random.default_rng(settings.seed)
+    reached = report(tuning, rows.query_labels, num_true_pairs, generator)
     return ThresholdResult(
-        **_provenance(store, settings, rows),
+        rule=_rule(store, settings, prepared, tuning.fit),
+        label=settings.label,
+        objective=settings.objective,
+        selection=restrictions(settings),
+        protocol=settings.protocol,
+        seed=settings.seed,
+        num_rows=len(rows.sides.queries),
+        num_groups=rows.num_groups,
+        num_gallery=len(rows.sides.gallery),
         num_reported=reached.num_rows,
-        row_f1=reached.row_f1,
-        precision=reached.precision,
-        recall=reached.recall,
-        recall_within_k=float(metrics_at(neighbours, judged, -np.inf)[2].mean()),
-        score_threshold=tuning.threshold,
-        distance_threshold=1 - tuning.threshold,
+        reached=_figures(reached),
         interval=None if settings.protocol == "same-rows" else reached.interval,
+        recall_within_k=float(pool.outcome(pool.candidates.exist).recall.mean()),
         warnings=_warnings(rows, settings, tuning),
-        curve=tuning.curve,
+        picture=picture_of(strategy, pool, tuning, settings.objective),
     )
 
 
-def refuse_small_k(k: int) -> None:
-    """Raise SettingsError where k leaves no room for a match."""
-    if k < 2:
-        raise SettingsError(f"--k counts the item itself and should be at least 2: found {k}")
-
-
-def _provenance(store: Store, settings: TuneSettings, rows: EvaluationRows) -> dict[str, Any]:
-    return {
-        "space": settings.spaces[0],
-        "fingerprint": store.space(settings.spaces[0]).fingerprint,
-        "label": settings.label,
-        "where": tuple(map(str, settings.where)),
-        "unseen_by": settings.unseen_by,
-        "split_column": settings.split_column,
-        "k": settings.k,
-        "protocol": settings.protocol,
-        "seed": settings.seed,
-        "num_rows": len(rows.sides.gallery),
-        "num_groups": rows.num_groups,
+def restrictions(selection: Selection) -> dict[str, tuple[str, ...]]:
+    """The restrictions of a selection as they are written on a command line, by option."""
+    given = {
+        "where": tuple(map(str, selection.where)),
+        "query_where": tuple(map(str, selection.query_where)),
+        "gallery_where": tuple(map(str, selection.gallery_where)),
+        "unseen_by": selection.unseen_by,
+        "split_column": () if selection.split_column is None else (selection.split_column,),
+        "include_training_rows": ("yes",) if selection.include_training_rows else (),
     }
+    return {option: values for option, values in given.items() if values}
+
+
+def _rule(store: Store, settings: TuneSettings, prepared: Prepared, fit: Fit) -> MatchRule:
+    return MatchRule(
+        spaces=dict(zip(settings.spaces, fit.weights or prepared.shares, strict=True)),
+        thresholds=fit.thresholds,
+        k=prepared.k,
+        combine=settings.combine,
+        fingerprints={space: store.space(space).fingerprint for space in settings.spaces},
+        rules=settings.rules,
+        category=settings.threshold_by,
+        by_category=fit.by_category,
+        calibration=_calibration(prepared.pool_of(fit)) if settings.calibrate else None,
+    )
+
+
+def _calibration(pool: Pool) -> Calibration:
+    is_pair = pool.candidates.exist
+    is_pair[:, 0] = False
+    return calibrated(pool.candidates.combined[is_pair], pool.judged.relevant[is_pair])
+
+
+def _figures(reached: Report) -> dict[str, float]:
+    names = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
+    return {name: getattr(reached, name) for name in names}
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
     warnings = list(rows.warnings)
     if settings.protocol == "same-rows":
         warnings.append(OPTIMISTIC)
-    if tuning.curve is not None and tuning.curve.best_cut() == 0:
+    if (tuning.outcome.num_taken == 1).all():
         warnings.append("no score tells matches apart: the best threshold leaves every item alone")
     return tuple(warnings)
+
+
+def _refuse_missed(settings: TuneSettings, tuning: Tuned) -> None:
+    """Raise where even the best cut misses the share that was asked for."""
+    if tuning.fit.value < 0:
+        raise SettingsError(
+            f"no threshold reaches the wanted share of {settings.objective.wanted:g}: the best "
+            f"that the neighbours allow is {tuning.fit.value + 2:.4f}: ask for less, or "
+            f"give a larger --k"
+        )

@@ -92,6 +92,50 @@ def test_rows_that_blocks_leave_out_do_not_count() -> None:
     torch.testing.assert_close(part.standard_scale()[1], alone.standard_scale()[1])
 
 
+def spaces() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Eight features with signal and noise alike, eight with a third of it, eight of noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 5, (2000, 1), generator=generator)
+    means = torch.nn.functional.one_hot(torch.arange(5)).repeat(1, 5)[:, :24] * 5**0.5
+    noise = torch.randn(2000, 24, generator=generator)
+    strength = torch.tensor([1.0, 1 / 3, 0.0]).repeat_interleave(8)
+    return means[labels[:, 0]] * strength + noise, torch.zeros(2000, dtype=torch.int64), labels
+
+
+def test_spaces_weigh_by_signal_over_noise() -> None:
+    """Variances between classes of 0.8, 0.8 / 9 and 0, all with one within them."""
+    weights = statistics(*spaces()).space_weights((8, 8, 8))
+    assert weights[0] == 1
+    assert weights[1] == pytest.approx(1 / 9, rel=0.1)
+    assert weights[2] < 0.02
+
+
+def test_noise_and_constants_beside_good_features_do_not_weigh_against_a_space() -> None:
+    rows, categories, labels = spaces()
+    generator = torch.Generator().manual_seed(1)
+    more = torch.cat([torch.randn(2000, 200, generator=generator), torch.ones(2000, 50)], dim=1)
+    padded = torch.cat([rows[:, :16], more], dim=1)
+    alone = statistics(rows, categories, labels).space_weights((8, 8, 8))
+    found = statistics(padded, categories, labels).space_weights((8, 258))
+    assert found[1] > 0.7 * alone[1]  # a thirtieth of it if all features counted
+
+
+def test_spaces_that_tell_nothing_weigh_the_same() -> None:
+    rows = torch.tensor([[1.0, -2.0], [3.0, -4.0]]).repeat(10, 1)
+    labels = torch.tensor([0, 0, 1, 1]).repeat(5)[:, None]
+    categories = torch.zeros(20, dtype=torch.int64)
+    assert statistics(rows, categories, labels).space_weights((1, 1)).tolist() == [1, 1]
+    alone = torch.arange(20)[:, None]  # nor does anything where each row has its own class
+    assert statistics(rows, categories, alone).space_weights((1, 1)).tolist() == [1, 1]
+
+
+def test_a_space_that_tells_everything_leaves_others_some_weight() -> None:
+    rows, categories, labels = spaces()
+    told = torch.cat([labels.float(), rows], dim=1)
+    weights = statistics(told, categories, labels).space_weights((1, 8, 16))
+    assert weights[0] == 1 and weights[1] > 5e-4
+
+
 def test_inputs_have_a_mean_square_of_1_and_follow_the_shares() -> None:
     rows, categories, labels = labelled_rows()
     network = AttributeNetwork(5, np.array([[5, 5], [5, 5]]), AttributeSettings())

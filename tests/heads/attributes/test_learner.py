@@ -5,10 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import Split, Where
+from embed.store import Store
+from heads.attributes.inputs import InputStatistics
+from heads.attributes.learner import AttributeLearner
+from heads.attributes.network import AttributeNetwork, AttributeSettings
+from heads.attributes.settings import AttributeHeadSettings
+from heads.features import FeatureStores
+from heads.settings import head_settings
 from heads.tasks import Task
+from heads.training.settings import Runtime
 from tests.heads.conftest import task, train, write_store
 
 ROWS = Split.parse("id", "60/20/20", stratify="category")
@@ -34,6 +43,27 @@ def test_a_linear_probe(store_path: Path) -> None:
     trained = train(store_path, what, "attributes", epochs=20, hidden=0)
     assert trained.info.output == "attributes"
     assert trained.info.num_classes == 2
+
+
+def test_spaces_have_the_weight_that_rows_suggest_times_the_given_one(store_path: Path) -> None:
+    what = task("raw", "bits", targets=("label",), weights={"bits": 0.5}, split=ROWS)
+    settings = head_settings("attributes", {})
+    assert isinstance(settings.kind, AttributeHeadSettings)
+    with Store(store_path) as store:
+        runtime = Runtime.choose(settings.training, len(store))
+        learner = AttributeLearner(
+            FeatureStores(store), what, settings.kind, settings.training, runtime
+        )
+        learner.start()
+        rows = learner.table.batches([torch.arange(learner.table.num_rows)])
+        no_category = torch.zeros_like(learner.labels)
+        statistics = InputStatistics(rows, no_category, learner.labels[:, None])
+    plain = AttributeNetwork(48 + 16, np.array([[2]]), AttributeSettings())
+    plain.fit_inputs(statistics)
+    measured = statistics.space_weights((48, 16))
+    assert measured[0] != measured[1]
+    weights = torch.cat([measured[0].expand(48), 0.5 * measured[1].expand(16)])
+    torch.testing.assert_close(learner.network.input_scale, plain.input_scale * weights)
 
 
 def test_calibration_keeps_predictions_and_a_temperature(store_path: Path) -> None:

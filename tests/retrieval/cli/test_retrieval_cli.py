@@ -91,7 +91,7 @@ def test_match_says_on_one_line_what_it_wrote_and_warns_beside_it(
     result = run("match", store_path, "--threshold", threshold, "-o", output)
     assert result.stdout.startswith("60 items with ")
     assert result.stdout.count("\n") == 1
-    assert f"{output} (space 'image', score ≥ {tuned['score_threshold']:.4f})" in result.stdout
+    assert f"{output} (image, score ≥ {tuned['score_threshold']:.4f})" in result.stdout
     assert result.stderr.startswith(
         "warning: the threshold was tuned among 25 items and 60 are matched"
     )

@@ -14,7 +14,8 @@ from retrieval.evaluation.evaluate import (
     compare,
     evaluate,
 )
-from retrieval.thresholds.tuned import TuneSettings, tune_threshold
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuned import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
@@ -56,8 +57,10 @@ def test_without_a_threshold_it_is_that_of_cross_fit(store_path: Path) -> None:
         tuned = tune_threshold(store, TuneSettings(("far",), "label", k=8, seed=3))
         found = evaluate(store, EvaluateSettings(("far",), "label", k=8, seed=3))
     assert found.protocol == "cross-fit"
-    for name in ("row_f1", "precision", "recall", "interval", "score_threshold", "k", "num_rows"):
-        assert getattr(found, name) == getattr(tuned, name)
+    for name in ("row_f1", "precision", "recall"):
+        assert getattr(found, name) == tuned.reached[name]
+    assert (found.interval, found.num_rows) == (tuned.interval, tuned.num_rows)
+    assert ((found.score_threshold,), found.k) == (tuned.rule.thresholds, tuned.rule.k)
 
 
 def test_recall_does_not_depend_on_a_small_k(store_path: Path) -> None:
@@ -73,16 +76,16 @@ def test_a_tuned_threshold_brings_its_k_and_warns_where_it_was_tuned(store_path:
         tuned = tune_threshold(store, TuneSettings(("far",), "label", k=6, protocol="same-rows"))
         found = evaluate(store, EvaluateSettings(("far",), "label", threshold=tuned))
     assert (found.k, found.warnings) == (6, (TUNED_HERE,))
-    assert found.row_f1 == pytest.approx(tuned.row_f1)
-    assert found.score_threshold == tuned.score_threshold
+    assert found.row_f1 == pytest.approx(tuned.reached["row_f1"])
+    assert found.score_threshold == tuned.rule.thresholds[0]
 
 
 @pytest.mark.parametrize(
     ("change", "warnings"),
     [
         ({}, (TUNED_HERE,)),
-        ({"where": ("kind=photo",)}, (MAY_BE_TUNED_HERE,)),
-        ({"unseen_by": ("head",)}, (MAY_BE_TUNED_HERE,)),
+        ({"selection": {"where": ("kind=photo",)}}, (MAY_BE_TUNED_HERE,)),
+        ({"selection": {"unseen_by": ("head",)}}, (MAY_BE_TUNED_HERE,)),
         ({"protocol": "holdout"}, (MAY_BE_TUNED_HERE,)),
         ({"num_rows": 20}, (MAY_BE_TUNED_HERE,)),
         ({"label": "other"}, ()),
@@ -131,7 +134,6 @@ def test_mistakes_are_told(store_path: Path) -> None:
         tuned = tune_threshold(store, TuneSettings(("far",), "label"))
         with pytest.raises(ThresholdError, match="tuned on space 'far', not on 'near'"):
             evaluate(store, replace(settings, threshold=tuned))
+        strange = replace(tuned, rule=replace(tuned.rule, fingerprints={"far": ""}))
         with pytest.raises(FingerprintError):
-            evaluate(
-                store, replace(settings, spaces=("far",), threshold=replace(tuned, fingerprint=""))
-            )
+            evaluate(store, replace(settings, spaces=("far",), threshold=strange))

@@ -13,7 +13,8 @@ from retrieval.matches.matching import MatchSettings, match
 from retrieval.search.neighbours import find_neighbours, iterate_neighbours
 from retrieval.search.sides import self_join
 from retrieval.thresholds.curves import metrics_at
-from retrieval.thresholds.tuned import TuneSettings, tune_threshold
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuned import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, sparse_info, write_store
 
 
@@ -35,7 +36,7 @@ def test_each_line_is_the_item_and_then_its_matches_best_first(line: Path, tmp_p
     expected = "id,matches\na1,a1 a2 b1\nb1,b1 b2 a2 a1\na2,a2 a1 b1\nb2,b2 b1\n"
     assert output.read_text() == expected
     assert (summary.num_rows, summary.num_matches, summary.num_alone) == (4, 8, 0)
-    assert (summary.space, summary.k, summary.distance_threshold) == ("line", 50, 1 - 0.76)
+    assert (summary.spaces, summary.k, summary.score_thresholds) == (("line",), 50, (0.76,))
 
 
 def test_names_separator_k_and_rows_can_be_chosen(line: Path, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
     def in_blocks(*args: object) -> object:
         return iterate_neighbours(*args, block_rows=7)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr("retrieval.matches.matching.iterate_neighbours", in_blocks)
+    monkeypatch.setattr("retrieval.thresholds.match_rules.iterate_neighbours", in_blocks)
     with Store(path) as store:
         tuned = tune_threshold(store, TuneSettings(("image",), "label", k=6, protocol="same-rows"))
         summary = match(store, MatchSettings(tmp_path / "matches.csv", tuned))
@@ -87,9 +88,11 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
         assert predicted[0] == own
         common = sum(label_of[other] == label_of[own] for other in predicted)
         f1.append(2 * common / (4 + len(predicted)))
-    assert np.mean(f1) == pytest.approx(tuned.row_f1)
-    assert tuned.row_f1 == pytest.approx(
-        metrics_at(neighbours, judge_join(neighbours.rows, labels), tuned.score_threshold)[0].mean()
+    assert np.mean(f1) == pytest.approx(tuned.reached["row_f1"])
+    assert tuned.reached["row_f1"] == pytest.approx(
+        metrics_at(neighbours, judge_join(neighbours.rows, labels), tuned.rule.thresholds[0])[
+            0
+        ].mean()
     )
     assert summary.k == 6
 
@@ -106,7 +109,7 @@ def test_a_threshold_tuned_among_few_items_is_warned_about(tmp_path: Path) -> No
         many = match(store, MatchSettings(output, few))
         equal = match(store, MatchSettings(output, few, where=one, force=True))
         twice = match(store, MatchSettings(output, replace(few, num_rows=24), force=True))
-        score = match(store, MatchSettings(output, few.score_threshold, "image", force=True))
+        score = match(store, MatchSettings(output, few.rule.thresholds[0], "image", force=True))
     assert many.warnings == (
         "the threshold was tuned among 16 items and 48 are matched: precision will be lower than "
         "it says",

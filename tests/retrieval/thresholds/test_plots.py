@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib import image
 
 from embed.store import Store
-from retrieval.thresholds.plots import plot_curve
-from retrieval.thresholds.tuned import TuneSettings, tune_threshold
+from retrieval.thresholds.plots import plot_threshold
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuned import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
@@ -14,8 +15,8 @@ def test_the_picture_is_a_png_with_three_lines(tmp_path: Path) -> None:
     spaces = {"image": (dense_info(16), vectors)}
     with Store(write_store(tmp_path / "a.h5", spaces, {"label": labels})) as store:
         result = tune_threshold(store, TuneSettings(("image",), "label"))
-    assert result.curve is not None
-    plot_curve(result.curve, result, tmp_path / "curve.png")
+    assert result.picture is not None
+    plot_threshold(result, tmp_path / "curve.png")
     pixels = image.imread(tmp_path / "curve.png")[..., :3]
     assert pixels.shape[:2] == (750, 1200)
     for colour in ("#0b6e99", "#c8553d", "#588157"):
@@ -28,6 +29,6 @@ def test_a_curve_of_a_single_point_can_be_drawn(tmp_path: Path) -> None:
     columns = {"label": np.arange(20) // 2}
     with Store(write_store(tmp_path / "a.h5", spaces, columns)) as store:
         result = tune_threshold(store, TuneSettings(("flat",), "label"))
-    assert result.curve is not None
-    plot_curve(result.curve, result, tmp_path / "curve.png")
+    assert result.picture is not None
+    plot_threshold(result, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000

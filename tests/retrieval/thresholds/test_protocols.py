@@ -1,16 +1,30 @@
 import numpy as np
 import pytest
+from jaxtyping import Int
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
 from retrieval.evaluation.intervals import bootstrap_interval
 from retrieval.evaluation.judgements import Judgements, judge_join
 from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
+from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.curves import metrics_at, score_curve
-from retrieval.thresholds.protocols import report, tuned
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.pools import Pool
+from retrieval.thresholds.protocols import Tuned, report, tuned
+from retrieval.thresholds.rules import Rules
+from retrieval.thresholds.strategies import OneThreshold
 from tests.retrieval.retrieval_stores import clustered
 
 GROUPS = np.arange(20)
+
+
+def strategy(neighbours: Neighbours, judged: Judgements) -> OneThreshold:
+    return OneThreshold(Pool.of(Candidates.of(neighbours), judged, Rules()), Objective())
+
+
+def tune(neighbours: Neighbours, judged: Judgements, protocol: str, seed: int) -> Tuned:
+    return tuned(strategy(neighbours, judged), judged.groups, GROUPS, protocol, seed)
 
 
 def example(num_groups: int = 20, group_size: int = 5) -> tuple[Neighbours, Judgements]:
@@ -21,29 +35,40 @@ def example(num_groups: int = 20, group_size: int = 5) -> tuple[Neighbours, Judg
 
 def test_cross_fit_tunes_every_group_on_other_groups() -> None:
     neighbours, judged = example()
-    tuning = tuned(neighbours, judged, GROUPS, "cross-fit", seed=0)
-    folds = np.unique(tuning.row_thresholds)
-    assert 1 < len(folds) <= 5
-    for threshold in folds:
-        reported = tuning.row_thresholds == threshold
-        assert not set(judged.groups[reported]) & set(judged.groups[~reported])
-        curve = score_curve(neighbours, judged, ~reported)
-        assert threshold == curve.threshold(curve.best_cut())
+    tuning = tune(neighbours, judged, "cross-fit", seed=0)
     whole = score_curve(neighbours, judged)
-    assert tuning.threshold == whole.threshold(whole.best_cut())
+    assert tuning.fit.thresholds == (whole.threshold(whole.best_cut()),)
     assert tuning.is_reported.all()
+    assert tuning.is_tuned_on.all()
+    explained = np.zeros(len(judged.groups), bool)
+    for fold in folds_by_hand(np.unique(judged.groups), 5, seed=0):
+        rows = np.isin(judged.groups, fold)
+        curve = score_curve(neighbours, judged, ~rows)
+        expected = metrics_at(neighbours, judged, curve.threshold(curve.best_cut()))
+        np.testing.assert_allclose(tuning.outcome.f1[rows], expected[0][rows])
+        np.testing.assert_allclose(tuning.outcome.recall[rows], expected[2][rows])
+        explained |= rows
+    assert explained.all()
+
+
+def folds_by_hand(groups: Int[np.ndarray, " g"], num_folds: int, seed: int) -> list[list[int]]:
+    ordered = sorted(groups.tolist(), key=lambda name: group_position(f"threshold:{name}", seed))
+    return [
+        [group for at, group in enumerate(ordered) if at * num_folds // len(ordered) == fold]
+        for fold in range(num_folds)
+    ]
 
 
 def test_holdout_tunes_on_half_of_the_groups_and_reports_the_others() -> None:
     neighbours, judged = example()
-    tuning = tuned(neighbours, judged, GROUPS, "holdout", seed=0)
+    tuning = tune(neighbours, judged, "holdout", seed=0)
     reported = set(judged.groups[tuning.is_reported])
     assert len(reported) == 10
     assert not reported & set(judged.groups[~tuning.is_reported])
     curve = score_curve(neighbours, judged, ~tuning.is_reported)
-    assert tuning.threshold == curve.threshold(curve.best_cut())
-    reached = report(neighbours, judged, tuning, np.random.default_rng(0))
-    expected = metrics_at(neighbours, judged, tuning.threshold)[:, tuning.is_reported]
+    assert tuning.fit.thresholds == (curve.threshold(curve.best_cut()),)
+    reached = report(tuning, judged.groups, 100.0, np.random.default_rng(0))
+    expected = metrics_at(neighbours, judged, tuning.fit.thresholds[0])[:, tuning.is_reported]
     assert (reached.row_f1, reached.precision, reached.recall) == pytest.approx(
         tuple(expected.mean(axis=1))
     )
@@ -54,8 +79,8 @@ def test_same_rows_is_never_below_the_honest_protocols() -> None:
     neighbours, judged = example()
     reached = {}
     for protocol in ("same-rows", "cross-fit"):
-        tuning = tuned(neighbours, judged, GROUPS, protocol, seed=1)
-        reached[protocol] = report(neighbours, judged, tuning, np.random.default_rng(0))
+        tuning = tune(neighbours, judged, protocol, seed=1)
+        reached[protocol] = report(tuning, judged.groups, 200.0, np.random.default_rng(0))
     assert reached["same-rows"].row_f1 >= reached["cross-fit"].row_f1
     assert reached["same-rows"].row_f1 == pytest.approx(score_curve(neighbours, judged).f1.max())
 
@@ -67,14 +92,14 @@ def test_the_groups_that_a_head_has_not_seen_fall_into_all_folds() -> None:
     vectors = np.random.default_rng(0).standard_normal((len(labels), 8))
     neighbours = neighbours_of_vectors(vectors, 5)
     judged = judge_join(neighbours.rows, labels)
-    tuning = tuned(neighbours, judged, unseen, "holdout", seed=0)
+    tuning = tuned(strategy(neighbours, judged), labels, unseen, "holdout", seed=0)
     halves = [group_position(group, 0) for group in unseen[labels[tuning.is_reported]].tolist()]
     assert min(halves) < 0.93 < 0.97 < max(halves)
 
 
 def test_the_seed_decides_the_folds_and_nothing_else_does() -> None:
     neighbours, judged = example()
-    sides = [tuned(neighbours, judged, GROUPS, "holdout", seed).is_reported for seed in (0, 0, 1)]
+    sides = [tune(neighbours, judged, "holdout", seed).is_reported for seed in (0, 0, 1)]
     np.testing.assert_array_equal(sides[0], sides[1])
     assert (sides[0] != sides[2]).any()
 
@@ -82,10 +107,10 @@ def test_the_seed_decides_the_folds_and_nothing_else_does() -> None:
 def test_mistakes_are_told() -> None:
     neighbours, judged = example(num_groups=4)
     with pytest.raises(SelectionError, match=r"cross-fit needs 5 groups or more .* have 4: .*same"):
-        tuned(neighbours, judged, GROUPS, "cross-fit", seed=0)
-    assert tuned(neighbours, judged, GROUPS, "holdout", seed=0).is_reported.sum() == 10
+        tune(neighbours, judged, "cross-fit", seed=0)
+    assert tune(neighbours, judged, "holdout", seed=0).is_reported.sum() == 10
     with pytest.raises(SettingsError, match="no protocol 'leave-one-out': they are cross-fit, "):
-        tuned(neighbours, judged, GROUPS, "leave-one-out", seed=0)
+        tune(neighbours, judged, "leave-one-out", seed=0)
 
 
 def test_the_interval_is_that_of_a_plain_loop_over_draws() -> None:

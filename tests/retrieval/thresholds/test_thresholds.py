@@ -18,8 +18,10 @@ from embed.store import Store
 from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
-from retrieval.thresholds.files import Cut, fit_to_store, load, parse_threshold, save
-from retrieval.thresholds.tuned import ThresholdResult, TuneSettings, tune_threshold
+from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save, to_json
+from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuned import ThresholdResult, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 
@@ -45,11 +47,10 @@ def test_same_rows_is_the_top_of_the_curve_and_says_that_it_is_optimistic(store_
     with Store(store_path) as store:
         settings = TuneSettings(("image",), "label", k=4, protocol="same-rows")
         result = tune_threshold(store, settings)
-    assert result.row_f1 == pytest.approx(curve.f1[best])
-    assert result.precision == pytest.approx(curve.precision[best])
-    assert result.recall == pytest.approx(curve.recall[best])
-    assert result.score_threshold == curve.threshold(best)
-    assert result.distance_threshold == 1 - result.score_threshold
+    assert result.reached["row_f1"] == pytest.approx(curve.f1[best])
+    assert result.reached["precision"] == pytest.approx(curve.precision[best])
+    assert result.reached["recall"] == pytest.approx(curve.recall[best])
+    assert result.rule.thresholds == (curve.threshold(best),)
     assert result.recall_within_k == pytest.approx(curve.recall[-1])
     assert result.recall_within_k <= 4 / 5
     assert result.interval is None
@@ -60,9 +61,13 @@ def test_same_rows_is_the_top_of_the_curve_and_says_that_it_is_optimistic(store_
 
 def test_cross_fit_is_the_default_and_gives_an_interval(result: ThresholdResult) -> None:
     assert (result.protocol, result.num_rows, result.num_reported) == ("cross-fit", 60, 60)
-    assert (result.num_groups, result.fingerprint, result.k) == (12, "dense-1", 8)
+    assert (result.num_groups, result.rule.fingerprints, result.rule.k) == (
+        12,
+        {"image": "dense-1"},
+        8,
+    )
     assert result.interval is not None
-    assert result.interval[0] <= result.row_f1 <= result.interval[1]
+    assert result.interval[0] <= result.reached["row_f1"] <= result.interval[1]
     assert result.warnings == ()
 
 
@@ -72,8 +77,8 @@ def test_a_space_that_tells_nothing_apart_is_said_to(tmp_path: Path) -> None:
     path = write_store(tmp_path / "flat.h5", spaces, {"label": np.arange(30) // 2})
     with Store(path) as store:
         result = tune_threshold(store, TuneSettings(("flat",), "label", k=20))
-    assert result.score_threshold > 1
-    assert result.row_f1 == pytest.approx(2 / 3)
+    assert result.rule.thresholds[0] > 1
+    assert result.reached["row_f1"] == pytest.approx(2 / 3)
     assert "the best threshold leaves every item alone" in result.warnings[0]
 
 
@@ -96,35 +101,37 @@ def test_mistakes_are_told(
 def test_a_file_gives_back_all_but_the_curve(tmp_path: Path, result: ThresholdResult) -> None:
     path = tmp_path / "threshold.json"
     save(result, path)
-    assert load(path) == replace(result, curve=None)
+    assert load(path) == replace(result, picture=None)
     with pytest.raises(OutputExistsError):
         save(result, path)
     optimistic = replace(result, protocol="same-rows", interval=None)
     save(optimistic, path, force=True)
     assert "interval" not in json.loads(path.read_text())
-    assert load(path) == replace(optimistic, curve=None)
+    assert load(path) == replace(optimistic, picture=None)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "embedding-store"}, "should have format retrieval-threshold version 1: found"),
-        ({"format_version": 2}, "found retrieval-threshold version 2"),
+        ({"format": "embedding-store"}, "should have format retrieval-threshold version 2: found"),
+        ({"format_version": 1}, "found retrieval-threshold version 1"),
         (
             {"score_threshold": "high"},
             "score_threshold should be a finite number such as 0.73: found 'high'",
         ),
         ({"score_threshold": float("nan")}, "finite number such as 0.73: found nan"),
-        ({"space": None}, "space should be a str: found None"),
-        ({"k": 5.5}, "k should be a int: found 5.5"),
-        ({"colour": "red"}, "does not hold what a threshold needs: .*colour"),
+        ({"spaces": None}, "does not hold what a threshold needs"),
+        ({"k": 5.5}, "k should be a whole number: found 5.5"),
+        ({"rules": {"colour": "red"}}, "does not hold what a threshold needs: .*colour"),
+        ({"combine": "both"}, "a combination that there is not"),
+        ({"by_category": {"a": [0.1, 0.2]}}, "as many thresholds as there are in common"),
     ],
 )
 def test_a_file_that_is_no_threshold_is_refused(
     tmp_path: Path, result: ThresholdResult, change: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "threshold.json"
-    path.write_text(json.dumps(result.to_json() | change))
+    path.write_text(json.dumps(to_json(result) | change))
     with pytest.raises(ThresholdError, match=message):
         load(path)
 
@@ -145,7 +152,7 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str, mes
 def test_a_threshold_is_a_file_or_a_score(tmp_path: Path, result: ThresholdResult) -> None:
     path = tmp_path / "0.5"
     save(result, path)
-    assert parse_threshold(str(path)) == replace(result, curve=None)
+    assert parse_threshold(str(path)) == replace(result, picture=None)
     assert parse_threshold("0.5") == 0.5
     assert parse_threshold("1.000001") == 1.000001
     for text, message in (("73", "between −1 and 1"), ("nan", "between"), ("x.json", "neither")):
@@ -157,9 +164,9 @@ def test_a_threshold_fits_the_space_that_it_was_tuned_on(
     store_path: Path, result: ThresholdResult
 ) -> None:
     with Store(store_path) as store:
-        assert fit_to_store(store, result, None, None) == Cut("image", result.score_threshold, 8)
+        assert fit_to_store(store, result, None, None) == result.rule
         assert fit_to_store(store, result, "image", 5).k == 5
-        assert fit_to_store(store, 0.5, "other", None) == Cut("other", 0.5, 50)
+        assert fit_to_store(store, 0.5, "other", None) == MatchRule({"other": 1.0}, (0.5,), 50)
         with pytest.raises(ThresholdError, match="tuned on space 'image', not on 'other'"):
             fit_to_store(store, result, "other", None)
         with pytest.raises(SettingsError, match="say with --space of which space"):
@@ -168,6 +175,6 @@ def test_a_threshold_fits_the_space_that_it_was_tuned_on(
             fit_to_store(store, 0.5, "nope", None)
         with pytest.raises(SettingsError, match="at least 2"):
             fit_to_store(store, result, None, 1)
-        old = replace(result, fingerprint="dense-0")
+        old = replace(result, rule=replace(result.rule, fingerprints={"image": "dense-0"}))
         with pytest.raises(FingerprintError, match=r"fingerprint dense-0, .* has dense-1"):
             fit_to_store(store, old, None, None)

@@ -1,0 +1,93 @@
+"""The candidates of a search in one space or in several, however these are combined."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from embed.errors import SettingsError
+from retrieval.search.combined import combined_neighbours, shares_of
+from retrieval.search.neighbours import find_neighbours
+from retrieval.search.pairs import pair_scores
+from retrieval.search.ranking import NO_ROW, Neighbours
+from retrieval.search.sides import Sides
+from retrieval.thresholds.candidates import Candidates
+
+COMBINATIONS = ("concat", "sum", "union", "intersection")
+
+
+def gather(
+    sides: Sides, spaces: Sequence[str], k: int, combine: str, weights: Mapping[str, float]
+) -> Candidates:
+    """The candidates of a search.
+
+    concat: the k nearest by the weighted mean of the scores, which is the score of concatenated
+    vectors. sum: the same score, among pairs that are k nearest in some space. union and
+    intersection: the same pairs, each with its score in every space.
+
+    Raises:
+        SettingsError: there is no such combination; besides what `find_neighbours` raises.
+    """
+    if combine not in COMBINATIONS:
+        raise SettingsError(
+            f"there is no combination '{combine}': they are {', '.join(COMBINATIONS)}"
+        )
+    if len(spaces) == 1:
+        return Candidates.of(find_neighbours(sides, spaces[0], k))
+    shares = shares_of({space: weights.get(space, 1.0) for space in spaces})
+    if combine == "concat":
+        return Candidates.of(combined_neighbours(sides, shares, k))
+    scored = scored_in_all(sides, spaces, k)
+    mixed = weighted(scored, list(shares.values()))
+    return as_one(mixed) if combine == "sum" else mixed
+
+
+def scored_in_all(sides: Sides, spaces: Sequence[str], k: int) -> Candidates:
+    """The pairs that are k nearest in some space, with their scores in all; by row, not ranked."""
+    found = [find_neighbours(sides, space, k).rows for space in spaces]
+    rows = _distinct(np.concatenate(found, axis=1), sides.own)
+    scores = np.stack([pair_scores(sides, space, rows) for space in spaces])
+    scores[:, :, 0] = 1
+    return Candidates(rows, scores, scores.mean(axis=0))
+
+
+def weighted(candidates: Candidates, shares: Sequence[float]) -> Candidates:
+    """The candidates ranked by the weighted mean of their scores, ties by row."""
+    combined = _mean(candidates, shares)
+    combined[:, 0] = np.inf  # the query itself stays first
+    order = np.lexsort((candidates.rows, -combined), axis=-1)
+    combined[:, 0] = 1
+    return Candidates(
+        np.take_along_axis(candidates.rows, order, 1),
+        np.take_along_axis(candidates.scores, order[None], 2),
+        np.take_along_axis(combined, order, 1),
+    )
+
+
+def as_one(candidates: Candidates) -> Candidates:
+    """Candidates that are cut by their combined score alone."""
+    return Candidates(candidates.rows, candidates.combined[None], candidates.combined)
+
+
+def as_neighbours(candidates: Candidates) -> Neighbours:
+    """The candidates as they are ranked."""
+    return Neighbours(candidates.rows, candidates.combined)
+
+
+def _mean(candidates: Candidates, shares: Sequence[float]) -> Float32[np.ndarray, "q c"]:
+    mean = np.zeros(candidates.rows.shape)
+    for scores, share in zip(candidates.scores, shares, strict=True):
+        mean += share * scores.astype(np.float64)
+    return mean.astype(np.float32)
+
+
+def _distinct(rows: Int[np.ndarray, "q m"], own: Int[np.ndarray, " q"]) -> Int[np.ndarray, "q c"]:
+    """Each row's candidates once, ascending, itself first; `NO_ROW` fills up."""
+    ordered = np.sort(rows, axis=1)
+    is_new = np.ones(rows.shape, bool)
+    is_new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    is_new &= (ordered != own[:, None]) & (ordered != NO_ROW)
+    width = int(is_new.sum(axis=1).max(initial=0))
+    last = np.argsort(~is_new, axis=1, kind="stable")[:, :width]
+    kept = np.where(np.take_along_axis(is_new, last, 1), np.take_along_axis(ordered, last, 1), -1)
+    return np.concatenate([own[:, None], kept], axis=1)

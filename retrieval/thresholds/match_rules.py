@@ -1,0 +1,110 @@
+"""How candidates become matches: the spaces, how they are combined, where they are cut.
+
+This is what a threshold file keeps, and all that is needed to match another day.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from embed.errors import FingerprintError
+from embed.store import Store
+from retrieval.search.neighbours import iterate_neighbours
+from retrieval.search.sides import Sides
+from retrieval.thresholds.calibration import Calibration
+from retrieval.thresholds.candidates import Candidates
+from retrieval.thresholds.gathering import gather
+from retrieval.thresholds.rules import Rules, bounds
+from retrieval.thresholds.strategies import Fit, matches_of
+
+OWN_THRESHOLDS = ("union", "intersection")
+
+
+@dataclass(frozen=True)
+class MatchRule:
+    """How candidates become matches.
+
+    Attributes:
+        spaces: the spaces that are searched, with the share of each in the combined score.
+        fingerprints: those of the vectors that this was tuned on, where they are known.
+        combine: concat, sum, union or intersection; of no account with one space.
+        k: neighbours of each item in each space, itself included.
+        thresholds: the least score of a match: of each space (union, intersection), or of their
+            combined score.
+        rules: what else decides.
+        category: the column whose values have thresholds of their own, `by_category`.
+        calibration: from combined scores to probabilities, where it was asked for.
+    """
+
+    spaces: Mapping[str, float]
+    thresholds: tuple[float, ...]
+    k: int
+    combine: str = "concat"
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
+    category: str | None = None
+    by_category: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @property
+    def takes_any(self) -> bool:
+        """True where one score that reaches its threshold is enough."""
+        return self.combine != "intersection"
+
+    def refuse_other_vectors(self, store: Store) -> None:
+        """Check the spaces of a store against those that this was tuned on.
+
+        Raises:
+            StoreError: there is no such space.
+            FingerprintError: a space holds other vectors.
+        """
+        for space in self.spaces:
+            found, wanted = store.space(space).fingerprint, self.fingerprints.get(space)
+            if wanted is not None and found != wanted:
+                raise FingerprintError(
+                    f"the threshold was tuned on space '{space}' with fingerprint {wanted}, "
+                    f"{store.path} has {found}: tune it again on this store"
+                )
+
+
+def gathered(sides: Sides, rule: MatchRule) -> Candidates:
+    """The candidates of all queries."""
+    return gather(sides, list(rule.spaces), rule.k, rule.combine, rule.spaces)
+
+
+def matched(
+    sides: Sides, rule: MatchRule
+) -> Iterator[tuple[int, Candidates, Bool[np.ndarray, "b c"]]]:
+    """Candidates and which of them match, in blocks, each with the position of its first query.
+
+    Where a row's matches depend on nothing but its own neighbours, only a block is held at once.
+    """
+    categories = categories_of(sides, rule.category)
+    fit = Fit(rule.thresholds, 0.0, rule.by_category)
+    for start, candidates in _blocks(sides, rule):
+        own = None if categories is None else categories[start : start + len(candidates.rows)]
+        limits = bounds(candidates, rule.rules, is_self_join=sides.is_self_join)
+        matches = matches_of(candidates, limits, fit.of_rows(own), takes_any=rule.takes_any)
+        yield start, candidates, matches
+
+
+def _blocks(sides: Sides, rule: MatchRule) -> Iterator[tuple[int, Candidates]]:
+    if len(rule.spaces) > 1 or rule.rules.reciprocal:
+        yield 0, gathered(sides, rule)
+        return
+    (space,) = rule.spaces
+    for start, found in iterate_neighbours(sides, space, rule.k):
+        yield start, Candidates.of(found)
+
+
+def categories_of(sides: Sides, column: str | None) -> Shaped[np.ndarray, " q"] | None:
+    """The categories of the queries, where there are any.
+
+    Raises:
+        StoreError: there is no such column.
+    """
+    if column is None:
+        return None
+    return np.asarray(sides.queries.store.column(column)[sides.queries.rows].astype(str))

@@ -1,0 +1,176 @@
+"""How candidates become matches, and how what that takes is fitted to some of the rows.
+
+A strategy is fitted on chosen rows and then says of all rows what they reach by that fit. So any of
+them can be cross-fitted: what is fitted never sees the rows that it is reported on.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped
+
+from retrieval.thresholds.candidates import Candidates
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.pools import Outcome, Pool
+from retrieval.thresholds.rules import Bounds
+
+NO_MATCH = 1 + 1e-6
+"""A threshold that no score reaches."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What was fitted: a threshold for each space that is cut by its own scores.
+
+    `by_category` holds those of categories that have their own, and `weights` those of the spaces
+    where they were fitted too. `value` is the objective's on the rows that were chosen.
+    """
+
+    thresholds: tuple[float, ...]
+    value: float
+    by_category: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    weights: tuple[float, ...] | None = None
+
+    def of_rows(self, categories: Shaped[np.ndarray, " q"] | None) -> Float64[np.ndarray, "s #q"]:
+        """The thresholds of each row: those of its category, else the common ones."""
+        if categories is None or not self.by_category:
+            return np.array(self.thresholds)[:, None]
+        names, members = np.unique(categories.astype(str), return_inverse=True)
+        own = [self.by_category.get(name, self.thresholds) for name in names.tolist()]
+        return np.asarray(np.array(own).T[:, members])
+
+
+def matches_of(
+    candidates: Candidates,
+    limits: Bounds,
+    thresholds: Float64[np.ndarray, "s #q"],
+    *,
+    takes_any: bool = True,
+) -> Bool[np.ndarray, "q c"]:
+    """The matches among candidates: those whose scores reach the thresholds, within the limits.
+
+    With several spaces any score that reaches its own is enough (union), or all have to
+    (intersection). Scores are compared in float64: a threshold halfway between two neighbouring
+    float32 scores would be rounded onto one of them.
+    """
+    reached = [
+        scores.astype(np.float64) >= threshold[:, None]
+        for scores, threshold in zip(candidates.scores, thresholds, strict=True)
+    ]
+    taken = np.logical_or.reduce(reached) if takes_any else np.logical_and.reduce(reached)
+    return np.asarray((taken & limits.possible) | limits.always)
+
+
+class Strategy(ABC):
+    """A way from candidates to matches, with something to fit."""
+
+    @abstractmethod
+    def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
+        """The best for the chosen rows."""
+
+    @abstractmethod
+    def outcome(self, fit: Fit) -> Outcome:
+        """What each row reaches by a fit."""
+
+
+class OneThreshold(Strategy):
+    """The exactly best threshold of one score, the best of all distinct cuts."""
+
+    def __init__(self, pool: Pool, objective: Objective) -> None:
+        (self.sweep,) = pool.sweeps(objective)
+        self._pool = pool
+        self._objective = objective
+
+    def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
+        """The threshold of the chosen rows' best cut."""
+        cuts = self.sweep.cuts(self._pool.limits, chosen)
+        best = cuts.best(self._objective, self._pool.num_true_pairs(chosen))
+        return Fit((best.threshold,), best.value)
+
+    def outcome(self, fit: Fit) -> Outcome:
+        """What each row reaches at the threshold."""
+        pool = self._pool
+        thresholds = fit.of_rows(pool.categories)
+        return pool.outcome(matches_of(pool.candidates, pool.limits, thresholds))
+
+
+class ByCategory(Strategy):
+    """Thresholds of their own for the rows of each category, drawn towards the common ones.
+
+    A category of m chosen rows moves by m / (m + `shrinkage`) of the way from the common threshold
+    to the one that is best for it alone, so that small categories stay near what all rows say.
+
+    Source: the shrinkage of James and Stein (1961), with a fixed strength as in m-estimates.
+    """
+
+    def __init__(
+        self, plain: Strategy, categories: Shaped[np.ndarray, " q"], shrinkage: float
+    ) -> None:
+        self.plain = plain
+        self._categories = categories.astype(str)
+        self._shrinkage = shrinkage
+
+    def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
+        """The common thresholds, and those of each category among the chosen rows."""
+        common = self.plain.fit(chosen)
+        by_category = {
+            name: self._shrunk(common, chosen & (self._categories == name))
+            for name in np.unique(self._categories[chosen]).tolist()
+            if name
+        }
+        return replace(common, by_category=by_category)
+
+    def outcome(self, fit: Fit) -> Outcome:
+        """What each row reaches at the thresholds of its category."""
+        return self.plain.outcome(fit)
+
+    def _shrunk(self, common: Fit, rows: Bool[np.ndarray, " q"]) -> tuple[float, ...]:
+        own = self.plain.fit(rows).thresholds
+        num_rows = int(rows.sum())
+        share = num_rows / (num_rows + self._shrinkage)
+        return tuple(
+            there + share * (here - there)
+            for here, there in zip(own, common.thresholds, strict=True)
+        )
+
+
+class BestOf(Strategy):
+    """The best of several strategies, each with weights of its own: weights fitted over a grid."""
+
+    def __init__(self, by_weights: Mapping[tuple[float, ...], Strategy]) -> None:
+        self._by_weights = by_weights
+
+    def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
+        """The best fit of any, the first of equal ones."""
+        fits = [
+            replace(strategy.fit(chosen), weights=weights)
+            for weights, strategy in self._by_weights.items()
+        ]
+        return max(fits, key=lambda fit: fit.value)
+
+    def outcome(self, fit: Fit) -> Outcome:
+        """What each row reaches with the weights of the fit."""
+        assert fit.weights is not None
+        return self._by_weights[fit.weights].outcome(fit)
+
+
+def weight_grid(num_spaces: int) -> list[tuple[float, ...]]:
+    """Shares of so many spaces that add up to 1: every tenth of two, every fifth of more."""
+    steps = 10 if num_spaces == 2 else 5
+    return [
+        tuple(share / steps for share in shares)
+        for shares in _compositions(steps, num_spaces)
+        if all(shares)
+    ]
+
+
+def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
+    if parts == 1:
+        return [(total,)]
+    return [
+        (first, *rest)
+        for first in range(total + 1)
+        for rest in _compositions(total - first, parts - 1)
+    ]

@@ -1,0 +1,212 @@
+"""Every cut of a space's scores, and what is reached there: one sort, then running sums.
+
+Taking one more candidate changes the F1 of one row by an amount that depends only on how many of
+that row's candidates were taken before. So the mean at every cut is a running sum over all
+candidates in order of score: O(n·k·log(n·k)) for all cuts, where a grid costs O(n·k) for each of
+its steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int, Shaped
+
+from retrieval.evaluation.judgements import Judgements
+from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
+from retrieval.thresholds.objectives import Objective, best_cut
+from retrieval.thresholds.rules import Bounds
+
+ABOVE_HIGHEST = 1e-6
+"""How far the threshold that matches nothing lies above the highest score."""
+
+BLOCK_CELLS = 2**20
+"""Candidates that are worked on at once, so that what lies between fits in the cache."""
+
+ROW_GAINS = {"f1", "precision", "recall"}
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best cut: its value, and a threshold that takes exactly what it takes."""
+
+    value: float
+    threshold: float
+
+
+class Sweep:
+    """The candidates of q queries in the order of one space's scores.
+
+    `pair_weights` (½ for pairs that were found from both sides, else 1) are needed for the gains
+    `pairs` and `hits` alone.
+    """
+
+    def __init__(
+        self,
+        scores: Float32[np.ndarray, "q c"],
+        judged: Judgements,
+        pair_weights: Float32[np.ndarray, "q c"] | None = None,
+    ) -> None:
+        self._order = _order_in_rows(scores)
+        self.scores: Float32[np.ndarray, "q c"] = self._sorted(scores)
+        self.relevant: Bool[np.ndarray, "q c"] = self._sorted(judged.relevant)
+        self.num_true = judged.num_true
+        self._weights = None if pair_weights is None else self._sorted(pair_weights)
+
+    def cuts(self, bounds: Bounds, chosen: Bool[np.ndarray, " q"] | None = None) -> "Cuts":
+        """The cuts between which the chosen rows' candidates can be taken or not."""
+        always, possible = self._sorted(bounds.always), self._sorted(bounds.possible)
+        is_open = possible & ~always
+        if chosen is not None:
+            is_open = is_open & chosen[:, None]
+        entries = self._by_score
+        if not is_open.all():
+            entries = entries[is_open.ravel()[entries]]
+        return Cuts(self, always, is_open, entries, chosen)
+
+    def _sorted(self, values: Shaped[np.ndarray, "q c"]) -> Shaped[np.ndarray, "q c"]:
+        if self._order is None:
+            return values
+        return np.asarray(np.take_along_axis(values, self._order, 1))
+
+    @cached_property
+    def _by_score(self) -> Int[np.ndarray, " p"]:
+        """All candidates, as flat indices, best first; what stands at −inf is none."""
+        order = np.argsort(-self.scores, axis=None)
+        return np.asarray(order[: int(np.isfinite(self.scores).sum())])
+
+    def deltas(
+        self, gain: str, always: Bool[np.ndarray, "q c"], is_open: Bool[np.ndarray, "q c"]
+    ) -> Float64[np.ndarray, " p"]:
+        """What taking each open candidate adds to a gain, after all better ones of its row."""
+        found = np.empty(self.scores.shape)
+        for rows in self._blocks():
+            found[rows] = self._deltas(gain, rows, always[rows], is_open[rows])
+        return found.reshape(-1)
+
+    def start(
+        self, gain: str, always: Bool[np.ndarray, "q c"], chosen: Bool[np.ndarray, " q"] | None
+    ) -> float:
+        """The gain where nothing but what is always taken is taken."""
+        if gain in ROW_GAINS:
+            common, taken = (always & self.relevant).sum(axis=1), always.sum(axis=1)
+            values = _row_values(gain, common, taken, self.num_true)
+        else:
+            values = (self._pair_values(gain, slice(None)) * always).sum(axis=1)
+        return float(values.sum() if chosen is None else values[chosen].sum())
+
+    def _deltas(
+        self,
+        gain: str,
+        rows: slice,
+        always: Bool[np.ndarray, "b c"],
+        is_open: Bool[np.ndarray, "b c"],
+    ) -> Float64[np.ndarray, "b c"]:
+        if gain not in ROW_GAINS:
+            return np.asarray(self._pair_values(gain, rows) * is_open)
+        relevant, truth = self.relevant[rows], self.num_true[rows, None]
+        gained = is_open & relevant
+        common = np.cumsum(gained, axis=1) + (always & relevant).sum(axis=1)[:, None]
+        taken = np.cumsum(is_open, axis=1) + always.sum(axis=1)[:, None]
+        after = _row_values(gain, common, taken, truth)
+        before = _row_values(gain, common - gained, np.maximum(taken - is_open, 1), truth)
+        return np.asarray((after - before) * is_open)
+
+    def _pair_values(self, gain: str, rows: slice) -> Float64[np.ndarray, "b c"]:
+        """Each candidate as a pair; the query itself is none."""
+        assert self._weights is not None, "pairs are counted where their weights are known"
+        weights = self._weights[rows].astype(np.float64)
+        return np.asarray(weights * self.relevant[rows]) if gain == "hits" else weights
+
+    def _blocks(self) -> Iterator[slice]:
+        step = max(1, BLOCK_CELLS // max(1, self.scores.shape[1]))
+        for start in range(0, len(self.scores), step):
+            yield slice(start, start + step)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The cuts of a sweep: `entries` are the candidates that they take, best first."""
+
+    sweep: Sweep
+    always: Bool[np.ndarray, "q c"]
+    is_open: Bool[np.ndarray, "q c"]
+    entries: Int[np.ndarray, " p"]
+    chosen: Bool[np.ndarray, " q"] | None
+
+    @cached_property
+    def lowest(self) -> Float64[np.ndarray, " c"]:
+        """The lowest score that each takes: +inf first, where none is, then each distinct one."""
+        scores = self._scores[self._is_last].astype(np.float64)
+        return np.concatenate([[np.inf], scores])
+
+    def sums(self, gain: str) -> Float64[np.ndarray, " c"]:
+        """The sum over the chosen rows of f1, precision or recall, or of pairs or hits."""
+        deltas = self.sweep.deltas(gain, self.always, self.is_open)[self.entries]
+        start = self.sweep.start(gain, self.always, self.chosen)
+        return start + np.concatenate([[0.0], np.cumsum(deltas)[self._is_last]])
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows were chosen."""
+        return len(self.always) if self.chosen is None else int(self.chosen.sum())
+
+    def best(self, objective: Objective, num_true_pairs: float = 0.0) -> Best:
+        """The cut that an objective is highest at."""
+        values = self.values(objective, num_true_pairs)
+        cut = best_cut(values)
+        return Best(float(values[cut]), self.threshold(cut))
+
+    def values(
+        self, objective: Objective, num_true_pairs: float = 0.0
+    ) -> Float64[np.ndarray, " c"]:
+        """An objective's value at each cut; `num_true_pairs` are those of the chosen rows."""
+        sums = {gain: self.sums(gain) for gain in objective.gains}
+        return objective.values(sums, self.num_rows, num_true_pairs)
+
+    def threshold(self, cut: int) -> float:
+        """A threshold that takes the scores down to a cut, and no lower ones."""
+        return threshold_between(self.lowest, cut)
+
+    @cached_property
+    def _scores(self) -> Float32[np.ndarray, " p"]:
+        return np.asarray(self.sweep.scores.reshape(-1)[self.entries])
+
+    @cached_property
+    def _is_last(self) -> Bool[np.ndarray, " p"]:
+        """True at the last candidate with each score: equal scores are taken together."""
+        return np.append(self._scores[1:] < self._scores[:-1], True)[: len(self.entries)]
+
+
+def threshold_between(lowest: Float64[np.ndarray, " c"], cut: int) -> float:
+    """A threshold that takes the scores down to a cut, and no lower ones: score ≥ threshold.
+
+    It lies halfway between the lowest score taken and the next lower one, so that scores that are
+    rounded a little differently elsewhere fall on the same side. Where nothing lower exists it is
+    the lowest score taken; where nothing is taken, at the first cut, just above the highest score.
+    """
+    if cut == 0:
+        return float(lowest[1] if len(lowest) > 1 else 1.0) + ABOVE_HIGHEST
+    return float(lowest[cut : cut + 2].mean())
+
+
+def _order_in_rows(scores: Float32[np.ndarray, "q c"]) -> Int[np.ndarray, "q c"] | None:
+    """The order of each row's candidates by score, itself first; None where they stand in it."""
+    if (scores[:, 1:-1] >= scores[:, 2:]).all():
+        return None
+    order = np.argsort(-scores[:, 1:], axis=1, kind="stable") + 1
+    return np.concatenate([np.zeros((len(order), 1), order.dtype), order], axis=1)
+
+
+def _row_values(
+    gain: str,
+    common: Int[np.ndarray, "*s"],
+    taken: Int[np.ndarray, "*s"],
+    truth: Int[np.ndarray, "..."],
+) -> Float64[np.ndarray, "*s"]:
+    if gain == "f1":
+        return row_f1(common, taken, np.broadcast_to(truth, common.shape))
+    if gain == "precision":
+        return row_precision(common, taken)
+    return row_recall(common, np.broadcast_to(truth, common.shape))

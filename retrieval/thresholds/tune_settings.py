@@ -1,0 +1,98 @@
+"""What a threshold is tuned on, and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from embed.errors import SettingsError
+from retrieval.search.sides import Sides
+from retrieval.selection import Selection
+from retrieval.thresholds.match_rules import OWN_THRESHOLDS
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.rules import Rules
+
+DEFAULT_K = 50
+
+
+@dataclass(frozen=True)
+class TuneSettings(Selection):
+    """What to tune a threshold on, and how.
+
+    Attributes:
+        k: neighbours of each item in each space, itself included where items look among one
+            another: no threshold can match more. None takes 50, or all where there are fewer.
+        combine: how several spaces are combined; `retrieval.thresholds.gathering` explains it.
+        weights: those of spaces in the combined score, 1 where none is given.
+        tune_weights: choose the weights as well, from a grid.
+        objective: what the threshold is to be the best for.
+        rules: what else decides on matches.
+        threshold_by: a column whose values have thresholds of their own.
+        shrinkage: how many rows of a category weigh as much as the common threshold.
+        calibrate: fit probabilities of being a match.
+        protocol: cross-fit, holdout or same-rows; `protocols.tuned` explains them.
+        seed: of the folds and of the draws for the interval.
+    """
+
+    k: int | None = None
+    combine: str = "concat"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    tune_weights: bool = False
+    objective: Objective = field(default_factory=Objective)
+    rules: Rules = field(default_factory=Rules)
+    threshold_by: str | None = None
+    shrinkage: float = 100.0
+    calibrate: bool = False
+    protocol: str = "cross-fit"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.spaces or len(set(self.spaces)) < len(self.spaces):
+            given = ", ".join(self.spaces) or "none"
+            raise SettingsError(f"--space takes different spaces, each named once: found {given}")
+        unknown = next((name for name in self.weights if name not in self.spaces), None)
+        if unknown is not None:
+            raise SettingsError(
+                f"--weight {unknown}={self.weights[unknown]:g} is of a space that is not searched: "
+                f"they are {', '.join(self.spaces)}"
+            )
+        if self.shrinkage < 0:
+            raise SettingsError(f"--shrinkage is 0 or more: found {self.shrinkage:g}")
+        if self.tune_weights and (len(self.spaces) < 2 or self.has_own_thresholds):
+            raise SettingsError(
+                "--tune-weights is for --combine concat or sum of several spaces: union and "
+                "intersection cut each space at a threshold of its own"
+            )
+
+    @property
+    def has_own_thresholds(self) -> bool:
+        """True where each space is cut at a threshold of its own."""
+        return len(self.spaces) > 1 and self.combine in OWN_THRESHOLDS
+
+
+def refuse_small_k(k: int) -> None:
+    """Raise SettingsError where k leaves no room for a match."""
+    if k < 2:
+        raise SettingsError(f"--k counts the item itself and should be at least 2: found {k}")
+
+
+def columns_of(k: int | None, sides: Sides) -> int:
+    """How many candidates a query has, itself included, where `k` neighbours are asked for.
+
+    Queries that look among other items have k of these, besides themselves. None takes 50, or as
+    many as there are.
+
+    Raises:
+        SettingsError: k leaves no room for a match, or is more than there are items.
+    """
+    num_gallery = len(sides.gallery)
+    if k is None:
+        return DEFAULT_K if sides.is_self_join else 1 + DEFAULT_K
+    if sides.is_self_join:
+        refuse_small_k(k)
+    elif k < 1:
+        raise SettingsError(f"--k counts neighbours in the gallery and is 1 or more: found {k}")
+    if k > num_gallery:
+        raise SettingsError(
+            f"--k {k:,} asks for more neighbours than there are: the gallery has {num_gallery:,} "
+            f"items; give --k {num_gallery} or less, or leave it out"
+        )
+    return k if sides.is_self_join else 1 + k
