@@ -1,5 +1,6 @@
 """`python -m retrieval vote`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,14 @@ from embed.options import (
     store_argument,
     where_option,
 )
-from retrieval.cli.gallery_options import (
-    gallery_option,
-    gallery_where_option,
-    opened,
-    query_where_option,
-)
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, space_option
 from retrieval.cli.reports import print_result
+from retrieval.cli.side_options import (
+    gallery_store_option,
+    gallery_where_option,
+    query_where_option,
+)
 
 if TYPE_CHECKING:
     from retrieval.matches.voting import ColumnOutcome
@@ -46,24 +46,27 @@ if TYPE_CHECKING:
     default="weighted",
     help="weighted: each neighbour's vote counts as much as its score; uniform: all the same.",
 )
-@gallery_option
 @where_option
 @query_where_option
 @gallery_where_option
+@gallery_store_option
 @force_option
 @json_option
-def vote(store: Path, gallery: Path | None, as_json: bool, **options: Any) -> None:
+def vote(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
     """Label each item by the votes of its nearest neighbours.
 
     Neighbours without a label do not vote. Where an item's own label is known it is judged, as if
     it were not.
     """
+    from embed.store import Store
     from retrieval.matches.voting import VoteSettings
     from retrieval.matches.voting import vote as write_votes
 
     settings = VoteSettings(**selected(options))
-    with opened(store, gallery) as stores:
-        result = write_votes(stores[0], settings, stores[1])
+    with ExitStack() as stack:
+        opened = stack.enter_context(Store(store))
+        gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None
+        result = write_votes(opened, settings, gallery)
     if not print_result(result.to_json(), as_json):
         title = (
             f"{result.num_rows:,} items, {result.num_gallery:,} may vote, k = {result.k}, "

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from retrieval.matches.copies import Copies
 from retrieval.matches.leaks import ItemSides, Leak, LeakTally
+from retrieval.matches.naming import joined_names
 
 EXACT = "exact"
 BLOCK_PAIRS = 2**16
@@ -120,7 +121,9 @@ class CopyPairs:
             for name, items in (("", block.one), ("other_", block.other)):
                 sides = self._sides.names_of(items).tolist()
                 columns[f"{name}{self._sides.column}"] = pl.Series(sides, dtype=pl.String)
-        columns["found_by"] = _found_by([way.name for way in self._ways], block.scores)
+        columns["found_by"] = joined_names(
+            [way.name for way in self._ways], np.isfinite(block.scores)
+        )
         for way, scores in zip(self._ways, block.scores, strict=True):
             columns |= way.column(scores)
         schema = {"id": pl.String, "other_id": pl.String, "found_by": pl.String}
@@ -134,13 +137,3 @@ def _union(sets: Sequence[Int64[np.ndarray, " _"]]) -> Int64[np.ndarray, " p"]:
     if all(np.array_equal(sets[0], other) for other in sets[1:]):
         return sets[0]
     return np.unique(np.concatenate(sets))
-
-
-def _found_by(names: Sequence[str], scores: Float64[np.ndarray, "w p"]) -> list[str]:
-    """The names of the ways that found each pair, joined by +."""
-    found = np.isfinite(scores).T @ (2 ** np.arange(len(names)))  # each set of ways as a number
-    texts = {
-        number: "+".join(name for place, name in enumerate(names) if number >> place & 1)
-        for number in np.unique(found).tolist()
-    }
-    return [texts[number] for number in found.tolist()]

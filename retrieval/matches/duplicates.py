@@ -16,6 +16,7 @@ from embed.store import Store
 from embed.tables import refuse_suffix, writing_table
 from retrieval.matches.copies import HASHED, Hashed, exact_copies, near_copies
 from retrieval.matches.copy_pairs import EXACT, CopyPairs, Way
+from retrieval.matches.grouping import refuse_same
 from retrieval.matches.groups import connected_groups
 from retrieval.matches.leaks import ItemSides, Leak
 from retrieval.matches.links import Links
@@ -174,6 +175,8 @@ def _write_groups(
 
 
 def _refuse_wrong(store: Store, settings: DuplicateSettings) -> None:
+    if settings.output is not None and settings.groups is not None:
+        refuse_same(settings.output, settings.groups)
     for path in filter(None, (settings.output, settings.groups)):
         refuse_suffix(path)
         refuse_existing(path, force=settings.force)

@@ -27,7 +27,8 @@ class Groups:
             any other, along the best way: the lowest edge of its maximum spanning tree. NaN where
             an item is alone.
         lowest_score: the lowest known score of two of its items, matched or not; NaN likewise.
-        num_unmatched: pairs of its items that do not match: they share it only through others.
+        num_unmatched: pairs of its items that could match and do not: they share it only through
+            others.
         is_flagged: True where some do not, or where the weakest chain is below the threshold.
     """
 
@@ -64,6 +65,7 @@ def describe_groups(
     matches: Links,
     known: Links | None = None,
     threshold: float = -np.inf,
+    num_pairs: Int[np.ndarray, " g"] | None = None,
 ) -> Groups:
     """What there is to say of groups.
 
@@ -73,12 +75,13 @@ def describe_groups(
         known: pairs whose score is known, matched or not; None takes the matches alone.
         threshold: a group whose weakest chain is below is flagged: matches may be below where
             rules other than a threshold have made them.
+        num_pairs: how many pairs of each group could match; None takes all of its items' pairs.
     """
     inner = matches.within(numbers)
     sizes = np.bincount(numbers).astype(np.int64)
     chains = _lowest(spanning_forest(len(numbers), inner), numbers)
     num_matches = np.bincount(numbers[inner.one], minlength=len(sizes))
-    num_unmatched = sizes * (sizes - 1) // 2 - num_matches
+    num_unmatched = (sizes * (sizes - 1) // 2 if num_pairs is None else num_pairs) - num_matches
     return Groups(
         numbers,
         sizes,

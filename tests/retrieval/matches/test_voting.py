@@ -173,6 +173,6 @@ def test_on_the_command_line(line: Path, tmp_path: Path, retrieval_cli: Invoke) 
     found = json_of(retrieval_cli(*about, "--force", "--k", "2", "--json"))
     assert found["attribute_score"] == pytest.approx((4 / 7 + 1) / 2)
     assert found["columns"][0]["column"] == "colour"
-    among = ("--gallery", line, "--query-where", "split=val", "--where", "size=8", "--force")
+    among = ("--gallery-store", line, "--query-where", "split=val", "--where", "size=8", "--force")
     json_of(retrieval_cli(*about, *among, "--json"))
     assert output.read_text().splitlines()[1:] == ["r4,colour,blue,1.0,1", "r4,size,8,1.0,1"]
