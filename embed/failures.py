@@ -14,6 +14,7 @@ from embed.joining import places_in, title_hashes
 from embed.sources import Catalogue
 from embed.store import Failure, SpaceInfo, Store
 from embed.units import Outcome, blank_hashes
+from embed.wording import agreeing, counted
 
 LISTING = "failures.csv"
 
@@ -45,7 +46,8 @@ def check_failures(failures: Sequence[Failure], num_items: int, allowed: int, fo
         rows.writerows(asdict(failure) for failure in failures)
     first = "; ".join(f"{failure.id}: {failure.reason}" for failure in failures[:3])
     found = (
-        f"{len(failures)} of {num_items} items can't be read, {allowed} are allowed: {first}"
+        f"{len(failures)} of {counted(num_items, 'item')} can't be read, {allowed} "
+        f"{agreeing(allowed, 'are')} allowed: {first}"
         f"{'; …' if len(failures) > 3 else ''} (all in {listing})."
     )
     if len(failures) == num_items:
@@ -66,8 +68,8 @@ def retried_rows(catalogue: Catalogue, old: Store) -> Bool[np.ndarray, " n"]:
     failed[list(failed_before(catalogue, old))] = True
     if not failed.any():
         raise SettingsError(
-            f"--retry-failed: {old.path} has {len(old.failures)} failures, none of them in the "
-            f"source: run without --retry-failed to take what is new or changed"
+            f"--retry-failed: {old.path} has {counted(len(old.failures), 'failure')}, none of them "
+            f"in the source: run without --retry-failed to take what is new or changed"
         )
     return failed
 
@@ -108,8 +110,9 @@ def _require_same_titles(
     if different.any():
         row = int(taken[different.argmax()])
         raise StoreError(
-            f"--retry-failed: {int(different.sum())} items, "
-            f"'{catalogue.ids(row, row + 1)[0]}' among them, have another title than the store "
+            f"--retry-failed: {counted(int(different.sum()), 'item')}, "
+            f"'{catalogue.ids(row, row + 1)[0]}' among them, "
+            f"{agreeing(int(different.sum()), 'have')} another title than the store "
             f"has encoded: run without --retry-failed"
         )
 

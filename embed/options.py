@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,16 @@ from embed.errors import WorkbenchError
 CONTEXT = {"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+HEADING = "heading"
+"""The attribute of an option that says under which heading help has it."""
+
+
 class ConfiguredCommand(click.Command):
-    """A command that takes `--config FILE.yaml`, whose keys are the names of its options."""
+    """A command that takes `--config FILE.yaml`, whose keys are the names of its options.
+
+    Help has the options that are `under` a heading beneath it, after all others.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -30,6 +39,46 @@ class ConfiguredCommand(click.Command):
                 help="YAML file whose keys are names of these options; the command line wins.",
             )
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options by their headings, those without one first."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, HEADING, "Options"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def all_of(*options: Decorator) -> Decorator:
+    """One decorator of several, in the order in which help shows them."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def under(heading: str, *options: Decorator) -> Decorator:
+    """The same, under a heading of the command's help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        before = len(_parameters(command))
+        command = all_of(*options)(command)
+        for parameter in _parameters(command)[before:]:
+            setattr(parameter, HEADING, heading)
+        return command
+
+    return decorate
+
+
+def _parameters(command: Callable[..., Any]) -> list[click.Parameter]:
+    """Those that decorators have given a function so far: click keeps them there."""
+    return list(getattr(command, "__click_params__", []))
 
 
 class CommandGroup(click.Group):
@@ -60,12 +109,21 @@ def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
     for given, value in _read_config(path).items():
         key = str(given).replace("_", "-")
         if key not in options or key == "config":
-            known = ", ".join(sorted(set(options) - {"config"}))
-            raise click.UsageError(f"{path}: no option is named '{given}': they are {known}", ctx)
+            known = sorted(set(options) - {"config"})
+            raise click.UsageError(
+                f"{path}: no option is named '{given}': {_suggestion(key, known)}", ctx
+            )
         option = options[key]
         repeated = option.multiple and not isinstance(value, list)
         defaults[option.name or key] = [value] if repeated else value
     ctx.default_map = defaults
+
+
+def _suggestion(key: str, known: Sequence[str]) -> str:
+    close = get_close_matches(key, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"they are {', '.join(known)}"
 
 
 def _read_config(path: Path) -> dict[str, Any]:

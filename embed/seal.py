@@ -13,6 +13,7 @@ from embed.joining import SealedRows
 from embed.ledger import IN_STORE, Ledger
 from embed.parts import PartsFolder
 from embed.store import ROWS_PER_BLOCK, SpaceInfo, Store, StoreWriter
+from embed.wording import agreeing, counted
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ def check_spaces(rows: SealedRows, made: MadeSpaces, dropped: Sequence[str]) -> 
         if len(rows.stays) and not is_known:
             example = rows.ids(rows.num_from_source, rows.num_from_source + 1)[0]
             raise StoreError(
-                f"{len(rows.stays)} items of the store, '{example}' among them, are no longer in "
-                f"the source, so space '{name}' can't be made for them: leave them out with "
-                f"--prune, or put them back into the source"
+                f"{counted(len(rows.stays), 'item')} of the store, '{example}' among them, "
+                f"{agreeing(len(rows.stays), 'are')} no longer in the source, so space '{name}' "
+                f"can't be made for them: leave them out with --prune, or put them back into the "
+                f"source"
             )
     unknown = [name for name in dropped if name not in before]
     if unknown:
@@ -79,8 +81,8 @@ def require_complete(made: MadeSpaces, ledger: Ledger) -> None:
         num_missing = int(ledger.missing(name).sum())
         if num_missing:
             raise StoreError(
-                f"space '{name}' lacks {num_missing} items: parts were damaged or removed during "
-                f"the run; run the same command again, they will be encoded anew"
+                f"space '{name}' lacks {counted(num_missing, 'item')}: parts were damaged or "
+                f"removed during the run; run the same command again, they will be encoded anew"
             )
 
 
@@ -193,4 +195,5 @@ def _stale(name: str, info: SpaceInfo, num_changed: int) -> str:
             f"(--{info.modality}-encoder {name}={info.spec}), or leave it out with "
             f"--drop-space {name}"
         )
-    return f"space '{name}' lacks {num_changed} items that are new or changed: {mend}"
+    lacking = f"{counted(num_changed, 'item')} that {agreeing(num_changed, 'are')} new or changed"
+    return f"space '{name}' lacks {lacking}: {mend}"

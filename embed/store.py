@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from embed.checksums import checksums_of
 from embed.errors import IdError, StoreError
 from embed.files import replacing
+from embed.wording import counted
 
 FORMAT = "embedding-store"
 FORMAT_VERSION = 1
@@ -253,7 +254,8 @@ class Store:
         missing = [item_id for item_id in ids if item_id not in row_of]
         if missing:
             raise IdError(
-                f"{self.path} has no item '{missing[0]}' ({len(missing)} ids are missing)"
+                f"{self.path} has no item '{missing[0]}' ({counted(len(missing), 'id', 'are')} "
+                f"missing)"
             )
         if len(set(ids)) < len(ids):
             repeated = next(item_id for item_id in ids if list(ids).count(item_id) > 1)

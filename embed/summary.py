@@ -12,6 +12,7 @@ from embed.joining import SealedRows
 from embed.seal import MadeSpaces
 from embed.store import Failure, SpaceInfo, Store
 from embed.units import Outcome
+from embed.wording import agreeing, counted
 
 LIBRARIES = (
     *("numpy", "h5py", "pillow", "torch", "torchvision", "open_clip_torch", "timm"),
@@ -66,22 +67,24 @@ def warnings_of(
     warnings = [*catalogue.warnings, *_replaced(rows.old, made)]
     if rows.num_passed_over:
         warnings.append(
-            f"{rows.num_passed_over} items of the source are not in the store and did not fail "
+            f"{counted(rows.num_passed_over, 'item')} of the source "
+            f"{agreeing(rows.num_passed_over, 'are')} not in the store and did not fail "
             f"before: run without --retry-failed to take them"
         )
     if catalogue.num_empty_titles and any(spec.modality == "text" for spec in specs):
         warnings.append(
-            f"{catalogue.num_empty_titles} items have an empty title: it was encoded as an empty "
-            f"text"
+            f"{counted(catalogue.num_empty_titles, 'item', 'have')} an empty title: it was encoded "
+            f"as an empty text"
         )
     if rows.num_lost:
         warnings.append(
-            f"{rows.num_lost} items that the store had before can't be read now, and were left out"
+            f"{counted(rows.num_lost, 'item')} that the store had before can't be read now, and "
+            f"{agreeing(rows.num_lost, 'were')} left out"
         )
     if len(rows.stays):
         warnings.append(
-            f"{len(rows.stays)} items that the source no longer has stay in the store: "
-            f"--prune leaves them out"
+            f"{counted(len(rows.stays), 'item')} that the source no longer has "
+            f"{agreeing(len(rows.stays), 'stay')} in the store: --prune leaves such out"
         )
     if kept:
         warnings.append(

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from embed.files import replacing
+from embed.wording import counted
+from heads.conditions import is_used
 from heads.info import HeadInfo, flattened
 from heads.wording import spoken_metric, spoken_split
 
@@ -50,14 +52,14 @@ def _data(info: HeadInfo) -> Iterator[str]:
     restriction = f", only of rows with {_spoken_where(info.where)}" if info.where else ""
     splits = " ".join(f"Rows are split {spoken_split(split)}." for split in info.splits)
     yield (
-        f"{info.num_train:,} training rows of {info.num_classes:,} classes and "
-        f"{info.num_validation:,} validation rows{restriction}. {splits}"
+        f"{counted(info.num_train, 'training row')} of {counted(info.num_classes, 'class')} and "
+        f"{counted(info.num_validation, 'validation row')}{restriction}. {splits}"
     )
 
 
 def _classes(info: HeadInfo) -> Iterator[str]:
     if info.vocabulary is None:
-        yield f"{len(info.classes):,} values of `{info.targets[0]}`: {some(info.classes)}"
+        yield f"{counted(len(info.classes), 'value')} of `{info.targets[0]}`: {some(info.classes)}"
         return
     yield _table(*class_table(info))
 
@@ -190,9 +192,13 @@ def _settings(info: HeadInfo) -> Iterator[str]:
 
 
 def given_settings(info: HeadInfo) -> Iterator[tuple[str, str]]:
-    """All settings by their names and as people write them, but those that are left open."""
-    for name, value in flattened({**info.settings, **info.training}).items():
-        if value not in (None, []):
+    """All settings by their names and as people write them.
+
+    Those that are left open are not among them, nor those that do nothing beside the others.
+    """
+    settings = flattened({**info.settings, **info.training})
+    for name, value in settings.items():
+        if value not in (None, []) and is_used(info.kind, name, settings):
             yield name, _setting(value)
 
 

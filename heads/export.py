@@ -15,6 +15,7 @@ import json
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,8 +58,16 @@ class Exported:
     largest_difference: float
 
 
-def export_onnx(head_path: Path, output: Path, *, force: bool = False) -> Exported:
+def export_onnx(
+    head_path: Path,
+    output: Path,
+    *,
+    force: bool = False,
+    on_step: Callable[[str], None] = lambda what: None,
+) -> Exported:
     """Write a head as ONNX, after comparing it with torch on random inputs of several sizes.
+
+    `on_step` is told what comes next, before it begins.
 
     The metadata's `embedding-head` is JSON: all that the head says of itself, `inputs`, `outputs`,
     and for attributes `categories` and `classes` by category and attribute.
@@ -74,10 +83,12 @@ def export_onnx(head_path: Path, output: Path, *, force: bool = False) -> Export
     head = load_head(head_path)
     graph = _graph(head)
     _refuse_unfit(head_path, graph)
+    on_step("translating the network, which takes up to a minute")
     model = _exported(graph)
     for key, value in _metadata(head, graph).items():
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString()
+    on_step("comparing its results with the head's own")
     difference = _largest_difference(content, graph)
     if not difference <= TOLERANCE:
         raise HeadError(

@@ -23,6 +23,8 @@ from heads.kinds import build_network
 FORMAT = "embedding-head"
 FORMAT_VERSION = 2
 SEEN_IDS = "seen_ids"
+HEADER_START = 8
+"""Where a safetensors file has the brace that opens its JSON, after that one's length."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,12 @@ def load_head(path: Path, output: Output | None = None) -> Head:
     """Read a head file; with `output`, only one that makes that.
 
     Raises:
-        HeadError: there is none, it is not a head of this format version, or of another kind.
+        HeadError: there is none, it is not a head of this format version, or of another kind; or
+            it is no safetensors file at all.
     """
     if not path.is_file():
         raise HeadError(f"no head at {path}: make one with `python -m heads train STORE -o {path}`")
+    _refuse_other_format(path)
     try:
         info = _read_info(path)
         network = build_network(info)
@@ -81,6 +85,23 @@ def load_head(path: Path, output: Output | None = None) -> Head:
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     seen = None if seen_ids is None else seen_ids.numpy()
     return Head(info, network.eval(), digest, seen)
+
+
+def _refuse_other_format(path: Path) -> None:
+    """By the first bytes, of which the library's message would say nothing that people know."""
+    with path.open("rb") as file:
+        start = file.read(HEADER_START + 1)
+    if start[HEADER_START:] != b"{":
+        raise HeadError(
+            f"{path} is not a head, since it is no safetensors file: expected one that "
+            f"`python -m heads train` wrote{_looks_like(start)}"
+        )
+
+
+def _looks_like(start: bytes) -> str:
+    if start.startswith(b"\x89HDF"):
+        return "; it looks like a store: is STORE in the place of HEAD?"
+    return ""
 
 
 def _read_info(path: Path) -> HeadInfo:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from embed.files import replacing
+from embed.wording import counted
 from heads.training.loop import Epoch, TrainedHead
 from heads.wording import spoken_metric
 
@@ -32,7 +33,7 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
     info = trained.info
     loss_axes.set_title(
         f"{info.kind} head on {' + '.join(space.name for space in info.spaces)}: "
-        f"{info.num_train:,} rows of {info.num_classes:,} classes",
+        f"{counted(info.num_train, 'row')} of {counted(info.num_classes, 'class')}",
         loc="left",
         fontsize=11,
     )

@@ -16,14 +16,16 @@ from typing import Any
 
 from embed.errors import OutputExistsError, SettingsError
 from embed.files import refuse_existing, replacing
+from embed.wording import counted
 from heads.attributes.baseline_learning import BaselineSettings, train_baseline
 from heads.attributes.learner import AttributeLearner
 from heads.attributes.settings import AttributeHeadSettings
 from heads.card import write_card
 from heads.features import FeatureStores
-from heads.head import save_head
+from heads.head import load_head, save_head
 from heads.projection.learner import ProjectionLearner
 from heads.projection.settings import ProjectionSettings
+from heads.resuming import differing, read_history
 from heads.seen import ids_of_sides
 from heads.settings import KindSettings
 from heads.tasks import Task, rows_digest
@@ -35,6 +37,7 @@ from heads.training.settings import Runtime, TrainingSettings
 
 SUFFIX = ".safetensors"
 TRAINED_ANEW = "there was no checkpoint for --resume to go on from: trained from the start"
+FINISHED = "it was finished already, with the same settings and rows: nothing is changed"
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,13 @@ def train_to_files(
     resume: bool = False,
     tensorboard: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_resume: Callable[[int], None] = lambda num_epochs: None,
 ) -> TrainedHead:
     """`train_head` into `HeadFiles`; with `resume` a killed run goes on from its last epoch.
 
-    With `tensorboard` the epochs go to event files in a folder of the head's name there as well.
+    A head that is finished already is given back then, if it is of the same task and settings, and
+    no file is changed. `on_resume` is told how many epochs are there before it goes on. With
+    `tensorboard` the epochs go to event files in a folder of the head's name there as well.
 
     Raises:
         SettingsError: `output` is not named .safetensors; and what `train_head` raises.
@@ -162,10 +168,13 @@ def train_to_files(
     """
     files = HeadFiles(output)
     refuse_epochs(settings, resume=resume, tensorboard=tensorboard)
-    files.refuse_existing(force=force)
-    if not (force or resume):
-        _refuse_checkpoint(files.checkpoint)
+    if resume and not force and files.head.exists():
+        return _finished(stores, task, settings, training, files)
     is_anew = resume and not force and not files.checkpoint.exists()
+    # A run that was killed while it wrote its files has a checkpoint still, and the head last.
+    files.refuse_existing(force=force or (resume and not is_anew))
+    if not (force or resume):
+        refuse_checkpoint(files.checkpoint)
     with ExitStack() as stack:
 
         def reporting(learner: Learner) -> Reporting:
@@ -175,7 +184,7 @@ def train_to_files(
                 stack.callback(log.close)
                 told.insert(0, log)
             checkpoint = Checkpoint(files.checkpoint, identity(learner))
-            return Reporting(_to_all(told), checkpoint, resume)
+            return Reporting(_to_all(told), checkpoint, resume, on_resume)
 
         trained = train_head(stores, task, settings, training, reporting)
     write_files(trained, files)
@@ -183,10 +192,43 @@ def train_to_files(
     return replace(trained, notes=(*trained.notes, TRAINED_ANEW)) if is_anew else trained
 
 
-def _refuse_checkpoint(path: Path) -> None:
+def _finished(
+    stores: FeatureStores,
+    task: Task,
+    settings: KindSettings,
+    training: TrainingSettings,
+    files: HeadFiles,
+) -> TrainedHead:
+    """The head that is there, as if it had just been trained."""
+    started = time.monotonic()
+    head = load_head(files.head)
+    learner = learner_before_training(stores, task, settings, training)
+    others = differing(head.info, learner, stores.items, task)
+    if others:
+        raise OutputExistsError(
+            f"{files.head} exists already, trained with another {', '.join(others)}: give another "
+            f"name, or --force without --resume to replace it"
+        )
+    Checkpoint(files.checkpoint, {}).remove()  # where the run was killed before it came to this
+    history, seconds = read_history(files.history), time.monotonic() - started
+    notes = (f"{files.head}: {FINISHED}",)
+    return TrainedHead(head.info, head.network, history, seconds, notes, head.seen_ids)
+
+
+def learner_before_training(
+    stores: FeatureStores, task: Task, settings: KindSettings, training: TrainingSettings
+) -> Learner:
+    """What would be trained; raises what `make_learner` raises."""
+    runtime = Runtime.choose(training, len(stores.items))
+    with seeded(training.seed, runtime.device):
+        return make_learner(stores, task, settings, training, runtime)
+
+
+def refuse_checkpoint(path: Path) -> None:
+    """Raise OutputExistsError where a training that was stopped has left its epochs."""
     if path.exists():
         number = epochs_of(path)
-        when = f"after {number} epochs" if number else "at an unknown epoch"
+        when = f"after {counted(number, 'epoch')}" if number else "at an unknown epoch"
         raise OutputExistsError(
             f"{path} is of a training that was stopped {when}: give --resume to go on from there, "
             f"or --force to start anew"

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from embed.errors import SelectionError
 from embed.rows import Split, Where, codes, select_rows
 from embed.store import Store
+from embed.wording import agreeing, counted
 from heads.training.limits import LimitedRows, RowLimits, limit_rows
 
 
@@ -90,13 +91,16 @@ def limited(
 def _limit_notes(limits: RowLimits, found: LimitedRows) -> Iterator[str]:
     if found.num_small_classes:
         yield (
-            f"{found.num_small_classes:,} classes with fewer than {limits.min_per_class} "
-            f"training rows are left out, {found.num_small_rows:,} rows in all"
+            f"{counted(found.num_small_classes, 'class')} with fewer than {limits.min_per_class} "
+            f"training rows {agreeing(found.num_small_classes, 'are')} left out, "
+            f"{counted(found.num_small_rows, 'row')} in all"
         )
     if found.num_cut_classes:
         yield (
-            f"{found.num_cut_classes:,} classes with more than {limits.max_per_class} training "
-            f"rows are cut down to that many, which leaves {found.num_cut_rows:,} rows out"
+            f"{counted(found.num_cut_classes, 'class')} with more than "
+            f"{counted(limits.max_per_class or 0, 'training row')} "
+            f"{agreeing(found.num_cut_classes, 'are')} cut down to that many, which leaves "
+            f"{counted(found.num_cut_rows, 'row')} out"
         )
 
 

@@ -20,6 +20,7 @@ CONTRACT = {
     "embed.rows",
     "embed.store",
     "embed.tables",
+    "embed.wording",
 }
 ALLOWED = {
     "embed": set(),

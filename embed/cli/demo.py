@@ -6,6 +6,7 @@ import click
 
 from embed.cli.group import main
 from embed.options import force_option, json_option, print_json
+from embed.wording import counted
 
 
 @main.command("demo-catalog")
@@ -26,6 +27,7 @@ def demo_catalog(
         print_json({"manifest": str(summary.manifest_path), "num_items": summary.num_items})
     else:
         click.echo(
-            f"{summary.num_items:,} photos of {summary.num_products:,} products: "
+            f"{counted(summary.num_items, 'photo')} of "
+            f"{counted(summary.num_products, 'product')}: "
             f"{summary.manifest_path}"
         )

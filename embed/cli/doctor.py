@@ -9,6 +9,7 @@ import click
 from embed.cli.group import main
 from embed.cli.source_options import encoder_options, source_options, source_settings
 from embed.options import json_option, print_json, print_table
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from embed.doctor.examination import Diagnosis
@@ -76,7 +77,8 @@ def _print(diagnosis: "Diagnosis") -> None:
         for step in diagnosis.steps
     ]
     print_table(
-        f"a sample of {diagnosis.num_sampled:,} items, {diagnosis.num_unreadable} unreadable",
+        f"a sample of {counted(diagnosis.num_sampled, 'item')}, {diagnosis.num_unreadable} "
+        f"unreadable",
         ["step by itself", "items/s", "ms an item"],
         rows,
     )

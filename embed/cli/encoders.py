@@ -6,6 +6,7 @@ import click
 
 from embed.cli.group import main
 from embed.options import json_option, print_json, print_table
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from embed.encoders.listing import ListedEncoder
@@ -24,7 +25,7 @@ def encoders(search: str, everything: bool, as_json: bool) -> None:
         print_json({"encoders": [describe(encoder) for encoder in found]})
         return
     header = ("spec", "for", "dim", "input", "weights")
-    print_table(f"{len(found)} encoders", header, [_row(encoder) for encoder in found])
+    print_table(counted(len(found), "encoder"), header, [_row(encoder) for encoder in found])
 
 
 def _row(encoder: "ListedEncoder") -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from embed.options import (
     store_argument,
     warn,
 )
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from embed.exchange.exporting import Exported
@@ -134,4 +135,4 @@ def _report(result: "Exported | Imported", noun: str, path: Path, as_json: bool)
         spaces = describe_spaces(result.spaces)
         print_json({noun: str(path), "num_items": result.num_items, "spaces": spaces})
     else:
-        print_spaces(f"{path}: {result.num_items:,} items", result.spaces)
+        print_spaces(f"{path}: {counted(result.num_items, 'item')}", result.spaces)

@@ -12,6 +12,7 @@ from embed.cli.group import main
 from embed.cli.source_options import encoder_options, source_options, source_settings
 from embed.cli.tables import print_spaces
 from embed.options import command_line, json_option, output_option, print_json, warn
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from embed.summary import RunSummary
@@ -137,7 +138,7 @@ def _report(summary: "RunSummary", as_json: bool) -> None:
     if as_json:
         print_json(_summary(summary))
         return
-    print_spaces(f"{summary.output}: {summary.num_items:,} items", summary.spaces)
+    print_spaces(f"{summary.output}: {counted(summary.num_items, 'item')}", summary.spaces)
     click.echo(
         f"{summary.num_encoded:,} encoded, {summary.num_reused:,} reused, "
         f"{len(summary.failures)} left out in {summary.seconds:.1f} s "

@@ -9,6 +9,7 @@ from embed.cli.group import main
 from embed.cli.source_options import source_options, source_settings
 from embed.cli.tables import print_spaces
 from embed.options import json_option, print_json, store_argument
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +29,9 @@ def info(store: Path, as_json: bool) -> None:
         if as_json:
             print_json(_info(opened))
             return
-        print_spaces(f"{store}: {len(opened):,} items", opened.spaces)
+        print_spaces(f"{store}: {counted(len(opened), 'item')}", opened.spaces)
         click.echo(f"columns: {', '.join(opened.columns) or 'none'}")
-        click.echo(f"left out: {len(opened.failures)} items")
+        click.echo(f"left out: {counted(len(opened.failures), 'item')}")
         for failure in opened.failures[:10]:
             click.echo(f"  {failure.id}: {failure.stage}: {failure.reason}")
 
@@ -109,4 +110,4 @@ def _report(store: Path, checks: "Sequence[Check]", num_failed: int, as_json: bo
     width = max(len(check.name) for check in checks)
     for check in checks:
         click.echo(f"{check.name:<{width}}  {check.result:<7}  {check.detail}")
-    click.echo(f"{store}: {num_failed} of {len(checks)} checks failed")
+    click.echo(f"{store}: {num_failed} of {counted(len(checks), 'check')} failed")

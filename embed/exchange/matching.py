@@ -12,6 +12,7 @@ from embed.exchange.item_hashes import unknown_hashes
 from embed.exchange.record import WITHOUT_ENCODER
 from embed.ids import ABSENT, IdIndex
 from embed.store import SpaceInfo, Store
+from embed.wording import agreeing, counted
 
 
 def match_rows(
@@ -39,7 +40,8 @@ def match_rows(
         return order, ()
     examples = ", ".join(items.ids[row] for row in others[:3])
     return order, (
-        f"{len(others)} items of {path} are not in {store.path} and were left out: "
+        f"{counted(len(others), 'item')} of {path} {agreeing(len(others), 'are')} not in "
+        f"{store.path} and {agreeing(len(others), 'were')} left out: "
         f"{examples}{', …' if len(others) > 3 else ''}",
     )
 

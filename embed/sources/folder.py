@@ -9,6 +9,7 @@ from embed.errors import SourceError
 from embed.images import SUFFIXES
 from embed.sources.blocks import Blocks
 from embed.sources.table import ID, Table
+from embed.wording import agreeing, counted
 
 OTHER_IMAGES = frozenset((".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw"))
 
@@ -48,8 +49,8 @@ class _PassedOver:
     def warnings(self) -> Iterator[str]:
         if self.images:
             yield (
-                f"{len(self.images)} images in formats that are not read were passed over: "
-                f"{self.images[0]}, …"
+                f"{counted(len(self.images), 'image')} in formats that are not read "
+                f"{agreeing(len(self.images), 'were')} passed over: {self.images[0]}, …"
             )
         if self.links:
             yield (

@@ -19,6 +19,7 @@ from embed.ids import find_repeat
 from embed.store import HASH_BYTES, ROWS_PER_BLOCK, SpaceInfo, Store, combined_hash
 from embed.verification.reencoding import check_encoders
 from embed.verification.sampling import Source
+from embed.wording import counted
 
 SPARSE_ROWS_PER_BLOCK = 8192
 DAMAGED = (WorkbenchError, OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError)
@@ -103,7 +104,8 @@ def _counts(store: Store) -> str:
     if others:
         path, length = next(iter(others.items()))
         raise StoreError(f"{path} has {length:,} rows for {len(store):,} ids")
-    return f"{len(store):,} items, {len(store.columns)} columns, {len(store.spaces)} spaces"
+    counts = {"item": len(store), "column": len(store.columns), "space": len(store.spaces)}
+    return ", ".join(counted(number, noun) for noun, number in counts.items())
 
 
 def _ids(store: Store) -> str:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from embed.errors import SelectionError
+from embed.wording import counted
 from heads.attributes.vocabulary import Codes
 
 NUM_BINS = 15
@@ -54,8 +53,8 @@ def calibrate(logits: Float[np.ndarray, "n a k"], codes: Codes) -> Calibration:
     if (labels >= 0).sum() < NUM_FOLDS:
         raise SelectionError(
             f"calibration needs {NUM_FOLDS} labels or more of classes that training saw: found "
-            f"{int((labels >= 0).sum())} in {len(codes)} rows; give validation a larger share "
-            f"with --split"
+            f"{int((labels >= 0).sum())} in {counted(len(codes), 'row')}; give validation a larger "
+            f"share with --split"
         )
     temperatures = _held_out_temperatures(chosen, labels, rows % NUM_FOLDS)
     before, after = (_figures(chosen / t, labels) for t in (np.ones(1), temperatures[:, None]))
@@ -69,6 +68,9 @@ def fit_temperature(logits: Float64[np.ndarray, "m k"], labels: Int[np.ndarray, 
     Labels of −1 don't count; 1 where there are no others. The loss has one minimum, being convex in
     the inverse of the temperature.
     """
+    # Here, as the imports of this module: they take long, and few commands calibrate.
+    from scipy.optimize import minimize_scalar
+
     known = labels >= 0
     if not known.any():
         return 1.0
@@ -111,12 +113,16 @@ def _figures(
     logits: Float64[np.ndarray, "m k"], labels: Int[np.ndarray, " m"]
 ) -> tuple[float, float]:
     """Calibration error and log loss."""
+    from scipy.special import log_softmax
+
     confidences = np.exp(log_softmax(logits, axis=1).max(axis=1))
     is_correct = logits.argmax(axis=1) == labels
     return expected_calibration_error(confidences, is_correct), _log_loss(logits, labels)
 
 
 def _log_loss(logits: Float64[np.ndarray, "m k"], labels: Int[np.ndarray, " m"]) -> float:
+    from scipy.special import log_softmax
+
     known = labels >= 0
     log_shares = log_softmax(logits[known], axis=1)
     return float(-log_shares[np.arange(len(log_shares)), labels[known]].mean())

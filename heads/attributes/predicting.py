@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.special import softmax
 from torch import nn
 
 from heads.tables import FeatureTable
@@ -33,5 +32,7 @@ def predicted_classes(logits: Float[np.ndarray, "n a k"]) -> Int[np.ndarray, "n 
 
 def probabilities(logits: Float[np.ndarray, "n a k"]) -> Float[np.ndarray, "n a k"]:
     """Softmax over the classes that there are; 0 for the others, and where there are none."""
+    from scipy.special import softmax  # slow to import, and training alone does without
+
     possible = np.isfinite(logits).any(axis=2, keepdims=True)
     return np.asarray(softmax(np.where(possible, logits, 0.0), axis=2) * possible, np.float32)

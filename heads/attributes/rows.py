@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int, Shaped
 from embed.labels import label_texts
 from embed.rows import codes
 from embed.store import Store
+from embed.wording import agreeing, counted
 from heads.attributes.vocabulary import Codes, Columns, Vocabulary
 from heads.features import SpaceReference
 from heads.info import HeadInfo
@@ -108,8 +109,8 @@ def category_note(strange: Mapping[str, int]) -> str:
     frequent = sorted(strange.items(), key=lambda item: -item[1])
     shown = ", ".join(f"'{name}' ({count:,})" for name, count in frequent[:5])
     return (
-        f"{sum(strange.values()):,} rows are of categories that the head never saw, and nothing is "
-        f"predicted for them: {shown}{', …' if len(strange) > 5 else ''}"
+        f"{counted(sum(strange.values()), 'row', 'are')} of categories that the head never saw, "
+        f"and nothing is predicted for them: {shown}{', …' if len(strange) > 5 else ''}"
     )
 
 
@@ -119,12 +120,14 @@ def _notes(vocabulary: Vocabulary, val: Codes) -> list[str]:
     if once:
         pair, name = once[0]
         notes.append(
-            f"{len(once):,} classes have one training row, such as '{name}' of {pair.attribute}"
+            f"{counted(len(once), 'class', 'have')} one training row, such as '{name}' of "
+            f"{pair.attribute}"
         )
     if constant:
         pair = constant[0]
         notes.append(
-            f"{len(constant):,} attributes of a category have one class, which is always "
+            f"{counted(len(constant), 'attribute')} of a category "
+            f"{agreeing(len(constant), 'have')} one class, which is always "
             f"predicted, such as {pair.attribute} of '{pair.category}'"
         )
     if val.num_unknown:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 
 from embed.errors import SelectionError
+from embed.wording import counted
 from heads.attributes.vocabulary import Codes, Vocabulary
 from retrieval.evaluation.attribute_scores import Figures, LabelCounts, mean_present
 
@@ -195,6 +196,6 @@ def _refuse_nothing(categories: Int[np.ndarray, " m"]) -> None:
     if not (categories >= 0).any():
         raise SelectionError(
             f"none of the rows to score has a label in a category that training saw: "
-            f"{len(categories)} labels are of other categories; look at --target, --category, "
-            f"--where and --split"
+            f"{counted(len(categories), 'label', 'are')} of other categories; look at --target, "
+            f"--category, --where and --split"
         )

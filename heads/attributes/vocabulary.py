@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int, Int64, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.labels import label_texts
+from embed.wording import counted
 
 Columns = Mapping[str, Shaped[np.ndarray, " n"]]
 
@@ -234,6 +235,6 @@ def _refuse_constants(counts: Mapping[str, dict[str, Counter[str]]], num_rows: i
         if len(classes) < 2:
             found = f"only '{classes.pop()}'" if classes else "no label"
             raise SelectionError(
-                f"column '{attribute}' has {found} in {num_rows} training rows: an attribute "
-                f"needs at least 2 classes; look at --target, --where and --split"
+                f"column '{attribute}' has {found} in {counted(num_rows, 'training row')}: an "
+                f"attribute needs at least 2 classes; look at --target, --where and --split"
             )

@@ -13,6 +13,7 @@ from embed.options import (
     store_argument,
     warn,
 )
+from embed.wording import counted
 from heads.cli.group import main
 from heads.cli.train_options import join_option
 
@@ -60,6 +61,6 @@ def apply(
         )
     else:
         click.echo(
-            f"{applied.store}: space '{applied.space}' with {applied.info.dim} dimensions "
-            f"for {applied.num_items:,} items"
+            f"{applied.store}: space '{applied.space}' with "
+            f"{counted(applied.info.dim, 'dimension')} for {counted(applied.num_items, 'item')}"
         )

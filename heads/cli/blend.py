@@ -6,22 +6,19 @@ from typing import Literal
 
 import click
 
-from embed.options import force_option, json_option, output_option
 from heads.cli.ensembles import (
     FitProgress,
-    heads_argument,
+    heads_to_one,
     report_ensemble,
     stores_with_validation,
-    validation_store_option,
+    validated,
 )
 from heads.cli.group import main
 from heads.cli.task_options import numbers
-from heads.cli.train_options import join_option
 
 
 @main.command()
-@heads_argument
-@output_option("The head file to write, a .safetensors; its card goes beside it.")
+@heads_to_one
 @click.option(
     "--how",
     type=click.Choice(["average", "concat"]),
@@ -33,10 +30,7 @@ from heads.cli.train_options import join_option
     is_flag=True,
     help="Find the weights that are best for validation: tenths, then steps down to 0.01.",
 )
-@validation_store_option
-@join_option
-@force_option
-@json_option
+@validated
 def blend(
     heads: tuple[Path, ...],
     output: Path,

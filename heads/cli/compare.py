@@ -102,10 +102,13 @@ def _differences(store: Path, join: tuple[str, ...], runs: tuple[Path, ...]) -> 
     from heads.head import load_head
     from heads.studies.pairing import paired_difference
 
-    first, *others = (load_head(path) for path in runs)
+    first, *others = ((path, load_head(path)) for path in runs)
     with ExitStack() as stack:
         stores = open_stores(stack, store, join)
-        return [paired_difference(stores, first, other) for other in others]
+        return [
+            paired_difference(stores, first[1], head, (str(first[0]), str(path)))
+            for path, head in others
+        ]
 
 
 def _pairs_json(runs: tuple[Path, ...], pairs: "list[Difference]") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `heads soup` and `heads blend` have in common: their stores, and what they print."""
+"""What `heads soup` and `heads blend` have in common: arguments, stores, and what they print."""
 
 import time
 from collections.abc import Sequence
@@ -8,26 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embed.options import print_json, print_table, warn
+from embed.options import (
+    all_of,
+    force_option,
+    json_option,
+    output_option,
+    print_json,
+    print_table,
+    warn,
+)
 from heads.cli.reports import SECONDS_BETWEEN_LINES
 from heads.cli.task_options import open_stores
+from heads.cli.train_options import join_option
 
 if TYPE_CHECKING:
     from heads.ensembles.ensemble import Ensemble
     from heads.features import FeatureStores
 
-heads_argument = click.argument(
-    "heads",
-    nargs=-1,
-    required=True,
-    metavar="HEAD HEAD…",
-    type=click.Path(dir_okay=False, path_type=Path),
+heads_to_one = all_of(
+    click.argument(
+        "heads",
+        nargs=-1,
+        required=True,
+        metavar="HEAD HEAD…",
+        type=click.Path(dir_okay=False, path_type=Path),
+    ),
+    output_option("The head file to write, a .safetensors; its card goes beside it."),
 )
-validation_store_option = click.option(
-    "--store",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The store with the validation rows, by the split that the heads have in common.",
+"""The heads that are put together, and the one that they become."""
+
+validated = all_of(
+    click.option(
+        "--store",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The store with the validation rows, by the split that the heads have in common.",
+    ),
+    join_option,
+    force_option,
+    json_option,
 )
+"""On which rows it is judged, and the options that every command has."""
 
 
 def stores_with_validation(
@@ -58,6 +78,9 @@ class FitProgress:
 
 def report_ensemble(ensemble: "Ensemble", output: Path, how: str, *, as_json: bool) -> None:
     """What came out, and its members beside it: one JSON object, or a short table."""
+    from heads.ensembles.ensemble import files_of
+    from heads.wording import spoken_metric
+
     for note in ensemble.notes:
         warn(note)
     if as_json:
@@ -65,14 +88,13 @@ def report_ensemble(ensemble: "Ensemble", output: Path, how: str, *, as_json: bo
         return
     info = ensemble.info
     names = [name for name in info.metrics if name in info.intervals]
-    header = ["head", "weight", *(name.replace("_", " ") for name in names), "95 % interval"]
+    header = ["head", "weight", *map(spoken_metric, names), "95 % interval"]
     first = [info.intervals[name] for name in names[:1]]
     interval = "".join(f"{low:.4f} – {high:.4f}" for low, high in first)
     own = [str(output), "", *(f"{info.metrics[name]:.4f}" for name in names), interval]
     rows = [own, *_member_rows(ensemble, names)]
     print_table("", header if names else header[:2], [row if names else row[:2] for row in rows])
-    if ensemble.curve is not None:
-        click.echo(f"curve: {output.with_suffix('.png')}")
+    click.echo(f"written: {', '.join(map(str, files_of(ensemble, output)))}")
 
 
 def _member_rows(ensemble: "Ensemble", names: list[str]) -> list[list[str]]:

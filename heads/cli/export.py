@@ -26,7 +26,12 @@ def export(head: Path, to: str, output: Path | None, force: bool, as_json: bool)
     """
     from heads.export import export_onnx
 
-    exported = export_onnx(head, output or head.with_suffix(f".{to}"), force=force)
+    exported = export_onnx(
+        head,
+        output or head.with_suffix(f".{to}"),
+        force=force,
+        on_step=lambda what: click.echo(f"{head}: {what}", err=True),
+    )
     if as_json:
         print_json({**asdict(exported), "output": str(exported.output)})
         return

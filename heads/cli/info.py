@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embed.options import json_option, print_json, print_table
+from embed.wording import counted
 from heads.cli.group import main
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def info(head: Path, as_json: bool) -> None:
     _print_spaces(described.info)
     _print_classes(described.info)
     _print_metrics(described.info)
+    _print_settings(described.info)
 
 
 def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
-    from heads.card import category_column, given_settings, spoken_list
+    from heads.card import category_column, spoken_list
     from heads.wording import spoken_split
 
     info = described.info
@@ -42,13 +44,12 @@ def _facts(described: "HeadDescription") -> Iterator[tuple[str, str]]:
     yield "predicts" if info.vocabulary else "brings near", spoken_list(info.targets)
     if category := category_column(info):
         yield "by category", category
-    yield "trained on", f"{info.num_train:,} rows of {info.num_classes:,} classes"
-    yield "validated on", f"{info.num_validation:,} rows"
+    yield "trained on", f"{counted(info.num_train, 'row')} of {counted(info.num_classes, 'class')}"
+    yield "validated on", counted(info.num_validation, "row")
     if info.where:
         yield "only", spoken_list(info.where)
     for split in info.splits:
         yield "split", spoken_split(split)
-    yield "settings", ", ".join(f"{name} {value}" for name, value in given_settings(info))
     yield "parameters", f"{described.num_parameters:,}"
     yield "size", f"{described.num_bytes:,} bytes"
     yield "fingerprint", described.fingerprint
@@ -63,7 +64,7 @@ def _print_classes(info: "HeadInfo") -> None:
     from heads.card import class_table, some
 
     if info.vocabulary is None:
-        click.echo(f"{len(info.classes):,} classes: {some(info.classes)}\n")
+        click.echo(f"{counted(len(info.classes), 'class')}: {some(info.classes)}\n")
         return
     print_table("", *class_table(info))
 
@@ -79,3 +80,11 @@ def _print_metrics(info: "HeadInfo") -> None:
         print_table("", *pair_table(info))
     if sentence := spoken_calibration(info):
         click.echo(sentence)
+
+
+def _print_settings(info: "HeadInfo") -> None:
+    """By the options of `heads train` that they are of."""
+    from heads.card import given_settings
+
+    rows = [[name.replace("_", "-"), value] for name, value in given_settings(info)]
+    print_table("", ["setting", "value"], rows)

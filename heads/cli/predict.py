@@ -17,6 +17,7 @@ from embed.options import (
     warn,
     where_option,
 )
+from embed.wording import counted
 from heads.cli.group import main
 from heads.cli.train_options import join_option
 
@@ -83,7 +84,7 @@ def _report(predicted: "Predicted", *, as_json: bool) -> None:
         [*_cells(summary), *(_judged(summary) if is_judged else [])]
         for summary in predicted.attributes
     ]
-    title = f"{predicted.output}: {predicted.num_rows:,} rows"
+    title = f"{predicted.output}: {counted(predicted.num_rows, 'row')}"
     print_table(title, [*header, *(["accuracy on unseen rows"] if is_judged else [])], rows)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from embed.options import print_json, print_table, warn
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from heads.studies.members import MemberResult, Study
@@ -26,6 +27,10 @@ class Progress:
 
     def __call__(self, epoch: "Epoch") -> None:
         """Say how far it is, at most once in a few seconds."""
+        self.of_member("", epoch)
+
+    def of_member(self, name: str, epoch: "Epoch") -> None:
+        """The same of one training of several, which is called by its name."""
         if time.monotonic() < self._next_line:
             return
         from heads.wording import spoken_metric
@@ -35,9 +40,27 @@ class Progress:
             f"{spoken_metric(name)} {value:.4f}" for name, value in epoch.metrics.items()
         )
         click.echo(
-            f"epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, {metrics}", err=True
+            f"{_prefix(name)}epoch {epoch.epoch} of {self._num_epochs}: loss {epoch.loss:.4f}, "
+            f"{metrics}",
+            err=True,
         )
         sys.stderr.flush()
+
+    def resumed(self, num_done: int) -> None:
+        """Say where training goes on."""
+        self.member_resumed("", num_done)
+
+    def member_resumed(self, name: str, num_done: int) -> None:
+        """The same of one training of several."""
+        if num_done < self._num_epochs:
+            done = f"goes on at epoch {num_done + 1} of {self._num_epochs}"
+        else:
+            done = f"nothing is left of {counted(self._num_epochs, 'epoch')}"
+        click.echo(f"{_prefix(name)}{done}", err=True)
+
+
+def _prefix(name: str) -> str:
+    return f"{name}, " if name else ""
 
 
 def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> None:
@@ -67,8 +90,9 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
 
     epoch = f"epoch {info.metrics['epoch']} of {len(trained.history)}, " if trained.history else ""
     click.echo(
-        f"{output}: {info.num_train:,} training rows of {info.num_classes:,} classes, "
-        f"{info.num_validation:,} validation rows, {epoch}{trained.seconds:.1f} s"
+        f"{output}: {counted(info.num_train, 'training row')} of "
+        f"{counted(info.num_classes, 'class')}, "
+        f"{counted(info.num_validation, 'validation row')}, {epoch}{trained.seconds:.1f} s"
     )
     shown = replace(info, metrics=figures(info.metrics))
     print_table("", *metric_table(shown))
@@ -83,7 +107,7 @@ def report_training(trained: "TrainedHead", output: Path, *, as_json: bool) -> N
 def report_member(member: "MemberResult") -> None:
     """A line on standard error for each member of a study, once it is trained."""
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in member.metrics.items())
-    click.echo(f"{member.name}: {metrics} on {member.num_rows:,} rows", err=True)
+    click.echo(f"{member.name}: {metrics} on {counted(member.num_rows, 'row')}", err=True)
 
 
 def report_study(study: "Study", *, as_json: bool) -> None:

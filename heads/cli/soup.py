@@ -6,20 +6,17 @@ from typing import Literal
 
 import click
 
-from embed.options import force_option, json_option, output_option
 from heads.cli.ensembles import (
-    heads_argument,
+    heads_to_one,
     report_ensemble,
     stores_with_validation,
-    validation_store_option,
+    validated,
 )
 from heads.cli.group import main
-from heads.cli.train_options import join_option
 
 
 @main.command()
-@heads_argument
-@output_option("The head file to write, a .safetensors; its card goes beside it.")
+@heads_to_one
 @click.option(
     "--how",
     type=click.Choice(["uniform", "greedy"]),
@@ -27,10 +24,7 @@ from heads.cli.train_options import join_option
 )
 @click.option("--sweep", is_flag=True, help="Of two heads, the best of --steps weights.")
 @click.option("--steps", type=int, default=21, help="Weights of a sweep, from 0 to 1.")
-@validation_store_option
-@join_option
-@force_option
-@json_option
+@validated
 def soup(
     heads: tuple[Path, ...],
     output: Path,

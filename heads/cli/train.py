@@ -12,6 +12,7 @@ from embed.options import (
     json_option,
     output_option,
     store_argument,
+    under,
 )
 from heads.cli.group import main
 from heads.cli.reports import Progress, report_member, report_study, report_training
@@ -27,22 +28,25 @@ if TYPE_CHECKING:
 @output_option(
     "The head file to write, a .safetensors; HEAD.md, HEAD.png and HEAD.jsonl go beside it."
 )
-@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
+@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What kind of head.")
 @train_options
-@click.option(
-    "--folds",
-    type=int,
-    metavar="K",
-    help="A head for each of K folds of groups, reported on that fold; the next one picks its "
-    "epoch, the other K − 2 train it. Writes HEAD-fold-1.safetensors and so on, HEAD.folds.json "
-    "and every row's out-of-fold result in HEAD.folds.parquet.",
-)
-@click.option(
-    "--seeds",
-    type=int,
-    metavar="N",
-    help="Train with N seeds from --seed on: HEAD-seed-0.safetensors and so on, and their spread "
-    "in HEAD.seeds.json.",
+@under(
+    "Several trainings",
+    click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="A head for each of K folds of groups, reported on that fold; the next one picks its "
+        "epoch, the other K − 2 train it. Writes HEAD-fold-1.safetensors and so on, "
+        "HEAD.folds.json and every row's out-of-fold result in HEAD.folds.parquet.",
+    ),
+    click.option(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="Train with N seeds from --seed on: HEAD-seed-0.safetensors and so on, and their "
+        "spread in HEAD.seeds.json.",
+    ),
 )
 @force_option
 @json_option
@@ -66,6 +70,7 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
     kind, resume = options["kind"], options.pop("resume")
     tensorboard = options.pop("tensorboard")
     settings = settings_of(kind, options)
+    progress = Progress(settings.training.epochs)
     with ExitStack() as stack:
         trained = train_to_files(
             open_stores(stack, store, options["join"]),
@@ -76,7 +81,8 @@ def train(store: Path, output: Path, force: bool, as_json: bool, **options: Any)
             force=force,
             resume=resume,
             tensorboard=tensorboard,
-            on_epoch=Progress(settings.training.epochs),
+            on_epoch=progress,
+            on_resume=progress.resumed,
         )
     report_training(trained, output, as_json=as_json)
 
@@ -99,7 +105,10 @@ def _train_members(
         raise click.UsageError("--tensorboard is for one training: leave out --folds and --seeds")
     kind, resume, force = options["kind"], options.pop("resume"), options.pop("force")
     settings = settings_of(kind, options)
-    running = Running(force, resume, Progress(settings.training.epochs), report_member)
+    progress = Progress(settings.training.epochs)
+    running = Running(
+        force, resume, progress.of_member, progress.member_resumed, on_member=report_member
+    )
     with ExitStack() as stack:
         stores = open_stores(stack, store, options["join"])
         plan = Plan(stores, task_of(kind, options), settings, output)

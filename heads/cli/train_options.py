@@ -3,15 +3,13 @@
 An option without a value takes the default of the head's kind.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from embed.options import MemorySize, split_column_option, where_option
+from embed.options import MemorySize, all_of, split_column_option, under, where_option
 
-Command = Callable[..., Any]
 TASK_OPTIONS = (
     "kind",
     "space",
@@ -32,17 +30,6 @@ TASK_OPTIONS = (
 KINDS = ["projection", "attributes", "baseline:majority", "baseline:knn", "baseline:logistic"]
 
 
-def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """One decorator of several, in the order in which help shows them."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 def number_option(name: str, kind: type, text: str) -> Any:
     """An option that takes the default of the head's kind where it is not given."""
     return click.option(name, type=kind, help=text)
@@ -56,18 +43,21 @@ join_option = click.option(
     help="Another store with spaces of the same items, joined by id; repeatable.",
 )
 
-input_options = all_of(
+input_options = under(
+    "Features",
     click.option("--space", multiple=True, required=True, help="A space to take in; repeatable."),
     click.option(
         "--weight",
         multiple=True,
         metavar="NAME=FACTOR",
-        help="Scale the vectors of a space, which have length 1; repeatable.",
+        help="Scale the vectors of a space, which have length 1; for attributes on top of what the "
+        "space tells of the classes; repeatable.  [default: 1]",
     ),
     join_option,
 )
 
-row_options = all_of(
+row_options = under(
+    "Targets and rows",
     click.option(
         "--target",
         multiple=True,
@@ -78,7 +68,8 @@ row_options = all_of(
     click.option(
         "--category",
         metavar="COLUMN",
-        help="Attributes: classifiers of their own for each value of this column.",
+        help="Attributes: classifiers of their own for each value of this column.  [default: the "
+        "same for all rows]",
     ),
     click.option("--split", default="80/10/10", help="Per cent of groups for train/val/test."),
     click.option("--split-seed", type=int, default=0, help="Another seed splits otherwise."),
@@ -93,29 +84,46 @@ row_options = all_of(
     click.option(
         "--min-per-class", type=int, default=1, help="Leave out classes with fewer training rows."
     ),
-    click.option("--max-per-class", type=int, help="Train on as many rows of a class at most."),
+    click.option(
+        "--max-per-class",
+        type=int,
+        help="Train on as many rows of a class at most.  [default: all]",
+    ),
 )
 
-projection_options = all_of(
+projection_options = under(
+    "Network of a projection",
     click.option(
         "--body",
         type=click.Choice(["linear", "mlp", "residual"]),
-        help="Projection: a linear map, hidden layers, or the features plus a learnt correction.",
+        help="A linear map, hidden layers, or the features plus a learnt correction.  "
+        "[default: linear]",
     ),
-    number_option("--dim", int, "Projection: size of the new space.  [default: 256]"),
-    number_option("--depth", int, "MLP: hidden layers.  [default: 1]"),
-    number_option("--width", int, "MLP and residual: units of a hidden layer.  [default: 512]"),
-    click.option("--normalization", type=click.Choice(["batch", "layer", "none"]), help="MLP's."),
-    click.option("--activation", type=click.Choice(["relu", "gelu", "silu"]), help="MLP's."),
+    number_option(
+        "--dim", int, "Size of the new space; residual keeps that of the features.  [default: 256]"
+    ),
+    number_option("--depth", int, "mlp, residual: number of hidden layers.  [default: 1]"),
+    number_option("--width", int, "mlp, residual: units of a hidden layer.  [default: 512]"),
+    click.option(
+        "--normalization",
+        type=click.Choice(["batch", "layer", "none"]),
+        help="mlp, residual: how the outputs of a hidden layer are normalised.  [default: batch]",
+    ),
+    click.option(
+        "--activation",
+        type=click.Choice(["relu", "gelu", "silu"]),
+        help="mlp, residual: what follows a hidden layer.  [default: relu]",
+    ),
     click.option(
         "--start",
         type=click.Choice(["auto", "discriminants", "random"]),
         help="Where a linear map starts: linear discriminants of the training rows (auto), or "
-        "random weights.",
+        "random weights.  [default: auto]",
     ),
 )
 
-attribute_options = all_of(
+attribute_options = under(
+    "Attributes and baselines",
     number_option(
         "--hidden", int, "Attributes: units of the hidden layer; 0: linear.  [default: 256]"
     ),
@@ -123,13 +131,14 @@ attribute_options = all_of(
         "--class-weights",
         is_flag=True,
         default=None,
-        help="Attributes: rare classes count for more in the loss.",
+        help="Attributes: rare classes count for more in the loss.  [default: off]",
     ),
     click.option(
         "--calibrate",
         is_flag=True,
         default=None,
-        help="Attributes: fit temperatures on the validation rows, for honest probabilities.",
+        help="Attributes: fit a temperature on the validation rows, for honest probabilities.  "
+        "[default: off]",
     ),
     number_option("--neighbours", int, "baseline:knn: how many vote.  [default: 10]"),
     click.option(
@@ -140,7 +149,8 @@ attribute_options = all_of(
     number_option("--regularization", float, "baseline:logistic: scikit-learn's C.  [default: 10]"),
 )
 
-dropout_options = all_of(
+dropout_options = under(
+    "Dropout",
     click.option(
         "--dropout",
         metavar="RATE[,RATE…]",
@@ -150,33 +160,53 @@ dropout_options = all_of(
     number_option("--input-dropout", float, "Attributes: share of features.  [default: 0.5]"),
 )
 
-loss_options = all_of(
+loss_options = under(
+    "Loss",
     click.option(
         "--loss",
         type=click.Choice(
             ["arcface", "cosface", "softmax", "proxy-anchor", "supcon", "circle", "triplet"]
         ),
-        help="Projection: what it learns by.  [default: arcface]",
+        help="What a projection learns by.  [default: arcface]",
     ),
-    number_option("--scale", float, "Factor of the cosines in the softmax.  [default: 16]"),
-    number_option("--margin-radians", float, "ArcFace's angular margin.  [default: 0.5]"),
+    number_option(
+        "--scale", float, "Factor of the cosines, of all losses but triplet.  [default: 16]"
+    ),
+    number_option("--margin-radians", float, "arcface: angular margin.  [default: 0.5]"),
     number_option(
         "--least-margin-radians",
         float,
-        "ArcFace's margin of the largest class, --margin-radians being that of the smallest.",
+        "arcface: margin of the largest class, --margin-radians being that of the smallest.  "
+        "[default: the same]",
     ),
-    number_option("--margin-cosine", float, "Margin of the other losses, a difference of cosines."),
-    number_option("--subcentres", int, "Centres for each class, of softmaxes.  [default: 1]"),
+    number_option(
+        "--margin-cosine",
+        float,
+        "Margin of other losses, a difference of cosines.  [default: cosface 0.35, proxy-anchor "
+        "0.1, circle 0.4, triplet 0.2]",
+    ),
+    number_option(
+        "--subcentres", int, "arcface, cosface, softmax: centres for each class.  [default: 1]"
+    ),
     click.option(
         "--triplet-mining",
         type=click.Choice(["semihard", "hard"]),
-        help="Which triplets count.  [default: semihard]",
+        help="triplet: which ones count.  [default: semihard]",
     ),
-    number_option("--focal-gamma", float, "Rows that are right already count for less.  [0: off]"),
-    number_option("--label-smoothing", float, "Share of the target spread over all classes."),
+    number_option(
+        "--focal-gamma",
+        float,
+        "Softmaxes and attributes: rows that are right already count for less.  [default: 0, off]",
+    ),
+    number_option(
+        "--label-smoothing",
+        float,
+        "Softmaxes and attributes: share of the target spread over all classes.  [default: 0]",
+    ),
 )
 
-optimisation_options = all_of(
+optimisation_options = under(
+    "Training",
     number_option("--epochs", int, "Passes over the rows.  [default: 20; 40 for attributes]"),
     number_option("--batch-size", int, "Rows a step.  [default: 256 to 2,048, by the rows]"),
     click.option(
@@ -185,27 +215,45 @@ optimisation_options = all_of(
         help="How rows are drawn.  [default: uniform; m-per-class for supcon, circle, triplet]",
     ),
     number_option("--per-class", int, "Rows of a class in a batch of m-per-class.  [default: 4]"),
-    click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="[default: adamw]"),
-    number_option("--learning-rate", float, "[default: 0.0005; 0.002 for attributes]"),
+    click.option(
+        "--optimizer", type=click.Choice(["adamw", "sgd"]), help="Of all weights.  [default: adamw]"
+    ),
+    number_option(
+        "--learning-rate", float, "The highest.  [default: 0.0005; 0.002 for attributes]"
+    ),
     number_option("--centre-learning-rate", float, "That of class centres.  [default: the same]"),
     number_option("--weight-decay", float, "Of weights alone.  [default: 0.01]"),
-    number_option("--momentum", float, "SGD's.  [default: 0.9]"),
+    number_option(
+        "--momentum", float, "sgd: share of each step that goes into the next.  [default: 0.9]"
+    ),
     click.option(
         "--schedule",
         type=click.Choice(["cosine", "step", "multi-step", "one-cycle", "constant"]),
-        help="[default: cosine]",
+        help="How the learning rate goes over the epochs.  [default: cosine]",
     ),
     number_option(
         "--warmup-epochs", float, "cosine: epochs of rising learning rate.  [default: 2]"
     ),
-    click.option("--milestones", metavar="EPOCH,EPOCH…", help="multi-step: when the rate falls."),
-    number_option("--step-epochs", float, "step: epochs between falls."),
+    click.option(
+        "--milestones", metavar="EPOCH,EPOCH…", help="multi-step: when the rate falls; to be given."
+    ),
+    number_option("--step-epochs", float, "step: epochs between falls; to be given."),
     number_option("--gamma", float, "step, multi-step: factor of the rate.  [default: 0.1]"),
-    number_option("--clip-norm", float, "Longest gradient; longer ones are shortened."),
-    number_option("--ema-decay", float, "Keep a moving average of the weights.  [0: off]"),
-    number_option("--noise", float, "Noise added to features, as a share of their length."),
-    number_option("--mixup", float, "Mix pairs of rows: α of the Beta distribution of shares."),
-    number_option("--patience", int, "Stop after as many epochs without a better one."),
+    number_option(
+        "--clip-norm", float, "Longest gradient; longer ones are shortened.  [default: any]"
+    ),
+    number_option("--ema-decay", float, "Keep a moving average of the weights.  [default: 0, off]"),
+    number_option(
+        "--noise", float, "Noise added to features, as a share of their length.  [default: 0]"
+    ),
+    number_option(
+        "--mixup",
+        float,
+        "Mix pairs of rows: α of the Beta distribution of shares.  [default: 0, off]",
+    ),
+    number_option(
+        "--patience", int, "Stop after as many epochs without a better one.  [default: never]"
+    ),
     click.option(
         "--keep",
         type=click.Choice(["best", "last"]),
@@ -213,7 +261,8 @@ optimisation_options = all_of(
     ),
 )
 
-run_options = all_of(
+run_options = under(
+    "Machine",
     number_option("--seed", int, "Seed of weights, dropout and order.  [default: 0]"),
     click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
     click.option(
@@ -231,9 +280,12 @@ run_options = all_of(
     ),
 )
 
-one_run_options = all_of(
+one_run_options = under(
+    "A run that is stopped or watched",
     click.option(
-        "--resume", is_flag=True, help="Go on from the last epoch of a run that was stopped."
+        "--resume",
+        is_flag=True,
+        help="Go on from the last epoch of a run that was stopped; a finished head stays as it is.",
     ),
     click.option(
         "--tensorboard",

@@ -13,8 +13,10 @@ from embed.options import (
     print_json,
     print_table,
     store_argument,
+    under,
     warn,
 )
+from embed.wording import counted
 from heads.cli.group import main
 from heads.cli.task_options import open_stores, task_of
 from heads.cli.train import given_settings, refuse_split_with_folds
@@ -33,35 +35,43 @@ NUM_SHOWN = 5
     "The head of the best settings, a .safetensors; HEAD.trials.csv, HEAD.trials.png and the study "
     "go beside it."
 )
-@click.option("--trials", type=int, default=50, help="Trials of the study in all.")
-@click.option("--timeout-seconds", type=float, help="Begin no trial after so long.")
-@click.option(
-    "--study",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the trials are kept; gone on with where it is there.  [default: HEAD.study.db]",
+@under(
+    "Search",
+    click.option(
+        "--trials",
+        type=int,
+        default=50,
+        help="Trials of the study in all, those that it has already among them.",
+    ),
+    click.option("--timeout-seconds", type=float, help="Begin no trial after so long."),
+    click.option(
+        "--study",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Where the trials are kept; gone on with where it is there.  [default: HEAD.study.db]",
+    ),
+    click.option(
+        "--search",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE.yaml",
+        help="What to search, instead of the usual: names of options with [a, b, c] or {low, high, "
+        "log}.",
+    ),
+    click.option(
+        "--search-option",
+        multiple=True,
+        metavar="NAME=LOW:HIGH[:log] or NAME=a,b,c",
+        help="What to search of one option, beside the rest; repeatable.",
+    ),
+    click.option("--seeds", type=int, default=1, help="A trial's value is the mean over as many."),
+    click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="A trial's value is the mean over K − 1 folds of groups, each validating once; the "
+        "last fold is held out from all of them and from the head.",
+    ),
 )
-@click.option(
-    "--search",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE.yaml",
-    help="What to search, instead of the usual: names of options with [a, b, c] or {low, high, "
-    "log}.",
-)
-@click.option(
-    "--search-option",
-    multiple=True,
-    metavar="NAME=LOW:HIGH[:log] or NAME=a,b,c",
-    help="What to search of one option, beside the rest; repeatable.",
-)
-@click.option("--seeds", type=int, default=1, help="A trial's value is the mean over as many.")
-@click.option(
-    "--folds",
-    type=int,
-    metavar="K",
-    help="A trial's value is the mean over K − 1 folds of groups, each validating once; the last "
-    "fold is held out from all of them and from the head.",
-)
-@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What it is.")
+@click.option("--kind", type=click.Choice(KINDS), default="projection", help="What kind of head.")
 @setting_options
 @force_option
 @json_option
@@ -69,14 +79,18 @@ def tune(store: Path, output: Path, force: bool, as_json: bool, **options: Any) 
     """Search the settings of a head, and train the best.
 
     Trials are judged on the val rows; the test rows stay unseen. An option of `heads train` that is
-    given is fixed, the others are searched as heads/studies/search.py has it, or as --search and
-    --search-option say. The first trial is the settings without a search.
+    given is fixed. The usual search is of a projection's body, size, dropout and start, its loss
+    with margin and scale; of the hidden layer, dropout, mixup and weights of classes and rows of
+    attributes; and of both the learning rate, weight decay, label smoothing, batch size and epochs.
+    --search and --search-option say otherwise. The first trial is the settings without a search.
 
-    A search that was stopped goes on where it was: give the same command again.
+    A search that was stopped goes on where it was: give the same command again. With more --trials
+    a finished one goes on as well, and replaces its head by the new best.
     """
+    from heads.studies.drawing import Search
     from heads.studies.search import search_space
     from heads.studies.study_files import require_optuna
-    from heads.studies.tuning import Budget, Search, Telling
+    from heads.studies.tuning import Budget, Telling
     from heads.studies.tuning import tune as tune_head
 
     require_optuna()
@@ -88,7 +102,8 @@ def tune(store: Path, output: Path, force: bool, as_json: bool, **options: Any) 
     given = given_settings(kind, options)
     fixed = {name: value for name, value in given.items() if value is not None}
     space = search_space(kind, fixed, file, entries)
-    telling = Telling(_Progress(budget.trials))
+    progress = _Progress(budget.trials)
+    telling = Telling(progress.found, progress)
     try:
         with ExitStack() as stack:
             stores = open_stores(stack, store, options["join"])
@@ -106,6 +121,11 @@ class _Progress:
 
     def __init__(self, num_trials: int) -> None:
         self._num_trials = num_trials
+
+    def found(self, num_trials: int) -> None:
+        """Say that the study goes on."""
+        left = max(0, self._num_trials - num_trials)
+        click.echo(f"the study has {counted(num_trials, 'trial')}: {left} to go", err=True)
 
     def __call__(self, trial: "Trial", best: "Trial | None") -> None:
         reached = "failed" if trial.value is None else f"{trial.value:.4f}"
@@ -147,7 +167,7 @@ def _report(tuned: "Tuned", output: Path, *, as_json: bool) -> None:
     ]
     print_table("", ["settings", "trial", spoken_metric(tuned.metric), "seconds"], rows)
     failed = f", {num_failed} of them failed" if num_failed else ""
-    click.echo(f"{output}: the best of {len(tuned.trials)} trials{failed}")
+    click.echo(f"{output}: the best of {counted(len(tuned.trials), 'trial')}{failed}")
     click.echo(
         f"trials: {output.with_suffix('.trials.png')}, {output.with_suffix('.trials.csv')}; "
         f"study: {tuned.study}"

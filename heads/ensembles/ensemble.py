@@ -1,6 +1,6 @@
 """What soups and blends have in common: the result, and the files that it leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from heads.head import save_head
 from heads.info import HeadInfo
 from heads.kinds import BLEND
 from heads.run import HeadFiles
+from heads.wording import spoken_metric
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,41 @@ class Ensemble:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of members that a blend asks in vain."""
-        if self.info.kind != BLEND:
-            return ()
-        without = [
-            m.name for m, weight in zip(self.members, self.weights, strict=True) if not weight
-        ]
-        tail = "has weight 0 but is asked all the same: a blend without it is quicker"
-        return tuple(f"{name} {tail}" for name in without)
+        """What the user should know: a member that is as good alone, or that is asked in vain."""
+        return (*self._without_weight(), *self._without_gain())
+
+    def _without_gain(self) -> Iterator[str]:
+        if not self.scores:
+            return
+        metric = next(iter(self.scores[0]))  # the one that heads are chosen by
+        own, values = self.info.metrics[metric], [score[metric] for score in self.scores]
+        best = max(values)
+        if own <= best:
+            yield (
+                f"no better than {self.members[values.index(best)].name} by itself on the "
+                f"validation rows: {spoken_metric(metric)} {own:.4f} against {best:.4f}"
+            )
+
+    def _without_weight(self) -> Iterator[str]:
+        if self.info.kind == BLEND:
+            for member, weight in zip(self.members, self.weights, strict=True):
+                if not weight:
+                    yield (
+                        f"{member.name} has weight 0 but is asked all the same: a blend without it "
+                        f"is quicker"
+                    )
 
     @property
     def parts(self) -> tuple[tuple[Member, float, Mapping[str, float]], ...]:
         """The members, each with its weight and metrics: none where there was no store."""
         scores = self.scores or tuple({} for _ in self.members)
         return tuple(zip(self.members, self.weights, scores, strict=True))
+
+
+def files_of(ensemble: Ensemble, output: Path) -> list[Path]:
+    """What `write_ensemble` writes."""
+    files = HeadFiles(output)
+    return [files.head, files.card, *([] if ensemble.curve is None else [files.picture])]
 
 
 def write_ensemble(ensemble: Ensemble, output: Path) -> None:

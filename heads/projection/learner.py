@@ -4,11 +4,13 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from embed.errors import SelectionError, SettingsError
-from embed.rows import codes, has_value
+from embed.rows import codes, has_value, select_rows
+from embed.store import Store
+from embed.wording import counted
 from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.info import HeadInfo
 from heads.kinds import PROJECTION
@@ -50,6 +52,7 @@ class ProjectionLearner(Learner):
         references = refer_to(stores, task.spaces, task.weights)
         values = stores.items.column(_only_target(task))
         labelled = has_value(values)
+        _refuse_one_class(stores.items, task, labelled)
         chosen = choose_sides(stores.items, task, labelled)
         sides, self.notes = limited(stores.items, task, chosen, labelled)
         classes, labels = np.unique(values[sides.train], return_inverse=True)
@@ -175,13 +178,24 @@ def _only_target(task: Task) -> str:
     return task.targets[0]
 
 
+def _refuse_one_class(store: Store, task: Task, labelled: Bool[np.ndarray, " n"]) -> None:
+    """Before the sides, of which it would leave some empty, and say less."""
+    values = store.column(task.targets[0])[select_rows(store, task.where) & labelled]
+    if len(values) and (values == values[0]).all():
+        raise SelectionError(
+            f"column '{task.targets[0]}' of {store.path} has one class only, '{values[0]}', in "
+            f"{counted(len(values), 'row')}: a head needs at least 2; look at --target and --where"
+        )
+
+
 def _refuse_unfit(
     task: Task, sides: Sides, classes: Shaped[np.ndarray, " c"], val_labels: Int[np.ndarray, " m"]
 ) -> None:
     target = task.targets[0]
     if len(classes) < 2:
         raise SelectionError(
-            f"column '{target}' has {len(classes)} classes in {len(sides.train)} training rows: "
+            f"column '{target}' has {counted(len(classes), 'class')} in "
+            f"{counted(len(sides.train), 'training row')}: "
             f"a head needs at least 2; look at --target, --where, --min-per-class and --split"
         )
     if len(np.unique(val_labels)) == len(val_labels):

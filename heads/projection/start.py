@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from embed.errors import SettingsError
+from embed.wording import counted
 from heads.tables import FeatureTable
 
 SHRINKAGE = 0.03
@@ -87,9 +88,9 @@ def unfit_for_discriminants(num_rows: int, num_features: int, num_classes: int) 
         )
     if num_rows <= num_classes:
         return (
-            f"linear discriminants need more training rows than classes: found {num_rows:,} rows "
-            f"of {num_classes:,} classes; train with --start random, or give training a larger "
-            f"share with --split"
+            f"linear discriminants need more training rows than classes: found "
+            f"{counted(num_rows, 'row')} of {counted(num_classes, 'class')}; train with --start "
+            f"random, or give training a larger share with --split"
         )
     return ""
 

@@ -14,10 +14,15 @@ compare them within a fold only.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import polars as pl
+from jaxtyping import Bool
 
+from embed.errors import SelectionError
 from embed.files import replacing
-from embed.rows import Split, select_rows
+from embed.rows import Split, has_value, select_rows
+from embed.store import Store
+from embed.wording import counted
 from heads.head import Head
 from heads.studies.held_out import HeldOut, judge_held_out
 from heads.studies.members import (
@@ -29,7 +34,7 @@ from heads.studies.members import (
     train_members,
     write_report,
 )
-from heads.tasks import rows_digest
+from heads.tasks import Task, rows_digest
 
 REPORT, TABLE = ".folds.json", ".folds.parquet"
 
@@ -56,6 +61,7 @@ def train_folds(plan: Plan, num_folds: int, running: Running | None = None) -> S
         SelectionError: a fold without rows, or without enough of them to validate on.
     """
     split = plan.task.split.of_fold(num_folds, 1)  # refuses what has no folds
+    refuse_empty_folds(plan.stores.items, plan.task, num_folds)
     members = [_member(plan, num_folds, fold) for fold in range(1, num_folds + 1)]
     report, table = plan.beside(REPORT), plan.beside(TABLE)
     judged = _HeldOutTables(plan)
@@ -65,6 +71,26 @@ def train_folds(plan: Plan, num_folds: int, running: Running | None = None) -> S
     details = {"folds": num_folds, "predictions": table.name}
     write_report(study, "folds", {**details, "validation_rows": _rows_of(plan, split)})
     return study
+
+
+def refuse_empty_folds(store: Store, task: Task, num_folds: int) -> None:
+    """Raise SelectionError where the groups of the rows with a label leave a fold without any."""
+    split = task.split.of_fold(num_folds, 1)
+    numbers = split.fold_numbers(store)
+    chosen = select_rows(store, task.where) & _has_label(store, task) & (numbers > 0)
+    empty = np.setdiff1d(np.arange(1, num_folds + 1), numbers[chosen])
+    if len(empty):
+        num_groups = len(np.unique(store.column(split.group)[chosen]))
+        raise SelectionError(
+            f"{counted(num_groups, 'group')} (values of '{split.group}') cannot fill {num_folds} "
+            f"folds: {len(empty)} would have no row of {store.path} with a value of "
+            f"{' or '.join(task.targets)}, fold {empty[0]} for one; take fewer --folds"
+        )
+
+
+def _has_label(store: Store, task: Task) -> Bool[np.ndarray, " n"]:
+    labelled = [has_value(store.column(name)) for name in task.targets]
+    return np.asarray(np.logical_or.reduce(labelled), bool)
 
 
 def _rows_of(plan: Plan, split: Split) -> str:
@@ -87,8 +113,8 @@ def _rows_without_fold(plan: Plan, split: Split) -> list[str]:
     if not missing:
         return []
     return [
-        f"{missing:,} rows have no value of '{split.group}', so they are in no fold and "
-        f"not in {plan.beside(TABLE)}"
+        f"{counted(missing, 'row', 'have')} no value of '{split.group}', so they are in no fold "
+        f"and not in {plan.beside(TABLE)}"
     ]
 
 

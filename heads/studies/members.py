@@ -6,7 +6,8 @@ The members of HEAD.safetensors are heads with all files of their own, HEAD-fold
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,18 @@ from embed.files import refuse_existing, replacing
 from heads.attributes.baseline_learning import BaselineSettings
 from heads.features import FeatureStores
 from heads.head import Head, load_head
-from heads.info import HeadInfo, flattened
-from heads.run import HeadFiles, make_learner, refuse_epochs, train_to_files
+from heads.info import HeadInfo
+from heads.resuming import differing
+from heads.run import (
+    HeadFiles,
+    learner_before_training,
+    refuse_checkpoint,
+    refuse_epochs,
+    train_to_files,
+)
 from heads.settings import HeadSettings
-from heads.tasks import Task, rows_digest
-from heads.training.loop import Epoch, Learner, seeded
-from heads.training.settings import Runtime
+from heads.tasks import Task
+from heads.training.loop import Epoch, Learner
 
 FORMAT = "embedding-head-study"
 FORMAT_VERSION = 1
@@ -86,11 +93,15 @@ class Study:
 
 @dataclass(frozen=True)
 class Running:
-    """What to do with files that are there, and who is told of the epochs and of each member."""
+    """What to do with files that are there, and who is told of the epochs and of each member.
+
+    `on_epoch` and `on_resume` are told the name of the member first.
+    """
 
     force: bool = False
     resume: bool = False
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_epoch: Callable[[str, Epoch], None] = lambda name, epoch: None
+    on_resume: Callable[[str, int], None] = lambda name, num_epochs: None
     on_member: Callable[[MemberResult], None] = lambda member: None
 
 
@@ -118,7 +129,8 @@ def train_members(
     there stay until the first of the new ones can be trained.
 
     Raises:
-        OutputExistsError: any file exists, neither `force` nor `resume`; nothing is trained then.
+        OutputExistsError: any file exists, a checkpoint among them, and neither `force` nor
+            `resume`; nothing is trained and nothing deleted then.
         SettingsError: with `resume`, a member that is there was made with other settings, or a
             baseline, which has nothing to go on from; and what `train_head` raises.
     """
@@ -138,6 +150,9 @@ def train_members(
 
 
 def _refuse_existing(members: Sequence[Member], others: Sequence[Path], running: Running) -> None:
+    if not (running.force or running.resume):
+        for member in members:  # first, since their message knows of --resume
+            refuse_checkpoint(HeadFiles(member.head).checkpoint)
     for path in others:
         refuse_existing(path, force=running.force or running.resume)
     for member in members:
@@ -173,37 +188,25 @@ def _trained(stores: FeatureStores, member: Member, running: Running) -> tuple[s
         member.head,
         force=running.force or running.resume,
         resume=running.resume,
-        on_epoch=running.on_epoch,
+        on_epoch=partial(running.on_epoch, member.name),
+        on_resume=partial(running.on_resume, member.name),
     )
     return trained.notes
 
 
 def _refuse_other(stores: FeatureStores, member: Member) -> None:
     found = load_head(member.head).info
-    learner = _learner(stores, member)
-    rows = rows_digest(stores.items, member.task, learner.rows.val)
-    expected = replace(learner.info, details={"validation_rows": rows})
-    own, wanted = (flattened(_comparable(info)) for info in (found, expected))
-    differing = [name for name, value in wanted.items() if own.get(name) != value]
-    if differing:
+    others = differing(found, _learner(stores, member), stores.items, member.task)
+    if others:
         raise SettingsError(
-            f"{member.head} was trained with another {', '.join(differing)}: give the same options "
-            f"to go on, or --force without --resume to train all members again"
+            f"{member.head} was trained with another {', '.join(others)}: give the same options to "
+            f"go on, or --force without --resume to train all members again"
         )
 
 
 def _learner(stores: FeatureStores, member: Member) -> Learner:
-    """What is trained, before it is."""
-    training = member.settings.training
-    runtime = Runtime.choose(training, len(stores.items))
-    with seeded(training.seed, runtime.device):
-        return make_learner(stores, member.task, member.settings.kind, training, runtime)
-
-
-def _comparable(info: HeadInfo) -> dict[str, Any]:
-    rows = {"validation_rows": info.details.get("validation_rows")}
-    bare = asdict(replace(info, metrics={}, intervals={}, details=rows))
-    return {**bare, "splits": list(bare["splits"])}
+    settings = member.settings
+    return learner_before_training(stores, member.task, settings.kind, settings.training)
 
 
 def write_report(study: Study, kind: str, details: Mapping[str, Any]) -> None:

@@ -36,30 +36,54 @@ class Difference:
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
-def paired_difference(stores: FeatureStores, first: Head, second: Head) -> Difference:
+def paired_difference(
+    stores: FeatureStores,
+    first: Head,
+    second: Head,
+    names: tuple[str, str] = ("the first head", "the second head"),
+) -> Difference:
     """The second head's figure less the first one's; heads, soups and blends alike.
+
+    `names` are what messages call them.
 
     Raises:
         SelectionError: they were validated on different rows, or the store's are others now.
         FingerprintError: the store's spaces are not those that a head was trained on.
     """
-    _refuse_other_rows(stores, first, second)
+    _refuse_other_rows(stores, first, second, names)
     (before, groups), (after, _) = (_values(stores, head) for head in (first, second))
     interval = bootstrap_interval(after - before, groups, np.random.default_rng(0))
     metric = "accuracy" if first.info.output == "attributes" else "row_f1"
     return Difference(metric, float((after - before).mean()), interval)
 
 
-def _refuse_other_rows(stores: FeatureStores, first: Head, second: Head) -> None:
-    infos = (first.info, second.info)
-    digests = {info.details.get("validation_rows") for info in infos}
-    digests |= {validation_digest(stores, info) for info in infos}
-    if len(digests) > 1 or first.info.output != second.info.output:
+def _refuse_other_rows(
+    stores: FeatureStores, first: Head, second: Head, names: tuple[str, str]
+) -> None:
+    digests = [
+        _digest_of(stores, head, name) for head, name in zip((first, second), names, strict=True)
+    ]
+    if digests[0] != digests[1] or first.info.output != second.info.output:
         raise SelectionError(
-            f"the two heads are not of the same validation rows of {stores.items.path}: train them "
-            f"with the same --target, --where and --split on this store, and give soups and blends "
-            f"their --store"
+            f"{names[0]} and {names[1]} were validated on different rows or labels of "
+            f"{stores.items.path}: train them with the same --target, --where and --split"
         )
+
+
+def _digest_of(stores: FeatureStores, head: Head, name: str) -> str:
+    kept = head.info.details.get("validation_rows")
+    if kept is None:
+        raise SelectionError(
+            f"{name} does not say which rows it was validated on: make it again, and give soups "
+            f"and blends their --store"
+        )
+    found = validation_digest(stores, head.info)
+    if kept != found:
+        raise SelectionError(
+            f"{name} was validated on other rows or labels than {stores.items.path} has by its "
+            f"split: give the store that it was trained on, or train it on this one"
+        )
+    return found
 
 
 def _values(

@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 
 from embed.errors import SettingsError
+from heads import conditions
 from heads.info import flattened
-from heads.projection.loss_settings import MARGIN_COSINES, MARGINS
-from heads.settings import HeadSettings, head_settings
+from heads.settings import PAIR_LOSSES, HeadSettings, head_settings
 
 NOT_SEARCHED = {"seed", "device", "memory_bytes", "milestones"}
 Scalar = str | int | float | bool | None
@@ -109,26 +109,6 @@ SEARCH_SPACES: dict[str, SearchSpace] = {
 The default of each is among what can be drawn: a `batch_size` of None goes by the rows.
 """
 
-CONDITIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "dim": ("body", ("linear", "mlp")),
-    "start": ("body", ("linear",)),
-    "depth": ("body", ("mlp", "residual")),
-    "width": ("body", ("mlp", "residual")),
-    "normalization": ("body", ("mlp", "residual")),
-    "activation": ("body", ("mlp", "residual")),
-    "margin_radians": ("loss", ("arcface",)),
-    "margin_cosine": ("loss", tuple(MARGIN_COSINES)),
-    "scale": ("loss", ("arcface", "cosface", "softmax", "proxy-anchor", "supcon", "circle")),
-    "subcentres": ("loss", tuple(MARGINS)),
-    "triplet_mining": ("loss", ("triplet",)),
-    "momentum": ("optimizer", ("sgd",)),
-    "warmup_epochs": ("schedule", ("cosine",)),
-    "step_epochs": ("schedule", ("step",)),
-    "gamma": ("schedule", ("step", "multi-step")),
-}
-LOSS_OF_ROWS = {"focal_gamma": tuple(MARGINS), "label_smoothing": tuple(MARGINS)}
-"""Of a projection alone: an attribute head's loss takes these in any case."""
-
 
 def search_space(
     kind: str, fixed: Mapping[str, Any], path: Path | None = None, entries: Sequence[str] = ()
@@ -152,21 +132,22 @@ def search_space(
     if not space:
         raise SettingsError(f"nothing to search for --kind {kind}: name something by --search")
     # What others depend on is drawn before them.
-    parents = {parent for parent, _ in CONDITIONS.values()}
+    parents = {parent for parent, _ in conditions.conditions_of(kind).values()}
     return dict(sorted(space.items(), key=lambda item: item[0] not in parents))
 
 
 def is_used(kind: str, name: str, chosen: Mapping[str, Any]) -> bool:
-    """Whether an option does anything beside those that are chosen."""
-    conditions = CONDITIONS | {
-        own: ("loss", losses) for own, losses in LOSS_OF_ROWS.items() if kind == "projection"
-    }
-    if kind != "projection" and name not in ("momentum", "warmup_epochs", "step_epochs", "gamma"):
-        return True
-    if name not in conditions:
-        return True
-    parent, values = conditions[name]
-    return _value_of(kind, parent, chosen) in values
+    """Whether an option does anything beside those that are chosen, the others at their default."""
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if draws_by_class(given):
+        given = {**given, "sampler": "m-per-class"}
+    return conditions.is_used(kind, name, {**defaults_of(kind), **given})
+
+
+def draws_by_class(chosen: Mapping[str, Any]) -> bool:
+    """Whether batches hold m rows of each of their classes, as they do for losses of pairs."""
+    default = "m-per-class" if chosen.get("loss") in PAIR_LOSSES else "uniform"
+    return (chosen.get("sampler") or default) == "m-per-class"
 
 
 def defaults_of(kind: str) -> dict[str, Any]:
@@ -215,12 +196,6 @@ def parse_dimension(name: str, value: object) -> Dimension:
             f"the search of {name} takes LOW:HIGH, LOW:HIGH:log or values a,b,c: found '{value}'"
         )
     return Range(ends[0], ends[1], is_log)
-
-
-def _value_of(kind: str, name: str, chosen: Mapping[str, Any]) -> Any:
-    if chosen.get(name) is not None:
-        return chosen[name]
-    return defaults_of(kind).get(name)
 
 
 def _from_file(path: Path) -> dict[str, Dimension]:

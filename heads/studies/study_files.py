@@ -5,12 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embed.errors import SettingsError
+from embed.errors import OutputExistsError, SettingsError
+from heads.head import load_head
 from heads.info import flattened
 from heads.studies.trials import State, Trial
 
 if TYPE_CHECKING:
     import optuna
+
+HEAD = "head"
+"""Under this name a study keeps the fingerprint of the head that it left."""
 
 
 def require_optuna() -> Any:
@@ -88,14 +92,32 @@ def quiet(optuna: Any) -> Iterator[None]:
 
 
 def trials_of(study: "optuna.Study") -> list[Trial]:
-    """All trials that have ended, in their order."""
-    return [_trial(found) for found in study.trials if found.state.is_finished()]
+    """All that came to an end, numbered from 1 in their order: what was stopped is left out."""
+    ended = [found for found in study.trials if _has_ended(found)]
+    return [_trial(number, found) for number, found in enumerate(ended, 1)]
 
 
-def _trial(found: "optuna.trial.FrozenTrial") -> Trial:
-    states: dict[str, State] = {"COMPLETE": "complete", "FAIL": "stopped"}
+def _has_ended(found: "optuna.trial.FrozenTrial") -> bool:
+    return found.state.name == "COMPLETE" or "error" in found.user_attrs
+
+
+def _trial(number: int, found: "optuna.trial.FrozenTrial") -> Trial:
     error = found.user_attrs.get("error", "")
-    state = "failed" if error else states[found.state.name]
+    state: State = "failed" if error else "complete"
     seconds = 0.0 if found.duration is None else found.duration.total_seconds()
-    value = None if state != "complete" else float(found.values[0])
-    return Trial(found.number, state, value, found.params, seconds, error)
+    value = None if error else float(found.values[0])
+    return Trial(number, state, value, found.params, seconds, error)
+
+
+def refuse_other_head(study: "optuna.Study", head: Path) -> None:
+    """Raise OutputExistsError where the head that is there is not the one that the study left."""
+    if head.exists() and load_head(head).fingerprint != study.user_attrs.get(HEAD):
+        raise OutputExistsError(
+            f"{head} exists already and is not the head of this study: give another name, or "
+            f"--force to replace it"
+        )
+
+
+def note_head(study: "optuna.Study", head: Path) -> None:
+    """Have the study know the head that it left, so that it may replace it by a better one."""
+    study.set_user_attr(HEAD, load_head(head).fingerprint)

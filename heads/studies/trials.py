@@ -15,7 +15,7 @@ from embed.files import replacing
 from heads.plots import METRIC_COLOR
 from heads.wording import spoken_metric
 
-State = Literal["complete", "failed", "stopped"]
+State = Literal["complete", "failed"]
 TRIAL_COLOR, FAILED_COLOR = "#8a8f98", "#b3372f"
 
 
@@ -23,7 +23,7 @@ TRIAL_COLOR, FAILED_COLOR = "#8a8f98", "#b3372f"
 class Trial:
     """Settings that were tried: the value that they reached, or why there is none.
 
-    A `stopped` one was cut short by the user or by a kill; what it tried is tried again.
+    Numbers go from 1. What was cut short by the user or by a kill is no trial: it is tried again.
     """
 
     number: int

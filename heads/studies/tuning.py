@@ -6,6 +6,9 @@ search holds them: the usual ranges do. Each draws from a generator of its own, 
 number of trials before it: a study that was stopped and gone on with has the same trials as one
 that was not.
 
+A study that has all its trials goes on as well when it is given more of them, and may then replace
+the head that it left.
+
 With folds, the last of them is held out from all trials and from the head; each of the others
 validates once, and a trial's value is the mean.
 """
@@ -23,17 +26,27 @@ import torch
 
 from embed.errors import SelectionError, SettingsError
 from embed.locks import locked
-from heads.features import FeatureStores
-from heads.projection.bodies import DEFAULT_DIM
-from heads.projection.settings import ProjectionSettings
-from heads.run import HeadFiles, identity, make_learner, train_head, train_to_files
-from heads.settings import HeadSettings, head_settings
-from heads.studies.search import Range, SearchSpace, as_json, by_option, is_used
-from heads.studies.study_files import open_study, quiet, require_optuna, trials_of
+from embed.wording import counted
+from heads.run import (
+    HeadFiles,
+    identity,
+    learner_before_training,
+    train_head,
+    train_to_files,
+)
+from heads.studies.drawing import Search, defaults, draw, fitted
+from heads.studies.folds import refuse_empty_folds
+from heads.studies.search import as_json
+from heads.studies.study_files import (
+    note_head,
+    open_study,
+    quiet,
+    refuse_other_head,
+    require_optuna,
+    trials_of,
+)
 from heads.studies.trials import Trial, best_first, plot_trials, write_trials
-from heads.tasks import Task
-from heads.training.loop import Epoch, Learner, TrainedHead, seeded
-from heads.training.settings import Runtime
+from heads.training.loop import Epoch, Learner, TrainedHead
 
 if TYPE_CHECKING:
     import optuna
@@ -41,49 +54,6 @@ if TYPE_CHECKING:
 NUM_RANDOM_TRIALS = 8
 STUDY, TABLE, PICTURE = ".study.db", ".trials.csv", ".trials.png"
 OF_THE_MACHINE = ("device", "memory_bytes")
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched: `fixed` options of `heads train` by name, and the others' `space`.
-
-    A trial's value is the mean over so many `seeds`, or over `folds` but the last.
-    """
-
-    stores: FeatureStores
-    task: Task
-    kind: str
-    fixed: Mapping[str, Any]
-    space: SearchSpace
-    seeds: int = 1
-    folds: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1 or (self.folds is not None and self.seeds > 1):
-            raise SettingsError(
-                f"a trial's value is the mean over --seeds, at least 1, or over --folds: found "
-                f"{self.seeds} seeds and {self.folds or 'no'} folds"
-            )
-
-    def settings(self, chosen: Mapping[str, Any]) -> HeadSettings:
-        """Those of a trial, by the names of options."""
-        given = {**self.fixed, **chosen}
-        if self.kind == "projection" and isinstance(given.get("dropout"), int | float):
-            given["dropout"] = (float(given["dropout"]),)
-        return head_settings(self.kind, given)
-
-    @property
-    def final_task(self) -> Task:
-        """What the best settings are trained on in the end."""
-        return self.tasks()[0]
-
-    def tasks(self) -> list[Task]:
-        """What a trial is trained on: once, or for each fold that validates."""
-        if self.folds is None:
-            return [self.task]
-        split, last = self.task.split, self.folds
-        splits = [split.of_fold(last, last, fold) for fold in range(1, max(last, 2))]
-        return [replace(self.task, split=split) for split in splits]
 
 
 @dataclass(frozen=True)
@@ -118,8 +88,12 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Telling:
-    """Who is told of each trial, with the best so far, and of the epochs of the last training."""
+    """Who is told of each trial, with the best so far, and of the epochs of the last training.
 
+    `on_found` is told first how many trials a study that is gone on with has already.
+    """
+
+    on_found: Callable[[int], None] = lambda num_trials: None
     on_trial: Callable[[Trial, Trial | None], None] = lambda trial, best: None
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
 
@@ -142,25 +116,36 @@ def tune(
     Raises:
         SettingsError: optuna is missing; the study is of another task, store or search; or no
             trial gave a head.
-        OutputExistsError: a file of the head exists and not `force`.
+        OutputExistsError: a file of the head exists, which this study has not left, and not
+            `force`.
         SelectionError, StoreError: as of `train_head`, before the first trial.
     """
     optuna = require_optuna()
     telling = telling or Telling()
     files = HeadFiles(output)
-    files.refuse_existing(force=force)
     path = study_path or output.with_suffix(STUDY)
+    files.refuse_existing(force=force or path.exists())
+    if search.folds is not None:
+        refuse_empty_folds(search.stores.items, search.task, search.folds)
     learner = _learner(search)
+    search = fitted(search)
     with locked(path), quiet(optuna), open_study(optuna, path, _identity(search, learner)) as study:
+        if not force:
+            refuse_other_head(study, files.head)
         try:
             _run(search, budget, study, learner.chosen_by, telling)
         finally:
             trials = trials_of(study)
             write_trials(trials, learner.chosen_by, output.with_suffix(TABLE))
             plot_trials(trials, learner.chosen_by, output.with_suffix(PICTURE))
-    best = _best(trials)
-    settings = search.settings(best.settings)
-    trained = train_to_files(
+        trained = _train_best(search, trials, output, telling)
+        note_head(study, output)
+    return Tuned(trained, tuple(trials), learner.chosen_by, path)
+
+
+def _train_best(search: Search, trials: list[Trial], output: Path, telling: Telling) -> TrainedHead:
+    settings = search.settings(_best(trials).settings)
+    return train_to_files(
         search.stores,
         search.final_task,
         settings.kind,
@@ -169,20 +154,21 @@ def tune(
         force=True,
         on_epoch=telling.on_epoch,
     )
-    return Tuned(trained, tuple(trials), learner.chosen_by, path)
 
 
 def _run(
     search: Search, budget: Budget, study: "optuna.Study", metric: str, telling: Telling
 ) -> None:
     started = monotonic()
+    if found := trials_of(study):
+        telling.on_found(len(found))
     for stale in study.get_trials(states=[_states().RUNNING]):
         study.tell(stale.number, state=_states().FAIL)
     while (number := _num_tried(study)) < budget.trials:
         if budget.timeout_seconds is not None and monotonic() - started > budget.timeout_seconds:
             break
         if number == 0 and not study.get_trials(states=[_states().WAITING]):
-            study.enqueue_trial(_defaults(search))
+            study.enqueue_trial(defaults(search))
         study.sampler = _sampler(search, number)
         trial = study.ask()
         _try(search, study, trial, metric)
@@ -195,7 +181,7 @@ def _states() -> Any:
 
 
 def _num_tried(study: "optuna.Study") -> int:
-    return sum(trial.state != "stopped" for trial in trials_of(study))
+    return len(trials_of(study))
 
 
 def _sampler(search: Search, number: int) -> Any:
@@ -207,7 +193,7 @@ def _sampler(search: Search, number: int) -> Any:
 def _try(search: Search, study: "optuna.Study", trial: "optuna.Trial", metric: str) -> None:
     """Train as a trial says; one that is stopped counts as not tried."""
     try:
-        value = _value(search, _draw(search, trial), metric)
+        value = _value(search, draw(search, trial), metric)
     except (SettingsError, SelectionError, torch.OutOfMemoryError) as error:
         trial.set_user_attr("error", " ".join(str(error).split()))
         study.tell(trial, state=_states().FAIL)
@@ -216,39 +202,6 @@ def _try(search: Search, study: "optuna.Study", trial: "optuna.Trial", metric: s
         raise
     else:
         study.tell(trial, value)
-
-
-def _draw(search: Search, trial: "optuna.Trial") -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
-    for name, dimension in search.space.items():
-        if not is_used(search.kind, name, {**search.fixed, **chosen}):
-            continue
-        if not isinstance(dimension, Range):
-            chosen[name] = trial.suggest_categorical(name, dimension.values)
-        elif dimension.is_whole:
-            low, high = int(dimension.low), int(dimension.high)
-            chosen[name] = trial.suggest_int(name, low, high, log=dimension.log)
-        else:
-            chosen[name] = trial.suggest_float(
-                name, dimension.low, dimension.high, log=dimension.log
-            )
-    return chosen
-
-
-def _defaults(search: Search) -> dict[str, Any]:
-    """What the settings are without a search, where the search could draw it."""
-    settings = search.settings({})
-    found = by_option(settings)
-    if isinstance(settings.kind, ProjectionSettings):
-        # What stands for None, and the one rate of several.
-        found["dim"] = found["dim"] or DEFAULT_DIM
-        found["margin_cosine"] = settings.kind.loss.cosine_margin
-        found["dropout"] = found["dropout"][0]
-    return {
-        name: found[name]
-        for name, dimension in search.space.items()
-        if dimension.holds(found[name])
-    }
 
 
 def _value(search: Search, chosen: Mapping[str, Any], metric: str) -> float:
@@ -270,7 +223,7 @@ def _best(trials: list[Trial]) -> Trial:
     if not ranked:
         errors = [trial.error for trial in trials if trial.error]
         raise SettingsError(
-            f"none of {len(trials)} trials gave a head, the first of them because: "
+            f"none of {counted(len(trials), 'trial')} gave a head, the first of them because: "
             f"{errors[0] if errors else 'there was no time for one'}"
         )
     return ranked[0]
@@ -279,11 +232,9 @@ def _best(trials: list[Trial]) -> Trial:
 def _learner(search: Search) -> Learner:
     """What the settings without a search would train: refuses a task that does not fit."""
     settings = search.settings({})
-    runtime = Runtime.choose(settings.training, len(search.stores.items))
-    with seeded(settings.training.seed, runtime.device):
-        return make_learner(
-            search.stores, search.final_task, settings.kind, settings.training, runtime
-        )
+    return learner_before_training(
+        search.stores, search.final_task, settings.kind, settings.training
+    )
 
 
 def _identity(search: Search, learner: Learner) -> dict[str, Any]:

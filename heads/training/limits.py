@@ -7,6 +7,7 @@ from jaxtyping import Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
+from embed.wording import counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def limit_rows(
     if small.all():
         raise SelectionError(
             f"--min-per-class {limits.min_per_class} leaves nothing to train on: the largest of "
-            f"{len(sizes):,} classes has {sizes.max(initial=0)} rows"
+            f"{counted(len(sizes), 'class')} has {counted(int(sizes.max(initial=0)), 'row')}"
         )
     keep = ~small[codes]
     num_small = len(codes) - int(keep.sum())

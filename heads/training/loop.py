@@ -120,11 +120,15 @@ class TrainedHead:
 
 @dataclass(frozen=True)
 class Reporting:
-    """Who is told of each epoch, and where it is noted so that a killed run can go on."""
+    """Who is told of each epoch, and where it is noted so that a killed run can go on.
+
+    With `resume` it goes on from there, and `on_resume` is told how many epochs there are.
+    """
 
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
     checkpoint: Checkpoint | None = None
     resume: bool = False
+    on_resume: Callable[[int], None] = lambda num_epochs: None
 
 
 @contextmanager
@@ -155,6 +159,7 @@ def fit(
         loop.begin()
     else:
         loop.restore(state)
+        reporting.on_resume(len(state.progress["history"]))
     while not loop.is_over:
         epoch = loop.run_epoch()
         if reporting.checkpoint is not None:

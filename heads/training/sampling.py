@@ -17,6 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from embed.errors import SelectionError, SettingsError
+from embed.wording import agreeing, counted
 
 SamplerName = Literal["uniform", "class-balanced", "inverse-frequency", "m-per-class"]
 SAMPLERS: tuple[SamplerName, ...] = (
@@ -200,7 +201,8 @@ class MPerClassSampler(Sampler):
         if classes.num_classes * per_class < batch_size:
             raise SettingsError(
                 f"a batch of --batch-size {batch_size} with --per-class {per_class} has "
-                f"{batch_size // per_class:,} classes, and there are {classes.num_classes:,}: "
+                f"{counted(batch_size // per_class, 'class')}, and there "
+                f"{agreeing(classes.num_classes, 'are')} {classes.num_classes:,}: "
                 f"lower --batch-size to at most {classes.num_classes * per_class}"
             )
 
@@ -209,8 +211,9 @@ class MPerClassSampler(Sampler):
         if num_single:
             raise SettingsError(
                 f"--sampler m-per-class needs two rows of a class to make a pair, and "
-                f"{num_single:,} of {self._classes.num_classes:,} classes have one: leave them out "
-                f"with --min-per-class 2, or take another --sampler"
+                f"{num_single:,} of {counted(self._classes.num_classes, 'class')} "
+                f"{agreeing(num_single, 'have')} one: leave such out with --min-per-class 2, or "
+                f"take another --sampler"
             )
 
     @property
@@ -220,9 +223,9 @@ class MPerClassSampler(Sampler):
         if not num_short:
             return ""
         return (
-            f"{num_short:,} of {self._classes.num_classes:,} classes have fewer than "
-            f"{self._per_class} rows, which repeat within a batch: --min-per-class "
-            f"{self._per_class} leaves them out"
+            f"{num_short:,} of {counted(self._classes.num_classes, 'class')} "
+            f"{agreeing(num_short, 'have')} fewer than {self._per_class} rows, which repeat within "
+            f"a batch: --min-per-class {self._per_class} leaves such out"
         )
 
     def draw(self, generator: torch.Generator) -> Int[np.ndarray, " draws"]:

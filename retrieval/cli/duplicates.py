@@ -15,6 +15,7 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from embed.wording import counted
 from retrieval.cli.group import main
 from retrieval.cli.options import selected
 
@@ -110,10 +111,10 @@ def _by_space(limits: Sequence[tuple[str, int | float]], name: str) -> dict[str,
 
 def _print(found: "DuplicateSummary") -> None:
     rows = [[way.way, way.limit, f"{way.num_pairs:,}", f"{way.num_items:,}"] for way in found.ways]
-    print_table(f"{found.num_rows:,} items", ["way", "limit", "pairs", "items"], rows)
+    print_table(counted(found.num_rows, "item"), ["way", "limit", "pairs", "items"], rows)
     click.echo(
-        f"pairs of copies: {found.num_pairs:,}; groups: {found.num_groups:,}, with "
-        f"{found.num_items:,} items, {found.num_redundant:,} of them not the first of theirs"
+        f"{counted(found.num_pairs, 'pair')} of copies: {counted(found.num_items, 'item')} in "
+        f"{counted(found.num_groups, 'group')}, {found.num_redundant:,} not the first of theirs"
     )
     if found.leaks is not None:
         _print_leaks(found)

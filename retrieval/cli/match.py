@@ -13,6 +13,7 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from embed.wording import counted
 from retrieval.cli.group import main
 from retrieval.cli.options import k_option, selected, with_threshold
 from retrieval.cli.reports import print_result
@@ -79,6 +80,6 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
         if result.groups is not None:
             groups = result.groups
             click.echo(
-                f"groups: {groups.num_groups:,} of two items or more, the largest of "
-                f"{groups.largest:,}, flagged {groups.num_flagged:,}: {groups.path}"
+                f"{counted(groups.num_groups, 'group')} of two items or more, the largest of "
+                f"{groups.largest:,}, {groups.num_flagged:,} flagged: {groups.path}"
             )

@@ -14,6 +14,7 @@ from embed.files import refuse_existing
 from embed.labels import label_texts
 from embed.store import Store
 from embed.tables import refuse_suffix, writing_table
+from embed.wording import counted
 from retrieval.evaluation.attribute_scores import LabelCounts
 from retrieval.matches.choosing import Chosen
 from retrieval.matches.votes import NO_CLASS, VOTINGS, Votes, Voting, count_votes
@@ -225,10 +226,9 @@ def _outcome(
 def _warnings(settings: VoteSettings, num_seen: int) -> tuple[str, ...]:
     if num_seen == 0:
         return ()
-    noun = "item is" if num_seen == 1 else "items are"
     return (
-        f"{num_seen:,} {noun} not judged: the head of space '{settings.space}' was trained or "
-        f"chosen on them",
+        f"{counted(num_seen, 'item', 'are')} not judged: the head of space '{settings.space}' was "
+        f"trained or chosen on {'it' if num_seen == 1 else 'them'}",
     )
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from embed.errors import SettingsError
-from retrieval.search.dense import UnitVectors
 from retrieval.search.neighbours import refuse_empty, refuse_other_vectors, unit_dense, unit_sparse
 from retrieval.search.pairs import scores_between
 from retrieval.search.ranking import (
@@ -18,13 +17,14 @@ from retrieval.search.ranking import (
     SLACK,
     Neighbours,
     merged,
-    padded,
     ranked,
+    ranked_pairs,
     replace_rows,
     self_first,
 )
 from retrieval.search.sides import Sides, StoreRows
 from retrieval.search.sparse import UnitSparse
+from retrieval.search.vectors import UnitVectors
 
 SCORE_BYTES = 2**28
 """Scores of a block of queries with a block of the gallery, held at once."""
@@ -148,8 +148,8 @@ class CombinedSearch:
             order = np.argsort(pairs, kind="stable")
             pairs, rows = pairs[order], rows[order]
             scores = combined_scores(self._sides, self._shares, queries[at][pairs], rows)
-            table = padded(pairs, rows, scores, len(at), best.rows.shape[1])
-            replace_rows(best, at, ranked(table.rows, table.scores, best.rows.shape[1]))
+            table = ranked_pairs(pairs, rows, scores, len(at), best.rows.shape[1])
+            replace_rows(best, at, table)
 
 
 class _Part:

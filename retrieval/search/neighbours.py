@@ -11,7 +11,8 @@ from jaxtyping import Float, Float64, Int
 from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from retrieval.search.binary import BinarySearch
 from retrieval.search.dense import DenseSearch, UnitVectors
-from retrieval.search.ranking import NO_ROW, Neighbours, self_first
+from retrieval.search.plans import MEMORY_BYTES, Join, plan_search
+from retrieval.search.ranking import NO_ROW, Neighbours, joined, self_first
 from retrieval.search.sides import Sides, StoreRows
 from retrieval.search.sparse import SparseSearch, UnitSparse
 
@@ -23,14 +24,22 @@ __all__ = [
     "neighbours_of_vectors",
 ]
 
-QUERY_BLOCK_ROWS = 4096
+Blocks = Iterator[tuple[int, Neighbours]]
+"""Blocks of queries, first to last, each with the position of its first query."""
 
-Search = Callable[[int, int, int], Neighbours]
-"""From the first and last query, and k, to the k best for each, themselves perhaps among them."""
+
+Search = BinarySearch | DenseSearch | SparseSearch
+"""Finds the k best of a gallery for queries `start` to `stop`, maybe themselves as well."""
 
 
 def find_neighbours(
-    sides: Sides, space: str, k: int, *, block_rows: int = QUERY_BLOCK_ROWS
+    sides: Sides,
+    space: str,
+    k: int,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    device: str = "auto",
+    block_rows: int | None = None,
 ) -> Neighbours:
     """The k nearest for each query: itself first, with score 1, then items of the gallery.
 
@@ -40,80 +49,106 @@ def find_neighbours(
     with a score above 0 are neighbours, and `NO_ROW` with score −inf fills up the rest; so it does
     in the first column where a query is not in the gallery, but with score 1.
 
+    The result is the same to the bit whatever the memory, the device and the blocks.
+
     Args:
         sides: the queries and the gallery; results count positions in the gallery.
         space: the name of the space, in both stores where there are two.
         k: how many, the item itself included; more than there are means all of them.
-        block_rows: queries at a time; it changes the memory that is needed, never the result.
+        memory_bytes: vectors, scores and candidates that are held at once. Not counted are the
+            interpreter with its libraries (300 to 700 MiB), the result, and what lies on a GPU.
+        device: where large products are made: auto, cpu, cuda or cuda:N.
+        block_rows: queries at a time; None: as many as the memory allows.
 
     Raises:
         StoreError: there is no such space, or a vector holds NaN or infinity.
         FingerprintError: the spaces of two stores hold vectors of different encoders.
         SelectionError: one side is empty.
-        SettingsError: k is below 1.
+        SettingsError: k is below 1, the memory is too little, or there is no such device.
     """
-    return _joined(iterate_neighbours(sides, space, k, block_rows=block_rows))
+    blocks = iterate_neighbours(
+        sides, space, k, memory_bytes=memory_bytes, device=device, block_rows=block_rows
+    )
+    return joined([neighbours for _, neighbours in blocks])
 
 
 def iterate_neighbours(
-    sides: Sides, space: str, k: int, *, block_rows: int = QUERY_BLOCK_ROWS
-) -> Iterator[tuple[int, Neighbours]]:
+    sides: Sides,
+    space: str,
+    k: int,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    device: str = "auto",
+    block_rows: int | None = None,
+) -> Blocks:
     """Blocks of `find_neighbours`, first to last, each with the position of its first query."""
     refuse_empty(sides)
-    return _blocks(_search_of(sides, space), sides.own, len(sides.gallery), k, block_rows)
+    k = _columns(sides.own, len(sides.gallery), k)
+    search = _search_of(sides, space, min(k, len(sides.gallery)), memory_bytes, device)
+    return _blocks(search, sides.own, k, block_rows or search.block_rows)
 
 
 def neighbours_of_vectors(
-    vectors: Float[np.ndarray, "n d"], k: int, *, block_rows: int = QUERY_BLOCK_ROWS
+    vectors: Float[np.ndarray, "n d"],
+    k: int,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    device: str = "auto",
+    block_rows: int | None = None,
 ) -> Neighbours:
     """`find_neighbours` for vectors that are in no store, one for each item.
 
     Raises:
         StoreError: a vector holds NaN or infinity.
         SelectionError: there are no vectors.
-        SettingsError: k is below 1.
+        SettingsError: k is below 1, the memory is too little, or there is no such device.
     """
     if len(vectors) == 0:
         raise SelectionError("no vectors were given: there is nothing to search")
     own = np.arange(len(vectors))
     units = UnitVectors(vectors, own)
     _refuse_non_finite(units.norms, lambda row: f"the vector in row {row}")
-    return _joined(_blocks(DenseSearch(units, units), own, len(vectors), k, block_rows))
+    k = _columns(own, len(own), k)
+    search = _dense_search(units, units, k, memory_bytes, device)
+    blocks = _blocks(search, own, k, block_rows or search.block_rows)
+    return joined([neighbours for _, neighbours in blocks])
 
 
-def _blocks(
-    search: Search, own: Int[np.ndarray, " q"], num_gallery: int, k: int, block_rows: int
-) -> Iterator[tuple[int, Neighbours]]:
+def _columns(own: Int[np.ndarray, " q"], num_gallery: int, k: int) -> int:
+    """How many columns there are to fill: each query and, at most, all others."""
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
-    num_others = num_gallery - int((own != NO_ROW).all())
-    k = min(k, 1 + num_others)
+    return min(k, 1 + num_gallery - int((own != NO_ROW).all()))
+
+
+def _blocks(search: Search, own: Int[np.ndarray, " q"], k: int, block_rows: int) -> Blocks:
     for start in range(0, len(own), block_rows):
         stop = min(start + block_rows, len(own))
-        yield start, self_first(search(start, stop, min(k, num_gallery)), own[start:stop], k)
+        yield start, self_first(search(start, stop), own[start:stop], k)
 
 
-def _joined(blocks: Iterator[tuple[int, Neighbours]]) -> Neighbours:
-    parts = [neighbours for _, neighbours in blocks]
-    rows = np.concatenate([part.rows for part in parts])
-    return Neighbours(rows, np.concatenate([part.scores for part in parts]))
-
-
-def _search_of(sides: Sides, space: str) -> Search:
+def _search_of(sides: Sides, space: str, k: int, memory_bytes: int, device: str) -> Search:
     info = sides.gallery.store.space(space)
     refuse_other_vectors(sides, space)
     queries, gallery = sides.queries, sides.gallery
     if info.kind == "binary":
         codes = [side.store.array(space)[side.rows] for side in (queries, gallery)]
-        return BinarySearch(codes[0], codes[1], info.dim)
+        return BinarySearch(codes[0], codes[1], info.dim, k, memory_bytes)
     make = unit_sparse if info.kind == "sparse" else unit_dense
     of_gallery = make(gallery, space)
     of_queries = of_gallery if sides.is_self_join else make(queries, space)
     if isinstance(of_gallery, UnitSparse):
         assert isinstance(of_queries, UnitSparse)
-        return SparseSearch(of_queries, of_gallery)
+        return SparseSearch(of_queries, of_gallery, k, memory_bytes)
     assert isinstance(of_queries, UnitVectors)
-    return DenseSearch(of_queries, of_gallery)
+    return _dense_search(of_queries, of_gallery, k, memory_bytes, device)
+
+
+def _dense_search(
+    queries: UnitVectors, gallery: UnitVectors, k: int, memory_bytes: int, device: str
+) -> DenseSearch:
+    join = Join(len(queries), len(gallery), gallery.dim, k)
+    return DenseSearch(queries, gallery, k, plan_search(join, memory_bytes, device))
 
 
 def refuse_empty(sides: Sides) -> None:

@@ -3,10 +3,11 @@
 import numpy as np
 from jaxtyping import Float32, Int
 
-from retrieval.search.dense import UnitVectors, scores_of_pairs
+from retrieval.search.exact import scores_of_pairs
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides, StoreRows
 from retrieval.search.sparse import UnitSparse
+from retrieval.search.vectors import UnitVectors
 
 PAIRS_TOGETHER = 2**17
 

@@ -1,12 +1,16 @@
 """Ranked neighbours: the order that every kind of space shares, whatever searched it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
 
 NO_ROW = -1
 """Stands where an item has fewer than k neighbours; its score is −inf and it never matches."""
+
+LOWER_BITS = np.int32(0x7FFFFFFF)
+"""All but the sign: turned over, negative floats are in the order of their integers."""
 
 SLACK = 16
 """How many more candidates than k a search asks for, so that last-place ties rarely matter."""
@@ -28,6 +32,16 @@ class Neighbours:
         """Only the first k columns: all of them where there are fewer."""
         return Neighbours(self.rows[:, :k], self.scores[:, :k])
 
+    def moved(self, offset: int) -> "Neighbours":
+        """The same, found in a part of a gallery that starts at this row."""
+        return Neighbours(np.where(self.rows == NO_ROW, NO_ROW, self.rows + offset), self.scores)
+
+    def kth_scores(self, k: int) -> Float32[np.ndarray, " q"]:
+        """The k-th best score of each item, −inf where there are fewer."""
+        if self.scores.shape[1] < k:
+            return np.full(len(self.scores), -np.inf, np.float32)
+        return self.scores[:, k - 1].astype(np.float32)
+
     def matches(self, threshold: float | Float[np.ndarray, " q"]) -> Bool[np.ndarray, "q k"]:
         """True where the score reaches the threshold (of all, or of each item); itself always.
 
@@ -40,10 +54,56 @@ class Neighbours:
         return np.asarray(matched)
 
 
-def ranked(rows: Int[np.ndarray, "q m"], scores: Float[np.ndarray, "q m"], k: int) -> Neighbours:
-    """The k best of m candidates: by score descending, ties by row ascending, `NO_ROW` last."""
-    order = np.lexsort((rows, -scores), axis=-1)[:, :k]
-    return Neighbours(np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1))
+def ranked(rows: Int[np.ndarray, "q m"], scores: Float32[np.ndarray, "q m"], k: int) -> Neighbours:
+    """The k best of m candidates: by score descending, ties by row ascending, `NO_ROW` last.
+
+    Score and row are packed into one integer, which sorts five times as fast as two keys. A row is
+    below 2³¹; a score of −0 comes out as 0.
+    """
+    keys = np.sort(_packed(rows, scores), axis=1)[:, :k]
+    places = keys.astype(np.uint32).view(np.int32)  # the lower half, where NO_ROW is all ones
+    return Neighbours(places.astype(np.int64), _unordered(~(keys >> 32).astype(np.int32)))
+
+
+def _packed(
+    rows: Int[np.ndarray, "q m"], scores: Float32[np.ndarray, "q m"]
+) -> Int64[np.ndarray, "q m"]:
+    """Integers that are in order of score descending, then of row."""
+    bits = (scores + np.float32(0)).view(np.int32)  # −0 becomes 0
+    descending = ~(bits ^ (bits >> 31 & LOWER_BITS))
+    keys = descending.astype(np.int64)
+    keys <<= 32
+    keys |= rows.astype(np.uint32)
+    return keys
+
+
+def _unordered(ordered: Int32[np.ndarray, "q m"]) -> Float32[np.ndarray, "q m"]:
+    """Floats again, of integers that are in their order."""
+    return np.asarray((ordered ^ (ordered >> 31 & LOWER_BITS)).view(np.float32))
+
+
+def ranked_pairs(
+    queries: Int[np.ndarray, " p"],
+    rows: Int[np.ndarray, " p"],
+    scores: Float32[np.ndarray, " p"],
+    num_queries: int,
+    k: int,
+) -> Neighbours:
+    """The k best of each query's pairs, which are in order of query; `NO_ROW` fills up the rest."""
+    table = padded(queries, rows, scores, num_queries, k)
+    return ranked(table.rows, table.scores, k)
+
+
+def none_found(num_queries: int) -> Neighbours:
+    """What to start with: no column."""
+    shape = num_queries, 0
+    return Neighbours(np.empty(shape, np.int64), np.empty(shape, np.float32))
+
+
+def joined(blocks: Sequence[Neighbours]) -> Neighbours:
+    """Blocks of queries one after another; they have the same number of columns."""
+    rows = np.concatenate([block.rows for block in blocks])
+    return Neighbours(rows, np.concatenate([block.scores for block in blocks]))
 
 
 def merged(one: Neighbours, other: Neighbours, k: int) -> Neighbours:

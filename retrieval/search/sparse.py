@@ -8,6 +8,7 @@ import scipy.sparse
 from jaxtyping import Float32, Float64, Int
 from sparse_dot_topn import sp_matmul_topn
 
+from retrieval.search.plans import CANDIDATE_BYTES, MEMORY_BYTES, query_rows_beside
 from retrieval.search.ranking import SLACK, Neighbours, padded, ranked, replace_rows
 
 DOUBTFUL_CELLS = 2**22
@@ -23,6 +24,11 @@ class UnitSparse:
     def __init__(self, matrix: scipy.sparse.csr_array, rows: Int[np.ndarray, " m"]) -> None:
         self._selected = _sorted_rows(matrix, rows)
         self.norms = _norms(self._selected)
+
+    @property
+    def num_bytes(self) -> int:
+        """What it holds: values and their places, as stored, in rows, and in columns."""
+        return 3 * int(self._selected.data.nbytes + self._selected.indices.nbytes)
 
     @cached_property
     def rows(self) -> scipy.sparse.csr_matrix:
@@ -48,12 +54,24 @@ class SparseSearch:
     round.
     """
 
-    def __init__(self, queries: UnitSparse, gallery: UnitSparse) -> None:
+    def __init__(
+        self,
+        queries: UnitSparse,
+        gallery: UnitSparse,
+        k: int,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
         self._queries = queries
         self._gallery = gallery
+        self._k = k
+        sides = [gallery] if queries is gallery else [queries, gallery]
+        held_bytes = sum(side.num_bytes for side in sides)
+        query_bytes = CANDIDATE_BYTES * (k + SLACK)
+        self.block_rows = query_rows_beside(held_bytes, query_bytes, memory_bytes)
 
-    def __call__(self, start: int, stop: int, k: int) -> Neighbours:
+    def __call__(self, start: int, stop: int) -> Neighbours:
         """The k best of the gallery for queries `start` to `stop`, maybe themselves as well."""
+        k = self._k
         num_candidates = min(k + SLACK, self._num_gallery)
         candidates = self._candidates(self._queries.rows[start:stop], num_candidates)
         best = ranked(candidates.rows, candidates.scores, k)

@@ -147,7 +147,7 @@ def test_failed_items_are_taken_again_beside_the_titles_that_were_encoded(
     break_images(catalogue)
     embed(catalogue, tmp_path / "s.h5", max_failures="3")
     catalogue.write_text(catalogue.read_text().replace("thing number 1 photo 2", "a shoe"))
-    with pytest.raises(StoreError, match="1 items, 'p1-2' among them, have another title"):
+    with pytest.raises(StoreError, match="1 item, 'p1-2' among them, has another title"):
         embed(catalogue, tmp_path / "s.h5", retry_failed=True, max_failures="3")
 
 

@@ -146,7 +146,7 @@ def test_spaces_that_a_run_does_not_name(catalogue: Path, tmp_path: Path) -> Non
     assert contents(output)["space hog"] == contents(tmp_path / "fresh.h5")["space hog"]
     shutil.copy(catalogue.parent / "images/0-0.png", catalogue.parent / "images/new.png")
     catalogue.write_text(catalogue.read_text() + "new,images/new.png,thing,product-9,1,000\n")
-    with pytest.raises(StoreError, match="space 'hog' lacks 1 items that are new or changed"):
+    with pytest.raises(StoreError, match="space 'hog' lacks 1 item that is new or changed"):
         embed(catalogue, output, image_encoders=(PHASH,), text_encoders=())
     dropped = embed(catalogue, output, image_encoders=(PHASH,), drop_spaces=("hog",))
     assert "hog" not in dropped.spaces
@@ -359,7 +359,10 @@ def test_configuration_file(catalogue: Path, tmp_path: Path, embed_cli: Invoke) 
     assert list(other["spaces"]) == ["phash"]  # the command line wins
     config.write_text("image_encoders: x\n")
     failed = embed_cli("run", catalogue, "--config", config, "-o", "x.h5", exit_code=2)
-    assert "no option is named 'image_encoders': they are allow-outside-root" in failed.stderr
+    assert "no option is named 'image_encoders': did you mean image-encoder?" in failed.stderr
+    config.write_text("zzz: x\n")
+    failed = embed_cli("run", catalogue, "--config", config, "-o", "x.h5", exit_code=2)
+    assert "no option is named 'zzz': they are allow-outside-root" in failed.stderr
 
 
 @pytest.mark.parametrize(
@@ -472,7 +475,7 @@ def test_a_title_that_changed_is_not_sealed_beside_the_vector_of_the_old_one(
     output = tmp_path / "s.h5"
     embed(catalogue, output, image_encoders=(PHASH,))
     catalogue.write_text(catalogue.read_text().replace("thing number 1 photo 2", "a shoe"))
-    with pytest.raises(StoreError, match="space 'tfidf' lacks 1 items that are new or changed"):
+    with pytest.raises(StoreError, match="space 'tfidf' lacks 1 item that is new or changed"):
         embed(catalogue, output, image_encoders=(PHASH,), text_encoders=())
     embed(catalogue, output, image_encoders=(PHASH,), text_encoders=("tfidf",))
 
@@ -487,7 +490,7 @@ def test_an_image_that_was_replaced_is_not_sealed_beside_the_vector_of_the_old_o
     catalogue.write_text(
         catalogue.read_text().replace("p1-2,images/1-2.png", "p1-2,images/0-0.png")
     )
-    with pytest.raises(StoreError, match="space 'phash' lacks 1 items that are new or changed"):
+    with pytest.raises(StoreError, match="space 'phash' lacks 1 item that is new or changed"):
         embed(catalogue, output, image_encoders=())
 
 
@@ -516,4 +519,4 @@ def test_items_that_can_no_longer_be_read_are_told(catalogue: Path, tmp_path: Pa
     embed(catalogue, output)
     (catalogue.parent / "images/1-2.png").unlink()
     summary = embed(catalogue, output, max_failures="1")
-    assert "1 items that the store had before can't be read now" in summary.warnings[0]
+    assert "1 item that the store had before can't be read now" in summary.warnings[0]

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,18 @@ def test_the_card_of_a_projection(store_path: Path, tmp_path: Path) -> None:
     assert "![Loss and metric over the epochs](shoe.png)" in text
     assert "| `learning_rate` | 0.0005 |" in text
     assert "| `dropout` | 0.2 |" in text
+    for useless in ("momentum", "milestones", "gamma", "width", "per_class", "margin_cosine"):
+        assert f"| `{useless}` |" not in text
+
+
+def test_settings_of_a_card_are_in_use(store_path: Path) -> None:
+    options: dict[str, Any] = {"optimizer": "sgd", "schedule": "step", "step_epochs": 1.0}
+    options |= {"loss": "triplet", "body": "mlp", "width": 16, "epochs": 1}
+    text = card(train(store_path, **options).info, "e")
+    for used in ("momentum", "step_epochs", "gamma", "width", "per_class", "triplet_mining"):
+        assert f"| `{used}` |" in text
+    for useless in ("start", "warmup_epochs", "scale", "margin_radians", "label_smoothing"):
+        assert f"| `{useless}` |" not in text
 
 
 def test_the_card_of_attributes(store_path: Path) -> None:

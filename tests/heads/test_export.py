@@ -136,7 +136,12 @@ def test_baselines_without_categories(
     head = head_file(
         files.store, tmp_path / "b.safetensors", what, kind, epochs=None, batch_size=None
     )
-    result = json_of(heads_cli("export", head, "--to", "onnx", "--json"))
+    exported = heads_cli("export", head, "--to", "onnx", "--json")
+    result = json_of(exported)
+    assert exported.stderr.splitlines() == [
+        f"{head}: translating the network, which takes up to a minute",
+        f"{head}: comparing its results with the head's own",
+    ]
     assert result["output"] == str(tmp_path / "b.onnx")
     assert result["inputs"] == ["raw"]
     assert result["outputs"] == ["colour_probabilities"]

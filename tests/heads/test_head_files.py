@@ -33,15 +33,22 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "h.safetensors"
     with pytest.raises(HeadError, match="no head at"):
         load_head(path)
-    path.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(HeadError, match="is not a head, or it is damaged"):
-        load_head(path)
+    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+    for other in (pickle.dumps({"a": 1}), png, b"id,label\n1,shoe\n", b""):
+        path.write_bytes(other)
+        with pytest.raises(HeadError, match=r"since it is no safetensors file: .* wrote$"):
+            load_head(path)
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(HeadError, match="tensors of something else"):
         load_head(path)
     save_file({"a": torch.zeros(2)}, path, {"embedding-head": '{"format_version": 1}'})
     with pytest.raises(HeadError, match="format version 1: expected version 2; train it again"):
         load_head(path)
+
+
+def test_a_store_in_the_place_of_a_head(store_path: Path) -> None:
+    with pytest.raises(HeadError, match="looks like a store: is STORE in the place of HEAD"):
+        load_head(store_path)
 
 
 def test_a_cut_head_is_refused(store_path: Path, tmp_path: Path) -> None:

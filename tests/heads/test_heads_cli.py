@@ -1,10 +1,15 @@
 """`python -m heads train` and `apply`, as they are typed."""
 
 import json
+import re
 from pathlib import Path
 
+import click
 import pytest
 
+from heads.cli.reports import Progress
+from heads.cli.train import train
+from heads.training.loop import Epoch
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import NUM_CLASSES, PER_CLASS
 
@@ -34,11 +39,47 @@ def test_command_lines(
     assert ours["num_rows"] == raw["num_rows"] < NUM_CLASSES * PER_CLASS
 
 
+def test_resume_says_where_it_goes_on(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = tmp_path / "head.safetensors"
+    arguments: list[object] = ["train", store_path, "--space", "raw", "--target", "label"]
+    arguments += ["--split", "60/20/20", "--epochs", "3", "-o", head]
+
+    def interrupted(progress: Progress, epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "__call__", interrupted)  # Ctrl-C after an epoch
+        heads_cli(*arguments, exit_code=1)
+    assert "after 1 epoch: give --resume" in heads_cli(*arguments, exit_code=1).stderr
+    assert "goes on at epoch 2 of 3\n" in heads_cli(*arguments, "--resume").stderr
+    finished = heads_cli(*arguments, "--resume")
+    assert "was finished already" in finished.stderr
+    assert "of 3, " in finished.stdout
+    other = heads_cli(*arguments, "--resume", "--epochs", "4", exit_code=1).stderr
+    assert f"{head} exists already, trained with another epochs" in other
+
+
+def test_lines_of_several_trainings_name_each(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(8)
+    progress._next_line = 0.0
+    progress.of_member("fold 2", Epoch(3, 1.5, {"row_f1": 0.5}, 1e-3, 0.1))
+    progress.member_resumed("seed 0", 3)
+    progress.resumed(8)
+    assert capsys.readouterr().err.splitlines() == [
+        "fold 2, epoch 3 of 8: loss 1.5000, row F1 0.5000",
+        "seed 0, goes on at epoch 4 of 8",
+        "nothing is left of 8 epochs",
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "message", "exit_code"),
     [
         (["--split", "80/20"], "train/val/test in per cent", 2),
         (["--split", "100/0/0"], "is on the val side: look at", 1),
+        (["--target", "same"], "has one class only, 'x', in 240 rows: a head needs at least 2", 1),
         (["--where", "kind"], "--where takes COLUMN=VALUE", 2),
         (["--where", "kind=drawing"], "its values are iconic, photo", 1),
         (["--split-column", "kind"], "should hold train, val and test: found iconic, photo", 1),
@@ -64,8 +105,39 @@ def test_a_users_mistakes_are_one_line(
     exit_code: int,
 ) -> None:
     head = tmp_path / "head.safetensors"
-    arguments = ["--space", "raw", "--target", "label", "-o", head, *change]
+    target = [] if "--target" in change else ["--target", "label"]
+    arguments = ["--space", "raw", *target, "-o", head, *change]
     result = heads_cli("train", store_path, *arguments, exit_code=exit_code)
     assert message in result.stderr
     assert exit_code == 2 or result.stderr.count("\n") == 1
     assert not head.exists()
+
+
+WITHOUT_DEFAULT = {"split_column", "where", "tensorboard", "folds", "seeds", "join"}
+
+
+def test_help_has_headings_and_defaults(heads_cli: Invoke) -> None:
+    shown = heads_cli("train", "--help").stdout
+    headings = re.findall(r"^([A-Z].*):$", shown, re.MULTILINE)
+    assert headings[:3] == ["Options", "Features", "Targets and rows"]
+    assert len(headings) == len(set(headings)) > 8
+    options = [p for p in train.params if isinstance(p, click.Option) and p.expose_value]
+    for option in options:
+        assert len(option.help or "") > 8, option.name
+        is_told = "default:" in (option.help or "") or "to be given" in (option.help or "")
+        has_one = option.required or option.is_flag or option.default is not None
+        assert is_told or has_one or option.name in WITHOUT_DEFAULT, option.name
+    (metric_learning,) = re.findall(r"^Loss:\n(.*?)^\n?[A-Z]", shown, re.MULTILINE | re.DOTALL)
+    assert "--loss" in metric_learning and "--epochs" not in metric_learning
+
+
+def test_a_key_that_is_misspelt_gets_a_suggestion(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke
+) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text("epohcs: 3\n")
+    found = heads_cli("train", store_path, "--config", config, exit_code=2).stderr
+    assert f"{config}: no option is named 'epohcs': did you mean epochs?" in found
+    config.write_text("zzz: 3\n")
+    found = heads_cli("train", store_path, "--config", config, exit_code=2).stderr
+    assert "no option is named 'zzz': they are activation, batch-size" in found

@@ -1,5 +1,6 @@
 """`python -m heads info`: a head as its file says it, for people and for machines."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,11 @@ def test_a_projection(store_path: Path, tmp_path: Path, heads_cli: Invoke) -> No
     assert "brings near   label" in printed
     assert f"{info.num_train:,} rows of {info.num_classes:,} classes" in printed
     assert "60/20/20 into train/val/test by a hash of `label`, with seed 0" in printed
-    assert "body linear, dim 32" in printed and "max_per_class" not in printed
+    settings = dict(re.findall(r"^ +([a-z-]+) +(\S+) *$", printed, re.MULTILINE))
+    assert settings["body"] == "linear" and settings["dim"] == "32"
+    assert settings["learning-rate"] == "0.0005"
+    useless = {"max-per-class", "momentum", "milestones", "gamma", "depth", "triplet-mining"}
+    assert not useless & settings.keys()
     assert f"parameters    {(48 + 16 + 1) * 32:,}\n" in printed
     assert f"size          {head.stat().st_size:,} bytes" in printed
     assert FINGERPRINT in printed
@@ -77,5 +82,5 @@ def test_a_blend_names_its_heads(store_path: Path, tmp_path: Path, heads_cli: In
 def test_what_is_no_head(tmp_path: Path, heads_cli: Invoke) -> None:
     (tmp_path / "h.safetensors").write_text("no")
     result = heads_cli("info", tmp_path / "h.safetensors", exit_code=1)
-    assert "is not a head, or it is damaged" in result.stderr
+    assert "is not a head, since it is no safetensors file" in result.stderr
     assert result.stderr.count("\n") == 1

@@ -464,7 +464,7 @@ def test_runs_go_on_from_an_imported_store(catalogue: Path, tmp_path: Path) -> N
         assert list(store.spaces) == ["phash", "tfidf", "clip"]
         assert store.array("clip").tobytes() == vectors.tobytes()
     (root / "images/0-0.png").write_bytes((root / "images/1-0.png").read_bytes())
-    with pytest.raises(StoreError, match="space 'clip' lacks 1 items that are new or changed"):
+    with pytest.raises(StoreError, match="space 'clip' lacks 1 item that is new or changed"):
         run(settings)
 
 

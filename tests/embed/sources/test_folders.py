@@ -48,6 +48,6 @@ def test_what_is_passed_over_is_mentioned(tmp_path: Path, read: ReadSource) -> N
     catalogue = read(tmp_path)
     assert catalogue.ids(0, 9) == ["a.png"]
     assert catalogue.warnings == (
-        "1 images in formats that are not read were passed over: b.jp2, …",
+        "1 image in formats that are not read was passed over: b.jp2, …",
         "1 symbolic links to folders were not followed: loop, …",
     )

@@ -59,7 +59,7 @@ def test_limits_are_on_labelled_rows(labelled_store: Path, category: str | None)
     assert (np.diff(train) > 0).all()
     left_out = before["red"] + before["blue"] - 10
     assert found.notes[:2] == (
-        "1 classes with fewer than 3 training rows are left out, 1 rows in all",
+        "1 class with fewer than 3 training rows is left out, 1 row in all",
         f"2 classes with more than 5 training rows are cut down to that many, which leaves "
         f"{left_out} rows out",
     )

@@ -92,7 +92,8 @@ def test_a_blend_is_applied_as_a_head(kitchen: Kitchen, tmp_path: Path, heads_cl
     assert "made of the head" in (tmp_path / "blend.md").read_text()
     assert not (tmp_path / "blend.png").exists()
     table = heads_cli(*arguments, "--weights", ".5,.5", "--force").stdout
-    assert str(kitchen["bits"]) in table and "row f1" in table
+    assert str(kitchen["bits"]) in table and "row F1" in table
+    assert f"written: {head}, {tmp_path / 'blend.md'}\n" in table
 
 
 FIRST = Vocabulary(
@@ -372,6 +373,13 @@ def test_a_fit_takes_weight_from_a_head_that_harms(kitchen: Kitchen) -> None:
         plain = make_blend([a, b], stores=FeatureStores(store))
     assert blend.weights[0] > blend.weights[1]
     assert blend.info.metrics["row_f1"] > plain.info.metrics["row_f1"]
-    assert plain.notes == ()
+    best = plain.scores[0]["row_f1"]
+    assert plain.info.metrics["row_f1"] < best
+    assert plain.notes == (
+        f"no better than {a.name} by itself on the validation rows: row F1 "
+        f"{plain.info.metrics['row_f1']:.4f} against {best:.4f}",
+    )
+    assert replace(plain, scores=()).notes == ()
+    assert replace(plain, scores=({"row_f1": 0.1}, {"row_f1": 0.0})).notes == ()
     nothing = replace(blend, weights=(1.0, 0.0))
     assert nothing.notes[0].startswith(f"{b.name} has weight 0")

@@ -254,10 +254,13 @@ def test_the_command_line(kitchen: Kitchen, tmp_path: Path, heads_cli: Invoke) -
     assert result["details"]["sweep"]["weights"] == [0, 0.5, 1]
     assert "Metric over the weight" in (tmp_path / "soup.md").read_text()
     table = heads_cli(*arguments, "--how", "greedy", "--force").stdout
-    assert "row f1" in table and "95 % interval" in table and str(kitchen["b"]) in table
+    assert "row F1" in table and "95 % interval" in table and str(kitchen["b"]) in table
     assert not (tmp_path / "soup.png").exists()
     plain = heads_cli("soup", kitchen["a"], kitchen["b"], "-o", tmp_path / "plain.safetensors")
     assert "0.5" in plain.stdout
+    written = [tmp_path / f"plain.{ending}" for ending in ("safetensors", "md")]
+    assert plain.stdout.endswith(f"written: {written[0]}, {written[1]}\n")
+    assert all(path.exists() for path in written)
     assert len(load_head(output).info.training["heads"]) == 2
 
 

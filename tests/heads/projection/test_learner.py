@@ -68,7 +68,7 @@ def test_classes_are_limited(store_path: Path) -> None:
         (task(spaces=()), SettingsError, "found none"),
         (task(targets=("label", "same")), SettingsError, "one --target.*found label, same"),
         (task(category="kind"), SettingsError, "no --category"),
-        (task(targets=("same",)), SelectionError, "1 classes in"),
+        (task(targets=("same",)), SelectionError, "one class only, 'x'"),
         (task(where=(Where("kind", "iconic"),)), SelectionError, "no two of the"),
     ],
 )

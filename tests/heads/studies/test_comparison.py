@@ -1,6 +1,7 @@
 """Heads side by side."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from embed.errors import HeadError, SelectionError
 from embed.store import Store
 from heads.ensembles.blend import blend_to_files
 from heads.features import FeatureStores
-from heads.head import load_head
+from heads.head import load_head, save_head
 from heads.settings import head_settings
 from heads.studies.comparison import compare_runs, read_run, table
 from heads.studies.members import Plan
@@ -147,9 +148,25 @@ def test_heads_of_other_rows_have_no_difference(
     other = load_head(head_file(store_path, tmp_path / "other.safetensors", what))
     with (
         Store(store_path) as store,
-        pytest.raises(SelectionError, match="not of the same validation rows"),
+        pytest.raises(SelectionError, match=r"a\.x and b\.x were validated on different rows"),
     ):
-        paired_difference(FeatureStores(store), load_head(heads[0]), other)
+        paired_difference(FeatureStores(store), load_head(heads[0]), other, ("a.x", "b.x"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"validation_rows": "0"}, "was validated on other rows or labels than"),
+        ({}, "does not say which rows it was validated on"),
+    ],
+)
+def test_a_head_that_does_not_fit_the_store_is_named(
+    store_path: Path, heads: list[Path], heads_cli: Invoke, rows: dict[str, str], message: str
+) -> None:
+    head = load_head(heads[1])
+    save_head(heads[1], replace(head.info, details=rows), head.network)
+    found = heads_cli("compare", *heads, "--store", store_path, exit_code=1).stderr
+    assert f"error: {heads[1]} {message}" in found
 
 
 def test_as_typed(store_path: Path, tmp_path: Path, heads: list[Path], heads_cli: Invoke) -> None:

@@ -1,6 +1,7 @@
 """Folds and seeds: their files, their figures, and going on after a stop."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from heads.studies.folds import train_folds
 from heads.studies.members import MemberResult, Plan, Running, Study
 from heads.studies.seeds import train_seeds
 from heads.tasks import Task
+from heads.training.loop import Epoch
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import SPLIT, head_file, task, train, write_store
 
@@ -170,6 +172,39 @@ def test_a_stopped_study_goes_on(store_path: Path, tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "h.folds.parquet").equals(
         pl.read_parquet(tmp_path / "whole.folds.parquet")
     )
+
+
+def test_a_stopped_member_is_not_thrown_away_unasked(store_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "h.safetensors"
+    told: list[tuple[str, int]] = []
+
+    def stop(name: str, epoch: Epoch) -> None:
+        told.append((name, epoch.epoch))
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        folds(store_path, output, running=Running(on_epoch=stop))
+    left = {path: path.read_bytes() for path in tmp_path.glob("h*")}
+    assert [path.name for path in left] == ["h-fold-1.checkpoint"]
+    with pytest.raises(OutputExistsError, match=r"after 1 epoch: give --resume .*, or --force"):
+        folds(store_path, output)
+    assert {path: path.read_bytes() for path in tmp_path.glob("h*")} == left
+    running = Running(resume=True, on_resume=lambda *done: told.append(done))
+    assert len(folds(store_path, output, running=running).members) == 3
+    assert told == [("fold 1", 1), ("fold 1", 1)]
+
+
+@pytest.mark.parametrize("kind", ["projection", "attributes"])
+def test_groups_that_cannot_fill_the_folds(
+    store_path: Path, tmp_path: Path, heads_cli: Invoke, kind: str
+) -> None:
+    arguments: list[object] = ["train", store_path, "-o", tmp_path / "h.safetensors", "--kind"]
+    arguments += [kind, "--space", "raw", "--target", "label", "--group", "label", "--folds", "100"]
+    message = r"error: 40 groups \(values of 'label'\) cannot fill 100 folds: \d+ would have no row"
+    found = heads_cli(*arguments, exit_code=1).stderr
+    assert re.match(message, found)
+    assert "take fewer --folds" in found
+    assert list(tmp_path.glob("h*")) == []
 
 
 def test_old_heads_stay_where_new_ones_can_not_be_trained(store_path: Path, tmp_path: Path) -> None:

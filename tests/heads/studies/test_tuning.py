@@ -8,12 +8,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
 from embed.errors import OutputExistsError, SettingsError
+from embed.rows import Where, codes, has_value
 from embed.store import Store
 from heads.features import FeatureStores
 from heads.head import load_head
-from heads.settings import head_settings
+from heads.studies.drawing import Search, defaults, draw, fitted
 from heads.studies.search import (
     SEARCH_SPACES,
     Choice,
@@ -25,8 +27,9 @@ from heads.studies.search import (
     search_space,
 )
 from heads.studies.trials import Trial, best_first, plot_trials
-from heads.studies.tuning import Budget, Search, Telling, Tuned, tune
-from heads.tasks import Task
+from heads.studies.tuning import Budget, Telling, Tuned, tune
+from heads.tasks import Task, choose_sides
+from heads.training.sampling import make_sampler
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import head_file, task, write_store
 
@@ -84,12 +87,10 @@ def test_the_usual_search_starts_where_training_does(kind: str, given: dict[str,
         return
     import optuna
 
-    from heads.studies.tuning import _defaults, _draw
-
     search = searching(kind, search_space(kind, given), given)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
-    study.enqueue_trial(_defaults(search))
-    chosen = _draw(search, study.ask())
+    study.enqueue_trial(defaults(search))
+    chosen = draw(search, study.ask())
     assert chosen.keys() >= {"learning_rate", "batch_size"}
     found, expected = by_option(search.settings(chosen)), by_option(search.settings({}))
     if kind == "projection":
@@ -103,7 +104,8 @@ def test_the_usual_search_starts_where_training_does(kind: str, given: dict[str,
 def searching(kind: str, space: SearchSpace, fixed: Mapping[str, Any]) -> Search:
     """A search without stores, to draw from."""
     search = Search.__new__(Search)
-    for name, value in {"kind": kind, "fixed": fixed, "space": space}.items():
+    values = {"kind": kind, "fixed": fixed, "space": space, "keeps_batches_by_class": False}
+    for name, value in values.items():
         object.__setattr__(search, name, value)
     return search
 
@@ -136,19 +138,77 @@ def test_a_stopped_study_has_the_trials_of_one_that_was_not(
     output = tmp_path / "h.safetensors"
 
     def stop(trial: Trial, best: Trial | None) -> None:
-        if trial.number == 1:
+        if trial.number == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(store_path, output, 4, telling=Telling(stop))
+        run(store_path, output, 4, telling=Telling(on_trial=stop))
     assert not output.exists()
     assert len(pl.read_csv(output.with_suffix(".trials.csv"))) == 2
     tuned = run(store_path, output, 4)
     assert [trial.value for trial in tuned.trials] == [trial.value for trial in whole.trials]
     assert [trial.settings for trial in tuned.trials] == [t.settings for t in whole.trials]
-    with pytest.raises(OutputExistsError):
-        run(store_path, output, 5)
-    assert len(run(store_path, output, 5, force=True).trials) == 5
+
+
+def test_a_finished_study_goes_on_with_more_trials(store_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "h.safetensors"
+    whole = run(store_path, tmp_path / "whole.safetensors", 3)
+    run(store_path, output, 2)
+    told: list[int] = []
+    telling = Telling(told.append, lambda trial, best: told.append(trial.number))
+    tuned = run(store_path, output, 3, telling=telling)
+    assert told == [2, 3]
+    assert [trial.settings for trial in tuned.trials] == [t.settings for t in whole.trials]
+    assert load_head(output).info == load_head(tmp_path / "whole.safetensors").info
+    assert len(run(store_path, output, 2).trials) == 3  # it has them
+    other = head_file(store_path, output, epochs=1, dim=4)
+    before = other.read_bytes()
+    with pytest.raises(OutputExistsError, match="is not the head of this study"):
+        run(store_path, output, 4)
+    assert other.read_bytes() == before
+    assert len(run(store_path, output, 4, force=True).trials) == 4
+    output.with_suffix(".study.db").unlink()
+    with pytest.raises(OutputExistsError, match="exists already: give another name"):
+        run(store_path, output, 4)
+
+
+ICONIC = task(where=(Where("kind", "iconic"),))  # a row of each class
+
+
+@pytest.mark.parametrize(
+    ("what", "fixed", "entries", "has_pairs", "has_batches"),
+    [
+        (task(), {}, [], True, False),  # 24 classes of training can't fill 512 / 4
+        (task(), {}, ["batch_size=64,96"], True, True),
+        (task(), {"batch_size": 512}, [], False, False),
+        (task(), {"batch_size": 96}, [], True, False),
+        (ICONIC, {}, [], False, False),
+        (ICONIC, {"sampler": "uniform"}, [], True, True),
+    ],
+)
+def test_the_usual_search_keeps_to_what_classes_can_fill(
+    store_path: Path,
+    what: Task,
+    fixed: dict[str, Any],
+    entries: list[str],
+    has_pairs: bool,
+    has_batches: bool,
+) -> None:
+    import optuna
+
+    space = search_space("projection", fixed, entries=entries)
+    with Store(store_path) as store:
+        search = fitted(Search(FeatureStores(store), what, "projection", fixed, space))
+        values = store.column("label")
+        labels = codes(values[choose_sides(store, what, has_value(values)).train])
+    of_pairs = []
+    for seed in range(30):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+        chosen = draw(search, study.ask())
+        make_sampler(torch.from_numpy(labels), search.settings(chosen).training.sampling)
+        of_pairs += [chosen] if chosen["loss"] == "supcon" else []
+    assert bool(of_pairs) == has_pairs
+    assert any("batch_size" in chosen for chosen in of_pairs) == has_batches
 
 
 def test_a_trial_that_is_stopped_is_tried_again(
@@ -165,8 +225,9 @@ def test_a_trial_that_is_stopped_is_tried_again(
         patched.setattr(tuning, "train_head", interrupted)  # Ctrl-C while it trains
         run(store_path, output, 2)
     tuned = run(store_path, output, 2)
-    assert [trial.state for trial in tuned.trials] == ["stopped", "complete", "complete"]
-    assert tuned.trials[0].settings == tuned.trials[1].settings
+    assert [trial.number for trial in tuned.trials] == [1, 2]
+    assert [trial.state for trial in tuned.trials] == ["complete", "complete"]
+    assert tuned.trials[0].settings == {"learning_rate": 5e-4, "dim": 256}
 
 
 def test_failed_trials_are_recorded(store_path: Path, tmp_path: Path) -> None:
@@ -180,12 +241,12 @@ def test_failed_trials_are_recorded(store_path: Path, tmp_path: Path) -> None:
         4,
         space={"learning_rate": Choice((5e-4, 1e36, 1e37, 1e38))},
         fixed=fixed,
-        telling=Telling(lambda trial, best: told.append(trial)),
+        telling=Telling(on_trial=lambda trial, best: told.append(trial)),
     )
     failed = [trial for trial in tuned.trials if trial.state == "failed"]
     assert failed
     assert all("training diverged at epoch 1" in trial.error for trial in failed)
-    assert [trial.number for trial in told] == [0, 1, 2, 3]
+    assert [trial.number for trial in told] == [1, 2, 3, 4]
     table = pl.read_csv(output.with_suffix(".trials.csv"))
     assert table["row_f1"].null_count() == len(failed)
     # Features are 48 wide, and residual has no other size: but then none is drawn.
@@ -241,12 +302,11 @@ def test_every_drawn_setting_is_one_that_the_head_takes() -> None:
         space = search_space(kind, {})
         for seed in range(30):
             study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-            from heads.studies.tuning import _draw
-
-            chosen = _draw(searching(kind, space, {}), study.ask())
-            if "dropout" in chosen and kind == "projection":
-                chosen["dropout"] = (chosen["dropout"],)
-            head_settings(kind, chosen)
+            search = searching(kind, space, {})
+            chosen = draw(search, study.ask())
+            found = by_option(search.settings(chosen))
+            rate = {"dropout": (chosen["dropout"],)} if kind == "projection" else {}
+            assert {name: found[name] for name in chosen} == chosen | rate
 
 
 @pytest.mark.parametrize(
@@ -323,9 +383,13 @@ def test_as_typed(store_path: Path, tmp_path: Path, heads_cli: Invoke) -> None:
     arguments += ["--target", "label", "--epochs", "1", "--trials", "2", "--split", "60/20/20"]
     result = heads_cli(*arguments)
     assert result.stderr.count("\n") == 2
-    assert "trial 0 of 2: 0." in result.stderr
+    assert "trial 1 of 2: 0." in result.stderr
+    assert "(best 0." in result.stderr
     assert "the best of 2 trials" in result.stdout
-    found = json_of(heads_cli(*arguments, "--force", "--json"))
+    more = heads_cli(*arguments, "--trials", "3", "--json")
+    assert more.stderr.startswith("the study has 2 trials: 1 to go\ntrial 3 of 3: 0.")
+    assert json_of(more)["num_trials"] == 3
+    found = json_of(heads_cli(*arguments, "--force", "--study", tmp_path / "t.db", "--json"))
     assert (found["num_trials"], found["metric"]) == (2, "row_f1")
     assert json.dumps(found["metrics"]["row_f1"])[:8] == json.dumps(found["best"]["value"])[:8]
     for change, message in [

@@ -21,7 +21,7 @@ class StoppedError(Exception):
 
 
 def run(
-    store_path: Path, folder: Path, stop_after: int = 99, learning_rate: float = 5e-4, **how: bool
+    store_path: Path, folder: Path, stop_after: int = 99, learning_rate: float = 5e-4, **how: Any
 ) -> TrainedHead:
     def stop(epoch: Epoch) -> None:
         if epoch.epoch == stop_after + 1:

@@ -12,7 +12,7 @@ from embed.errors import HeadError, OutputExistsError, SettingsError
 from embed.store import Store
 from heads.features import FeatureStores
 from heads.projection import validation as validation_module
-from heads.run import TRAINED_ANEW, train_to_files
+from heads.run import FINISHED, TRAINED_ANEW, train_to_files
 from heads.settings import head_settings
 from heads.training.loop import Epoch, TrainedHead
 from tests.heads.conftest import task, train
@@ -163,6 +163,27 @@ def test_resume_without_a_checkpoint_says_that_it_starts_anew(
     assert TRAINED_ANEW not in run_to_files(store_path, output, "projection", resume=True).notes
     other = tmp_path / "other.safetensors"
     assert TRAINED_ANEW in run_to_files(store_path, other, "projection", resume=True).notes
+
+
+def test_resume_of_a_finished_head_changes_nothing(store_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "h.safetensors"
+    trained = run_to_files(store_path, output, "projection")
+    before = {path: path.read_bytes() for path in tmp_path.glob("h.*")}
+    again = run_to_files(store_path, output, "projection", resume=True)
+    assert FINISHED in again.notes[-1]
+    assert (again.info, again.history) == (trained.info, trained.history)
+    with pytest.raises(OutputExistsError, match="exists already, trained with another scale"):
+        run_to_files(store_path, output, "projection", resume=True, scale=8.0)
+    assert {path: path.read_bytes() for path in tmp_path.glob("h.*")} == before
+
+
+def test_resume_after_a_kill_between_the_files(store_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "h.safetensors"
+    with pytest.raises(KilledError):
+        run_to_files(store_path, output, "projection", 2)
+    output.with_suffix(".jsonl").write_text("")  # the head comes last
+    run_to_files(store_path, output, "projection", resume=True)
+    assert output.exists()
 
 
 @pytest.mark.parametrize(

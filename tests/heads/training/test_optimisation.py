@@ -234,4 +234,12 @@ def test_settings_that_do_not_fit(fields: dict[str, Any], message: str) -> None:
 
 
 def test_settings_that_ask_for_nothing_are_taken() -> None:
-    OptimisationSettings(schedule="constant", warmup_epochs=0.0, momentum=0.0)
+    settings = OptimisationSettings(schedule="constant", warmup_epochs=0.0, momentum=0.0)
+    optimizer = make_optimizer([nn.Parameter(torch.ones(2, 2))], [], settings)
+    schedule = make_schedule(optimizer, settings, num_epochs=2, steps_per_epoch=3)
+    rates = []
+    for _ in range(6):
+        rates += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    assert rates == [settings.learning_rate] * 6

@@ -151,7 +151,7 @@ def test_m_per_class_shows_classes_and_rows_before_they_repeat() -> None:
 
 
 def test_m_per_class_tells_of_classes_that_are_too_small() -> None:
-    assert of("m-per-class").note.startswith("1 of 4 classes have fewer than 4 rows")
+    assert of("m-per-class").note.startswith("1 of 4 classes has fewer than 4 rows")
     assert make_sampler(LABELS, SamplingSettings(8, "m-per-class", per_class=2)).note == ""
     assert of("uniform").note == ""
     single = torch.cat([LABELS, torch.tensor([50, 51])])

@@ -270,7 +270,7 @@ def test_on_the_command_line(store_path: Path, tmp_path: Path, retrieval_cli: In
     files = ("-o", output, "--groups", groups)
     limits = ("--max-bits", "bits=1", "--min-score", "dense=0.7")
     shown = retrieval_cli("duplicates", store_path, *limits, *files, "--leaks", "split=train,val")
-    assert "pairs of copies: 7; groups: 1, with 5 items, 4 of them not the first" in shown.stdout
+    assert "7 pairs of copies: 5 items in 1 group, 4 not the first of theirs" in shown.stdout
     assert "train – val" in shown.stdout
     assert len(output.read_text().splitlines()) == 1 + 4
     again = retrieval_cli("duplicates", store_path, *files, exit_code=1)

@@ -211,7 +211,7 @@ def test_on_the_command_line(fan: Path, tmp_path: Path, retrieval_cli: Invoke) -
     about = ("match", fan, "--space", "fan", "--threshold", "0.7", "-o", output)
     shown = retrieval_cli(*about, "--format", "pairs", "--groups", groups)
     assert "4 items with 4 matches besides themselves, 1 alone" in shown.stdout
-    assert "groups: 1 of two items or more, the largest of 3, flagged 1" in shown.stdout
+    assert "1 group of two items or more, the largest of 3, 1 flagged" in shown.stdout
     sides = ("--gallery-store", fan, "--query-where", "side=q", "--gallery-where", "side=g")
     found = json_of(retrieval_cli(*about, *sides, "--force", "--json"))
     assert (found["num_rows"], found["num_gallery"], found["groups"]) == (2, 2, None)

@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from embed.store import Store
 from retrieval.search.binary import BinarySearch
-from retrieval.search.dense import DenseSearch, UnitVectors
 from retrieval.search.neighbours import (
     NO_ROW,
     Neighbours,
@@ -83,8 +82,8 @@ def test_binary_is_the_plain_loop() -> None:
     def score(one: int, other: int) -> float:
         return 1 - 2 * int(np.bitwise_count(codes[one] ^ codes[other]).sum()) / 32
 
-    search = BinarySearch(codes, codes, 32)
-    found = self_first(search(0, 120, 7), np.arange(120), 7)
+    search = BinarySearch(codes, codes, 32, 7)
+    found = self_first(search(0, 120), np.arange(120), 7)
     assert as_lists(found) == plain_neighbours(120, 7, score)
 
 
@@ -98,15 +97,15 @@ def test_binary_score_is_the_cosine_of_plus_and_minus_ones(tmp_path: Path) -> No
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
 
 
-def sparse_search(vectors: Float[np.ndarray, "n d"]) -> SparseSearch:
+def sparse_search(vectors: Float[np.ndarray, "n d"], k: int) -> SparseSearch:
     units = UnitSparse(scipy.sparse.csr_array(vectors), np.arange(len(vectors)))
-    return SparseSearch(units, units)
+    return SparseSearch(units, units, k)
 
 
 def test_sparse_is_the_plain_loop_and_fills_up_with_no_row() -> None:
     vectors = exact_vectors(150, seed=1, signed=False)
-    search = sparse_search(vectors)
-    found = self_first(search(0, 150, 60), np.arange(150), 60)
+    search = sparse_search(vectors, 60)
+    found = self_first(search(0, 150), np.arange(150), 60)
     assert as_lists(found) == plain_neighbours(150, 60, cosine(vectors), only_above=0)
     filled = found.rows == NO_ROW
     assert filled.any()
@@ -115,15 +114,15 @@ def test_sparse_is_the_plain_loop_and_fills_up_with_no_row() -> None:
 
 def test_sparse_finds_the_lowest_rows_among_more_ties_than_candidates() -> None:
     vectors = np.ones((100, 1), np.float32)
-    search = sparse_search(vectors)
-    found = self_first(search(90, 91, 4), np.array([90]), 4)
+    search = sparse_search(vectors, 4)
+    found = self_first(search(90, 91), np.array([90]), 4)
     assert found.rows.tolist() == [[90, 0, 1, 2]]
 
 
 def test_sparse_leaves_out_scores_that_are_not_above_zero() -> None:
     vectors = np.array([[1, 1], [1, -1], [-1, -1], [3, 3]], np.float32)
-    search = sparse_search(vectors)
-    found = self_first(search(0, 4, 4), np.arange(4), 4)
+    search = sparse_search(vectors, 4)
+    found = self_first(search(0, 4), np.arange(4), 4)
     assert [row for row, _ in as_lists(found)[0]] == [0, 3]
 
 
@@ -146,24 +145,19 @@ def test_scores_are_the_same_both_ways_round() -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     block_rows=st.integers(20, 130),
-    gallery_rows=st.integers(10, 130),
-    k=st.integers(1, 130),
+    memory_bytes=st.integers(500_000, 3_000_000),
+    k=st.integers(1, 60),
     seed=st.integers(0, 9),
 )
-def test_block_sizes_never_change_the_result(
-    block_rows: int, gallery_rows: int, k: int, seed: int
+def test_memory_and_blocks_never_change_the_result(
+    block_rows: int, memory_bytes: int, k: int, seed: int
 ) -> None:
-    vectors = np.random.default_rng(seed).standard_normal((120, 19)).astype(np.float32)
+    vectors = np.random.default_rng(seed).standard_normal((320, 190)).astype(np.float32)
     vectors[50:90] = vectors[50]
-    k = min(k, 120)
     expected = neighbours_of_vectors(vectors, k)
-    units = UnitVectors(vectors, np.arange(120), held_bytes=4 * 19 * gallery_rows)
-    search = DenseSearch(units, units)
-    for start in range(0, 120, block_rows):
-        stop = min(start + block_rows, 120)
-        found = self_first(search(start, stop, k), np.arange(start, stop), k)
-        np.testing.assert_array_equal(found.rows, expected.rows[start:stop])
-        np.testing.assert_array_equal(found.scores, expected.scores[start:stop])
+    found = neighbours_of_vectors(vectors, k, block_rows=block_rows, memory_bytes=memory_bytes)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 def test_block_sizes_never_change_the_result_of_a_real_matrix_product() -> None:
