@@ -10,8 +10,6 @@ from retrieval.search.sides import Sides, StoreRows, self_join
 
 FIRST_K = 16
 GROWTH = 4
-BLOCK_CELLS = 2**22
-"""Neighbours held at once: 48 MiB with their scores."""
 
 
 def near_links(store: Store, space: str, rows: Int[np.ndarray, " m"], least_score: float) -> Links:
@@ -40,9 +38,7 @@ def _ask(
     Those are True in what is returned.
     """
     fulls = []
-    for start, neighbours in iterate_neighbours(
-        sides, space, k, block_rows=max(1, BLOCK_CELLS // k)
-    ):
+    for start, neighbours in iterate_neighbours(sides, space, k):
         is_near = neighbours.matches(least_score)
         is_near[:, 0] = False  # the item itself
         is_full = is_near[:, -1] & (is_near.shape[1] < len(sides.gallery))

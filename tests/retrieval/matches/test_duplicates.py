@@ -212,7 +212,6 @@ def test_every_near_pair_is_found_however_many_an_item_has(
 ) -> None:
     """One item is near to all others, which are near to a few."""
     monkeypatch.setattr(near, "FIRST_K", first_k)
-    monkeypatch.setattr(near, "BLOCK_CELLS", 20)
     angles = np.radians(np.linspace(0, 88, 45))
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     path = write(tmp_path / "store.h5", {"image": [f"{row}" for row in range(45)]}, dense=vectors)
