@@ -1,6 +1,25 @@
 """The command lines of `python -m retrieval`: one module for each command."""
 
-from retrieval.cli import compare, evaluate, index, match, neighbours, tune_threshold
+from retrieval.cli import (
+    compare,
+    duplicates,
+    evaluate,
+    index,
+    match,
+    neighbours,
+    tune_threshold,
+    vote,
+)
 from retrieval.cli.group import main
 
-__all__ = ["compare", "evaluate", "index", "main", "match", "neighbours", "tune_threshold"]
+__all__ = [
+    "compare",
+    "duplicates",
+    "evaluate",
+    "index",
+    "main",
+    "match",
+    "neighbours",
+    "tune_threshold",
+    "vote",
+]
