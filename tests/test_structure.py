@@ -99,6 +99,8 @@ COMMANDS = [
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),
     ("retrieval", "match"),
+    ("retrieval", "neighbours"),
+    ("retrieval", "index"),
     ("retrieval", "vote"),
     ("retrieval", "duplicates"),
 ]

@@ -16,6 +16,7 @@ from embed.options import (
 )
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    include_training_option,
     label_option,
     seed_option,
     selected,
@@ -91,9 +92,7 @@ if TYPE_CHECKING:
     "holdout: half and half; same-rows: tuned and reported on the same rows, optimistic.",
 )
 @unseen_by_option
-@click.option(
-    "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."
-)
+@include_training_option
 @where_option
 @query_where_option
 @gallery_where_option

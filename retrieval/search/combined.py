@@ -17,6 +17,7 @@ from retrieval.search.ranking import (
     SLACK,
     Neighbours,
     merged,
+    none_found,
     ranked,
     ranked_pairs,
     replace_rows,
@@ -101,8 +102,7 @@ class CombinedSearch:
     def __call__(self, start: int, stop: int, k: int) -> Neighbours:
         """The k best of the gallery for queries `start` to `stop`, maybe themselves as well."""
         queries = np.arange(start, stop)
-        none = Neighbours(np.empty((stop - start, 0), np.int64), np.empty((stop - start, 0)))
-        proposed, wanted = none, k + SLACK
+        proposed, wanted = none_found(stop - start), k + SLACK
         for offset, block in self._blocks(queries):
             best = _best_columns(block, min(wanted, block.shape[1]))
             proposed = merged(proposed, Neighbours(best.rows + offset, best.scores), wanted)
