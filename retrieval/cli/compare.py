@@ -13,9 +13,11 @@ from embed.options import (
     print_json,
     print_table,
     split_column_option,
+    under,
     warn,
     where_option,
 )
+from retrieval.cli.finding_options import HEADING, memory_option, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     include_training_option,
@@ -24,6 +26,7 @@ from retrieval.cli.options import (
     selected,
     unseen_by_option,
 )
+from retrieval.cli.refinement_options import REFINEMENTS
 from retrieval.cli.reports import about_rows
 from retrieval.cli.side_options import gallery_where_option, query_where_option
 
@@ -54,6 +57,12 @@ if TYPE_CHECKING:
     type=int,
     help="Neighbours of each item in each space, itself included.  [default: 50]",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1"]),
+    default="row-f1",
+    help="What the cross-fitted threshold is the best for.",
+)
 @click.option("--ranking-only", is_flag=True, help="Compare rankings; no threshold is tuned.")
 @click.option(
     "--against",
@@ -66,6 +75,7 @@ if TYPE_CHECKING:
 @query_where_option
 @gallery_where_option
 @split_column_option
+@under(HEADING, memory_option, *REFINEMENTS)
 @seed_option
 @click.option(
     "--format",
@@ -102,11 +112,14 @@ def compare(
     from embed.store import Store
     from retrieval.evaluation.compare import CompareSettings
     from retrieval.evaluation.compare import compare as compare_spaces
+    from retrieval.thresholds.objectives import Objective
 
     for path in (output, plot):
         if path is not None:
             refuse_existing(path, force=force)
-    settings = CompareSettings(**selected(options))
+    options["objective"] = Objective(options["objective"])
+    finding = take_finding(options)
+    settings = CompareSettings(**selected(options), finding=finding)
     with ExitStack() as stack:
         opened = [stack.enter_context(Store(path)) for path in stores]
         comparison = compare_spaces(opened, settings)

@@ -12,6 +12,7 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     include_training_option,
@@ -48,6 +49,12 @@ from retrieval.cli.side_options import (
     default="concat",
     help="Several spaces, as in tune-threshold; a threshold file knows it.",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1"]),
+    default="row-f1",
+    help="What the cross-fitted threshold is the best for.",
+)
 @k_option
 @unseen_by_option
 @include_training_option
@@ -56,6 +63,7 @@ from retrieval.cli.side_options import (
 @gallery_where_option
 @gallery_store_option
 @split_column_option
+@finding_options
 @seed_option
 @json_option
 def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
@@ -67,8 +75,11 @@ def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: 
     from embed.store import Store
     from retrieval.evaluation.evaluate import EvaluateSettings
     from retrieval.evaluation.evaluate import evaluate as evaluate_space
+    from retrieval.thresholds.objectives import Objective
 
-    settings = EvaluateSettings(**with_threshold(selected(options)))
+    options["objective"] = Objective(options["objective"])
+    finding = take_finding(options)
+    settings = EvaluateSettings(**with_threshold(selected(options)), finding=finding)
     with ExitStack() as stack:
         opened = stack.enter_context(Store(store))
         gallery = None if gallery_store is None else stack.enter_context(Store(gallery_store))

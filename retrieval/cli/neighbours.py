@@ -7,17 +7,18 @@ from typing import Any
 import click
 
 from embed.options import (
-    MemorySize,
     force_option,
     json_option,
     output_option,
     print_json,
     store_argument,
+    under,
     where_option,
 )
+from retrieval.cli.finding_options import HEADING, index_option, memory_option
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, spaces_option
-from retrieval.cli.refinement_options import refinement_options, take_refinements
+from retrieval.cli.refinement_options import REFINEMENTS, take_refinements
 from retrieval.cli.side_options import (
     gallery_store_option,
     gallery_where_option,
@@ -38,20 +39,7 @@ from retrieval.cli.side_options import (
 @query_where_option
 @gallery_where_option
 @gallery_store_option
-@click.option(
-    "--index",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Search with it: quick, not exact.",
-)
-@click.option(
-    "--memory",
-    "memory_bytes",
-    type=MemorySize(),
-    default="2GiB",
-    help="What a search may hold; vectors that are refined are not counted.",
-)
-@refinement_options
+@under(HEADING, memory_option, index_option, *REFINEMENTS)
 @force_option
 @json_option
 def neighbours(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:

@@ -1,6 +1,5 @@
 """Options of refinements, in the order in which they are done, and how they are read."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +7,7 @@ import click
 if TYPE_CHECKING:
     from retrieval.refining.refinements import Refinements
 
-_OPTIONS = [
+REFINEMENTS = [
     click.option(
         "--blend",
         multiple=True,
@@ -36,13 +35,6 @@ _OPTIONS = [
     click.option("--rerank-lambda", default=0.3, help="Share of the original score, 0 to 1."),
 ]
 _NAMES = ("blend", "blend_nearest", "augment", "augment_weights", "expand", "alpha")
-
-
-def refinement_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """All options of refinements."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 def take_refinements(options: dict[str, Any]) -> "Refinements":

@@ -113,7 +113,7 @@ def print_evaluation(result: "Evaluation") -> None:
 def about_rows(result: "Evaluation") -> str:
     """On how many rows, with which k and whose threshold."""
     rows = f"{result.num_rows:,} rows"
-    if result.num_gallery != result.num_rows:
+    if not result.is_self_join:
         rows = f"{result.num_rows:,} queries among {result.num_gallery:,} rows"
     return f"{rows}, k = {result.k}, threshold: {result.protocol}"
 

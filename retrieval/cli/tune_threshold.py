@@ -14,6 +14,7 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     include_training_option,
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
 @gallery_where_option
 @gallery_store_option
 @split_column_option
+@finding_options
 @seed_option
 @force_option
 @json_option
@@ -135,7 +137,10 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
     rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
     objective = Objective(options.pop("objective"), options.pop("wanted"))
     weights = _weights(options.pop("weights"))
-    return TuneSettings(**options, weights=weights, rules=Rules(**rules), objective=objective)
+    finding = take_finding(options)
+    return TuneSettings(
+        **options, weights=weights, rules=Rules(**rules), objective=objective, finding=finding
+    )
 
 
 def _weights(texts: tuple[str, ...]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Spaces side by side, of one store or of several: on the same rows, with paired differences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from retrieval.evaluation.contenders import MARKS, Contender, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.evaluation.intervals import Difference, paired_difference
 from retrieval.evaluation.shared_rows import shared_rows
+from retrieval.refining.finding import EXACT, Finding
 from retrieval.selection import EvaluationRows, Selection
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings
 
 PAIRED = ("row_f1", "map", "recall@1")
@@ -34,6 +36,8 @@ class CompareSettings(Selection):
         spaces: each is looked for in every store; `a+b` is the combination of two by concat, `a|b`
             by union and `a&b` by intersection, unless a space has just that name.
         k: neighbours of each item, itself included where items look among one another; None is 50.
+        finding: how neighbours are found.
+        objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
         against: the line that the others are compared with: its name, or best; None takes the
             first.
@@ -41,6 +45,8 @@ class CompareSettings(Selection):
     """
 
     k: int | None = None
+    finding: Finding = EXACT
+    objective: Objective = field(default_factory=Objective)
     seed: int = 0
     against: str | None = None
     ranking_only: bool = False
@@ -164,6 +170,7 @@ def _contender(name: str, combination: _Combination, settings: CompareSettings) 
         settings.label,
         k=settings.k,
         combine=combination.combine,
+        objective=settings.objective,
         seed=settings.seed,
     )
     return SpacesContender(name, tuning, is_ranking_only=settings.ranking_only)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from retrieval.evaluation.judgements import judge
+from retrieval.refining.finding import Finding
 from retrieval.search.combined import shares_of
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows
@@ -121,7 +122,8 @@ class SpacesContender:
         """
         num_columns = self.num_columns(rows.sides)
         if self.is_ranking_only:
-            return Found(_nearest(rows, self._shares, max(num_columns, 1 + depth)))
+            num_columns = max(num_columns, 1 + depth)
+            return Found(_nearest(rows, self._shares, num_columns, self.settings.finding))
         if self.rule is not None:
             return self._given(rows, self.rule, depth)
         return self._tuned(rows, num_columns, depth)
@@ -132,18 +134,20 @@ class SpacesContender:
         prepared = prepare(rows, settings, num_columns)
         tuning = tuned(prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, settings.seed)
         rule = MatchRule(self._shares, tuning.fit.thresholds, num_columns, settings.combine)
-        ranking = _ranking(rows, rule, prepared.pool_of(tuning.fit).candidates, depth)
+        candidates = prepared.pool_of(tuning.fit).candidates
+        ranking = _ranking(rows, rule, candidates, depth, settings.finding)
         return Found(ranking, tuning.outcome, tuning.fit.thresholds)
 
     def _given(self, rows: EvaluationRows, rule: MatchRule, depth: int) -> Found:
         sides = rows.sides
-        candidates = gathered(sides, rule)
+        finding = rule.found_by(self.settings.finding)
+        candidates = gathered(sides, rule, finding)
         judged = judge(candidates.rows, rows)
         pool = Pool.of(candidates, judged, rule.rules, is_self_join=sides.is_self_join)
         fit = Fit(rule.thresholds, 0.0, rule.by_category)
         thresholds = fit.of_rows(categories_of(sides, rule.category))
         matches = matches_of(candidates, pool.limits, thresholds, takes_any=rule.takes_any)
-        ranking = _ranking(rows, rule, candidates, depth)
+        ranking = _ranking(rows, rule, candidates, depth, finding)
         return Found(ranking, pool.outcome(matches), rule.thresholds)
 
     @property
@@ -153,7 +157,7 @@ class SpacesContender:
 
 
 def _ranking(
-    rows: EvaluationRows, rule: MatchRule, candidates: Candidates, depth: int
+    rows: EvaluationRows, rule: MatchRule, candidates: Candidates, depth: int, finding: Finding
 ) -> Int[np.ndarray, "q m"]:
     """The candidates as they are ranked, where they are the nearest and enough of them.
 
@@ -162,11 +166,11 @@ def _ranking(
     is_nearest = len(rule.spaces) == 1 or rule.combine == "concat"
     if is_nearest and rule.k > depth:
         return candidates.rows
-    return _nearest(rows, rule.spaces, max(rule.k, 1 + depth))
+    return _nearest(rows, rule.spaces, max(rule.k, 1 + depth), finding)
 
 
 def _nearest(
-    rows: EvaluationRows, shares: Mapping[str, float], num_columns: int
+    rows: EvaluationRows, shares: Mapping[str, float], num_columns: int, finding: Finding
 ) -> Int[np.ndarray, "q m"]:
     """The nearest by the weighted mean of the scores, however their matches are chosen."""
-    return gather(rows.sides, list(shares), num_columns, "concat", shares).rows
+    return gather(rows.sides, shares, num_columns, "concat", finding).rows

@@ -7,9 +7,11 @@ from embed.errors import SettingsError, ThresholdError
 from embed.store import Store
 from retrieval.evaluation.contenders import MARKS, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
+from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import DEFAULT_K, TuneSettings, columns_of
 from retrieval.thresholds.tuned import ThresholdResult, restrictions
 
@@ -29,6 +31,8 @@ class EvaluateSettings(Selection):
         k: neighbours of each item, itself included where items look among one another; None takes
             the tuned threshold's, else 50.
         combine, weights: of several spaces; `retrieval.thresholds.gathering` explains them.
+        finding: how neighbours are found; refinements are those of a tuned threshold.
+        objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
         by: a column of the queries; every metric is shown for each of its values as well.
         ranking_only: no threshold is tuned or looked at.
@@ -38,6 +42,8 @@ class EvaluateSettings(Selection):
     k: int | None = None
     combine: str = "concat"
     weights: Mapping[str, float] = field(default_factory=dict)
+    finding: Finding = EXACT
+    objective: Objective = field(default_factory=Objective)
     seed: int = 0
     by: str | None = None
     ranking_only: bool = False
@@ -70,12 +76,16 @@ def evaluate(
         k=settings.k,
         combine=settings.combine if rule is None else rule.combine,
         weights=settings.weights,
+        finding=settings.finding,
+        objective=settings.objective,
         seed=settings.seed,
     )
     name = MARKS[tuning.combine].join(settings.spaces)
     contender = SpacesContender(name, tuning, rule, settings.ranking_only)
     found = evaluate_on(rows, contender, seed=settings.seed, by=settings.by)
-    return replace(found, warnings=found.warnings + _tuned_here(settings, rows))
+    return replace(
+        found, warnings=found.warnings + settings.finding.warnings + _tuned_here(settings, rows)
+    )
 
 
 def _given_rule(store: Store, settings: EvaluateSettings) -> MatchRule | None:

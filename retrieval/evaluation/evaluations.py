@@ -21,10 +21,8 @@ from retrieval.selection import EvaluationRows
 DEEPEST_CELLS = 2**23
 """R-precision and MAP@R need as many neighbours as there are true matches: this many at most."""
 
-NOTHING_MATCHES = (
-    "no pair matches at this threshold, so row F1 is that of items left alone: pair F1 \
-and the ranking say what the space finds"
-)
+NOTHING_MATCHES = "no pair matches at this threshold, so row F1 is that of items left alone: give \
+--objective pair-f1, or look at the ranking"
 
 SHALLOW = "R-precision and MAP@R are left out: some queries have too many true matches to look so \
 deep for all of them"
@@ -71,7 +69,7 @@ class Evaluation:
             recall@1), mp@5, r_precision, map@r.
         intervals: 95 % intervals of the metrics over groups.
         num_rows: the queries, and `num_gallery` the items that they look among: the same ones where
-            there is no other gallery.
+            `is_self_join` is true.
         num_queries: those with a true match besides themselves.
         by: the column of the categories, and `categories`: what each of its values reaches.
         warnings: which rows were left out and why, and what else to know.
@@ -89,6 +87,7 @@ class Evaluation:
     num_rows: int
     num_gallery: int
     num_queries: int
+    is_self_join: bool
     by: str | None
     categories: tuple[Category, ...]
     warnings: tuple[str, ...]
@@ -116,7 +115,8 @@ class Evaluation:
         if "row_f1" in self.intervals:
             values["interval"] = self.intervals["row_f1"]
         values["intervals"] = self.intervals
-        values |= {name: getattr(self, name) for name in ("num_rows", "num_gallery", "num_queries")}
+        counts = ("num_rows", "num_gallery", "num_queries", "is_self_join")
+        values |= {name: getattr(self, name) for name in counts}
         if self.by is not None:
             values["by"] = self.by
             values["categories"] = [category.to_json() for category in self.categories]
@@ -147,6 +147,7 @@ def evaluate_on(
         num_rows=len(rows.sides.queries),
         num_gallery=len(rows.sides.gallery),
         num_queries=_num_queries(measured),
+        is_self_join=rows.sides.is_self_join,
         by=by,
         categories=() if values is None else _categories(measured, values, seed),
         warnings=rows.warnings + _warnings(found, measured),

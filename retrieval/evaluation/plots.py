@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from embed.files import replacing
 from retrieval.evaluation.compare import Comparison, Line
+from retrieval.evaluation.evaluations import Evaluation
 from retrieval.evaluation.tables import TITLES, interval_text
 
 INK, GREY = "#22303c", "#7b8794"
@@ -69,8 +70,7 @@ def _dress(axes: Axes, comparison: Comparison) -> None:
     highest = max((ends or (0, 0))[1] for ends in _intervals(comparison))
     axes.set_xlim(0, min(1.0, 1.05 * max(highest, comparison.best)) or 1.0)
     axes.set_xlabel(f"{metric}, with its 95 % interval over groups", color=INK)
-    title = _title(comparison, found.num_rows, found.num_gallery)
-    axes.set_title(title, loc="left", color=INK, fontsize=11)
+    axes.set_title(_title(comparison, found), loc="left", color=INK, fontsize=11)
     axes.grid(axis="x", color="#e5e9ed", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
@@ -84,11 +84,11 @@ def _intervals(comparison: Comparison) -> list[tuple[float, float] | None]:
     return [line.evaluation.intervals[comparison.main_metric] for line in comparison.lines]
 
 
-def _title(comparison: Comparison, num_rows: int, num_gallery: int) -> str:
-    items = f"{num_rows:,} items"
-    if num_gallery != num_rows:
-        items = f"{num_rows:,} queries among {num_gallery:,} items"
-    metric, k = TITLES[comparison.main_metric], comparison.lines[0].evaluation.k
+def _title(comparison: Comparison, found: Evaluation) -> str:
+    items = f"{found.num_rows:,} items"
+    if not found.is_self_join:
+        items = f"{found.num_rows:,} queries among {found.num_gallery:,} items"
+    metric, k = TITLES[comparison.main_metric], found.k
     against = f", compared with {_short(comparison.against)}" if len(comparison.lines) > 1 else ""
     return f"{metric} of {items}, k = {k}{against}"
 

@@ -1,6 +1,5 @@
 """Neighbours into a file: found exactly, by an index, or with refinements."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
 from embed.rows import Where, select_rows
 from embed.store import Store
-from retrieval.refining.refinements import Refinements, refined_neighbours
-from retrieval.search.approximate import ApproximateIndex, ids_digest, iterate_approximate
+from retrieval.refining.finding import NO_REFINEMENTS, Finding, iterate_found
+from retrieval.refining.refinements import Refinements
+from retrieval.search.approximate import ids_digest
 from retrieval.search.index_files import load_index
 from retrieval.search.neighbour_files import (
     NeighboursInfo,
@@ -20,11 +20,8 @@ from retrieval.search.neighbour_files import (
     refuse_suffix,
     write_pairs,
 )
-from retrieval.search.neighbours import Neighbours, iterate_neighbours
 from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import Sides, StoreRows, between, self_join
-
-NO_REFINEMENTS = Refinements()
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,9 @@ def list_neighbours(
     refuse_existing(settings.output, force=settings.force)
     sides = _sides(store, settings, gallery_store)
     k = _columns(sides, settings.k)
-    index = _index(settings)
-    info = _info(sides, settings, index, k)
-    blocks = _blocks(sides, settings, index, k)
+    finding = Finding(settings.memory_bytes, settings.refinements, settings.index)
+    info = _info(sides, settings, k)
+    blocks = iterate_found(sides, dict.fromkeys(settings.spaces, 1.0), k, finding)
     with replacing(settings.output) as path:
         num_pairs = write_pairs(path, sides, blocks, info)
     return ListingSummary(str(settings.output), num_pairs, info)
@@ -126,20 +123,7 @@ def _columns(sides: Sides, k: int) -> int:
     return min(k, 1 + len(sides.gallery) - int((sides.own >= 0).all()))
 
 
-def _index(settings: ListingSettings) -> ApproximateIndex | None:
-    if settings.index is None:
-        return None
-    if settings.refinements or len(settings.spaces) > 1:
-        raise SettingsError(
-            "an index holds the plain vectors of one space: leave out --index, or the refinements "
-            "and all spaces but one"
-        )
-    return load_index(settings.index)
-
-
-def _info(
-    sides: Sides, settings: ListingSettings, index: ApproximateIndex | None, k: int
-) -> NeighboursInfo:
+def _info(sides: Sides, settings: ListingSettings, k: int) -> NeighboursInfo:
     info = NeighboursInfo(
         spaces=fingerprints(sides.gallery, settings.spaces),
         k=k,
@@ -152,24 +136,7 @@ def _info(
         gallery_where=tuple(map(str, settings.gallery_where)),
         refinements=settings.refinements.to_json(),
     )
-    if index is None:
+    if settings.index is None:
         return info
+    index = load_index(settings.index)
     return replace(info, method=index.info.method, recall=index.info.recall)
-
-
-def _blocks(
-    sides: Sides, settings: ListingSettings, index: ApproximateIndex | None, k: int
-) -> Iterator[tuple[int, Neighbours]]:
-    memory_bytes = settings.memory_bytes
-    if index is not None:
-        return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
-    if settings.refinements or len(settings.spaces) > 1:
-        asked = (settings.spaces, k, settings.refinements)
-        return _pieces(refined_neighbours(sides, *asked, memory_bytes=memory_bytes))
-    return iterate_neighbours(sides, settings.spaces[0], k, memory_bytes=memory_bytes)
-
-
-def _pieces(found: Neighbours, num_rows: int = 4096) -> Iterator[tuple[int, Neighbours]]:
-    for start in range(0, len(found.rows), num_rows):
-        block = slice(start, start + num_rows)
-        yield start, Neighbours(found.rows[block], found.scores[block])

@@ -4,10 +4,11 @@ Zhong, Zheng, Cao, Li: Re-ranking Person Re-identification with k-reciprocal Enc
 N items are never compared with N: an encoding has a component for each item near its own, a few
 dozen, and is kept as a row of a sparse matrix over the gallery.
 
-Departures from the paper, where the queries are not in the gallery themselves: a query changes
-nothing about the gallery's own lists, so that its result does not depend on the other queries, and
-it has no component of its own. The authors' program divides distances by the largest and encodings
-by their sum, of which the equations say nothing; neither is done here.
+Departures from the paper, where queries are not in the gallery as they are: a query changes nothing
+about the gallery's own lists, so that its result does not depend on the other queries, and it has
+no component of its own; a query that refinements have moved has that of its item. The authors'
+program divides distances by the largest and encodings by their sum, of which the equations say
+nothing; neither is done here.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from embed.errors import SettingsError
 from retrieval.refining.vectors import SideVectors
 from retrieval.search.exact import scores_of_pairs
 from retrieval.search.ranking import NO_ROW, Neighbours
+
+COMPARED_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def encodings(sides: SideVectors, found: Neighbours, settings: Rerank) -> Encodi
         _extended(_of_queries(found, among, whole, sides, settings), half), sides
     )
     queries = _averaged(of_queries, plain, found.rows[:, : settings.k2])
-    return Encodings(_with_own(queries, gallery, sides.own), gallery)
+    return Encodings(_with_own(queries, gallery, _unmoved(sides)), gallery)
 
 
 def _reciprocal(lists: Int[np.ndarray, "g k"]) -> scipy.sparse.csr_array:
@@ -95,12 +98,14 @@ def _of_queries(
 ) -> scipy.sparse.csr_array:
     """R(p, k) of queries outside the gallery: those whose k-th neighbour is further than the query.
 
-    Where a query is in the gallery, its row is replaced in the end.
+    With them goes the item that a query is in the gallery; if nothing has moved it, its row is
+    replaced in the end.
     """
-    rows, scores = found.rows[:, 1 : settings.k1 + 1], found.scores[:, 1 : settings.k1 + 1]
+    rows, scores = found.rows[:, : settings.k1 + 1], found.scores[:, : settings.k1 + 1]
     is_full = among.rows.shape[1] > settings.k1
     floors = among.scores[:, settings.k1] if is_full else np.full(len(among.rows), -np.inf, "f4")
     is_mutual = (rows != NO_ROW) & (scores > floors[rows])
+    is_mutual[:, 0] = rows[:, 0] != NO_ROW
     return _matrix(np.where(is_mutual, rows, NO_ROW), whole.shape[1])
 
 
@@ -138,6 +143,16 @@ def _averaged(
     averaged = (scipy.sparse.diags_array(1 / counts) @ total).tocsr()
     averaged.sort_indices()
     return averaged
+
+
+def _unmoved(sides: SideVectors) -> Int[np.ndarray, " q"]:
+    """Where each query stands in the gallery with the very same vector; `NO_ROW` elsewhere."""
+    own = sides.own.copy()
+    for start in range(0, len(own), COMPARED_ROWS):
+        block = slice(start, start + COMPARED_ROWS)
+        is_same = (sides.queries[block] == sides.gallery[own[block]]).all(axis=1)
+        own[block][~is_same] = NO_ROW  # what stands at NO_ROW is compared with it for nothing
+    return own
 
 
 def _with_own(

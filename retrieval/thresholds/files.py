@@ -13,6 +13,7 @@ from typing import Any
 from embed.errors import SettingsError, ThresholdError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
+from retrieval.refining.refinements import Refinements
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.gathering import COMBINATIONS
 from retrieval.thresholds.match_rules import MatchRule
@@ -70,6 +71,7 @@ def to_json(result: ThresholdResult) -> dict[str, Any]:
         **{name: getattr(result, name) for name in PLAIN},
         "selection": {option: list(values) for option, values in result.selection.items()},
         "rules": asdict(rule.rules),
+        "refinements": rule.refinements.to_json(),
         "category": rule.category,
         "by_category": {name: list(own) for name, own in rule.by_category.items()},
         "calibration": None if rule.calibration is None else asdict(rule.calibration),
@@ -148,6 +150,7 @@ def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
         category=values["category"],
         by_category=by_category,
         calibration=_calibration(values["calibration"]),
+        refinements=Refinements.from_json(values["refinements"]),
     )
 
 

@@ -56,7 +56,9 @@ def test_evaluate_queries_among_a_gallery(store_path: Path, retrieval_cli: Invok
     assert (found["num_rows"], found["num_gallery"], found["num_queries"]) == (60, 20, 60)
     assert "row_f1" not in found
     other = json_of(retrieval_cli(*about, "--gallery-store", store_path, "--json"))
-    assert (other["num_rows"], other["num_gallery"]) == (80, 80)
+    assert (other["num_rows"], other["num_gallery"], other["is_self_join"]) == (80, 80, False)
+    alike = retrieval_cli(*about, "--gallery-store", store_path, "--objective", "pair-f1")
+    assert "80 queries among 80 rows" in alike.stdout
 
 
 def test_compare_in_every_format(store_path: Path, tmp_path: Path, retrieval_cli: Invoke) -> None:

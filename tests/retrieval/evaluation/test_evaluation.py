@@ -22,6 +22,7 @@ from retrieval.evaluation.evaluate import (
     evaluate,
 )
 from retrieval.evaluation.evaluations import NOTHING_MATCHES
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuned import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
@@ -207,6 +208,17 @@ def test_a_row_f1_of_items_left_alone_is_told(store_path: Path) -> None:
     assert (found.metrics["pair_precision"], found.metrics["pair_f1"]) == (None, 0)
     assert found.intervals["pair_precision"] is None
     assert found.warnings == (NOTHING_MATCHES,)
+
+
+def test_a_threshold_can_be_the_best_for_pairs(store_path: Path) -> None:
+    about = EvaluateSettings(("far",), "label", k=8)
+    with Store(store_path) as store:
+        by_rows, by_pairs = (
+            evaluate(store, replace(about, objective=Objective(name)))
+            for name in ("row-f1", "pair-f1")
+        )
+    assert (by_pairs.metrics["pair_f1"] or 0) > (by_rows.metrics["pair_f1"] or 1)
+    assert (by_pairs.metrics["row_f1"] or 1) < (by_rows.metrics["row_f1"] or 0)
 
 
 def test_recall_does_not_depend_on_a_small_k(store_path: Path) -> None:

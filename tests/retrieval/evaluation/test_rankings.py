@@ -1,5 +1,7 @@
 """Ranking metrics: values by hand, plain loops, three other libraries' figures."""
 
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,7 +178,18 @@ def test_they_are_those_of_torchmetrics(ranking: Ranking) -> None:
         assert mean_over_queries(found) == pytest.approx(expected), metric
 
 
-def test_they_are_those_of_pytorch_metric_learning() -> None:
+def nearest_others(
+    queries: torch.Tensor, k: int, _: torch.Tensor, is_self_join: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    assert is_self_join
+    best = (queries @ queries.T).fill_diagonal_(-torch.inf).topk(k)
+    return best.values, best.indices
+
+
+def test_they_are_those_of_pytorch_metric_learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It would replace methods of faiss, for every test that follows.
+    stub = types.ModuleType("faiss.contrib.torch_utils")
+    monkeypatch.setitem(sys.modules, "faiss.contrib.torch_utils", stub)
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
     generator = np.random.default_rng(1)
@@ -195,7 +208,9 @@ def test_they_are_those_of_pytorch_metric_learning() -> None:
         "mean_average_precision": trec_average_precision_at_k(relevant, num_relevant, k),
         "mean_reciprocal_rank": reciprocal_rank_at_k(relevant, num_relevant, k),
     }
-    calculator = AccuracyCalculator(include=tuple(found), k=k, device=torch.device("cpu"))
+    calculator = AccuracyCalculator(
+        include=tuple(found), k=k, device=torch.device("cpu"), knn_func=nearest_others
+    )
     expected = calculator.get_accuracy(vectors, labels)
     assert {name: mean_over_queries(values) for name, values in found.items()} == {
         name: pytest.approx(value) for name, value in expected.items()

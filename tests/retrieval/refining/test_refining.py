@@ -28,6 +28,14 @@ def sides_of(seed: int = 0, num_own: int = 5) -> SideVectors:
     return SideVectors(np.concatenate([gallery[3 : 3 + num_own], others]), gallery, own)
 
 
+def moved_sides(seed: int = 0) -> SideVectors:
+    """A self-join whose queries were moved, such as by query expansion; but for two of them."""
+    join = join_of(seed=seed)
+    queries = expanded(join.queries, join.gallery, join.nearest(3))
+    queries[4:6] = join.gallery[4:6]
+    return SideVectors(queries, join.gallery, join.own)
+
+
 def order_of(
     query: Float32[np.ndarray, " d"], gallery: Float32[np.ndarray, "g d"], own: int
 ) -> list[int]:
@@ -150,14 +158,17 @@ def dense_reranking(sides: SideVectors, settings: Rerank) -> Float[np.ndarray, "
     for number, (query, own) in enumerate(zip(queries, sides.own, strict=True)):
         scores = gallery @ query
         if own != NO_ROW:
-            scores[own], mine = 1, of_gallery[own]
+            scores[own] = 1
+        if own != NO_ROW and (query == gallery[own]).all():
+            mine = of_gallery[own]
         else:
-            order = order_of(sides.queries[number], sides.gallery, NO_ROW)
+            order = order_of(sides.queries[number], sides.gallery, own)
             members = {
                 row
                 for row in order[: settings.k1]
                 if settings.k1 >= len(gallery) or scores[row] > among[row, lists[row][settings.k1]]
             }
+            members |= {own} - {NO_ROW}
             others = [plain[row] for row in order[: settings.k2 - 1]]
             mine = np.mean([encoded(extended(members), scores), *others], axis=0)
         for row in range(len(gallery)):
@@ -173,7 +184,9 @@ RERANKS = [Rerank(), Rerank(5, 3, 0.3), Rerank(7, 1, 0.0), Rerank(4, 9, 1.0), Re
 
 
 @pytest.mark.parametrize("rerank", RERANKS, ids=str)
-@pytest.mark.parametrize("sides", [join_of(), sides_of(), sides_of(num_own=0)], ids=["s", "m", "q"])
+@pytest.mark.parametrize(
+    "sides", [join_of(), sides_of(), sides_of(num_own=0), moved_sides()], ids=list("smqv")
+)
 @pytest.mark.parametrize("k", [4, 50])
 def test_reranking_is_the_dense_loop(sides: SideVectors, rerank: Rerank, k: int) -> None:
     table = dense_reranking(sides, rerank)
