@@ -14,6 +14,7 @@ from embed.options import (
     where_option,
 )
 from embed.wording import counted
+from retrieval.cli.finding_options import search_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import k_option, selected, with_threshold
 from retrieval.cli.reports import print_result
@@ -57,6 +58,7 @@ from retrieval.cli.side_options import (
     default="single",
     help="single: chains of matches make a group; complete: all pairs of a group match.",
 )
+@search_options
 @force_option
 @json_option
 def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
@@ -65,7 +67,8 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
     from retrieval.matches.matching import MatchSettings
     from retrieval.matches.matching import match as write_matches
 
-    settings = MatchSettings(**with_threshold(selected(options)))
+    finding = take_finding(options)
+    settings = MatchSettings(**with_threshold(selected(options)), finding=finding)
     with ExitStack() as stack:
         opened = stack.enter_context(Store(store))
         gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None

@@ -14,6 +14,7 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, space_option
 from retrieval.cli.reports import print_result
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @query_where_option
 @gallery_where_option
 @gallery_store_option
+@finding_options
 @force_option
 @json_option
 def vote(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
@@ -62,7 +64,8 @@ def vote(store: Path, gallery_store: Path | None, as_json: bool, **options: Any)
     from retrieval.matches.voting import VoteSettings
     from retrieval.matches.voting import vote as write_votes
 
-    settings = VoteSettings(**selected(options))
+    finding = take_finding(options)
+    settings = VoteSettings(**selected(options), finding=finding)
     with ExitStack() as stack:
         opened = stack.enter_context(Store(store))
         gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64
 
+from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides
 from retrieval.thresholds.candidates import Candidates
@@ -59,17 +60,18 @@ class PairBlock:
     reached: Bool[np.ndarray, "s p"]
 
 
-def match_blocks(sides: Sides, rule: MatchRule) -> Iterator[MatchBlock]:
+def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Iterator[MatchBlock]:
     """The matches of all queries, first to last.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         FingerprintError: the spaces of two stores hold vectors of different encoders.
-        SettingsError: a rule that these sides do not allow.
+        SettingsError: a rule that these sides, or this way of finding, do not allow.
+        NeighboursError: an index or a file of neighbours that can't be read or does not fit.
     """
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
     categories = categories_of(sides, rule.category)
-    for start, candidates, taken in matched(sides, rule):
+    for start, candidates, taken in matched(sides, rule, finding):
         own = None if categories is None else categories[start : start + len(taken)]
         thresholds = fit.of_rows(own)[:, :, None]
         exists = candidates.rows != NO_ROW

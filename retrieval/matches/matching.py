@@ -13,7 +13,7 @@ from embed.files import refuse_existing
 from embed.rows import Where
 from embed.store import Store
 from embed.tables import refuse_suffix
-from retrieval.matches.choosing import Chosen
+from retrieval.choosing import Chosen
 from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
@@ -24,6 +24,7 @@ from retrieval.matches.match_files import (
     writing_competition,
     writing_pairs,
 )
+from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.sides import Sides
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.match_rules import MatchRule
@@ -46,6 +47,7 @@ class MatchSettings:
         separator: between the ids of a line's matches there.
         groups: a .csv or .parquet file for the groups; None writes none.
         linkage: what makes a group: single (chains of matches) or complete (all pairs match).
+        finding: how neighbours are found; refinements are the threshold's.
         force: replace files that exist.
     """
 
@@ -62,6 +64,7 @@ class MatchSettings:
     separator: str = " "
     groups: Path | None = None
     linkage: Linkage = "single"
+    finding: Finding = EXACT
     force: bool = False
 
     @property
@@ -139,7 +142,7 @@ def match(
     grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
-        for block in match_blocks(sides, rule):
+        for block in match_blocks(sides, rule, settings.finding):
             write(block)
             num_matches += int(block.num_others.sum())
             num_alone += int((block.num_others == 0).sum())
@@ -156,7 +159,7 @@ def match(
         num_matches=num_matches,
         num_alone=num_alone,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=_warnings(settings.threshold, len(sides.gallery)),
+        warnings=settings.finding.warnings + _warnings(settings.threshold, len(sides.gallery)),
     )
 
 

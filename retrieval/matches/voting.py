@@ -15,10 +15,11 @@ from embed.labels import label_texts
 from embed.store import Store
 from embed.tables import refuse_suffix, writing_table
 from embed.wording import counted
+from retrieval.choosing import Chosen
 from retrieval.evaluation.attribute_scores import LabelCounts
-from retrieval.matches.choosing import Chosen
 from retrieval.matches.votes import NO_CLASS, VOTINGS, Votes, Voting, count_votes
-from retrieval.search.neighbours import NO_ROW, iterate_neighbours
+from retrieval.refining.finding import EXACT, Finding, iterate_found
+from retrieval.search.neighbours import NO_ROW
 from retrieval.search.sides import Sides, StoreRows
 
 DEFAULT_VOTERS = 10
@@ -34,6 +35,7 @@ class VoteSettings(Chosen):
         output: a .csv or .parquet file.
         k: how many nearest others are asked; the item itself never is.
         voting: weighted or uniform; `votes.count_votes` explains them.
+        finding: how neighbours are found.
         force: replace the output if it exists.
     """
 
@@ -42,6 +44,7 @@ class VoteSettings(Chosen):
     output: Path
     k: int = DEFAULT_VOTERS
     voting: Voting = "weighted"
+    finding: Finding = EXACT
     force: bool = False
 
 
@@ -147,7 +150,9 @@ def _votes(
     sides: Sides, columns: Mapping[str, _Column], settings: VoteSettings
 ) -> Iterator[tuple[int, dict[str, Votes]]]:
     """Blocks of outcomes by column, each with the position of its first query."""
-    for start, neighbours in iterate_neighbours(sides, settings.space, settings.k + 1):
+    for start, neighbours in iterate_found(
+        sides, {settings.space: 1.0}, settings.k + 1, settings.finding
+    ):
         rows, scores = neighbours.rows[:, 1:], neighbours.scores[:, 1:]
         votes = {}
         for name, column in columns.items():

@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
-from embed.rows import Where, select_rows
 from embed.store import Store
+from retrieval.choosing import Chosen
 from retrieval.refining.finding import NO_REFINEMENTS, Finding, iterate_found
 from retrieval.refining.refinements import Refinements
 from retrieval.search.approximate import ids_digest
@@ -21,11 +19,11 @@ from retrieval.search.neighbour_files import (
     write_pairs,
 )
 from retrieval.search.plans import MEMORY_BYTES
-from retrieval.search.sides import Sides, StoreRows, between, self_join
+from retrieval.search.sides import Sides
 
 
-@dataclass(frozen=True)
-class ListingSettings:
+@dataclass(frozen=True, kw_only=True)
+class ListingSettings(Chosen):
     """Whose neighbours are written, and how they are found.
 
     Attributes:
@@ -33,7 +31,6 @@ class ListingSettings:
         spaces: one space, or several, whose mean score counts; dense ones for refinements.
         k: neighbours of each item, itself included, where items look among one another; where
             queries look among a gallery, neighbours of each query.
-        where: restrictions of all items; query_where and gallery_where: of one side.
         refinements: what is done beyond the plain search.
         index: a file of an index of the gallery, which makes the search approximate.
         memory_bytes: what a search may hold: see `find_neighbours`.
@@ -43,9 +40,6 @@ class ListingSettings:
     output: Path
     spaces: tuple[str, ...]
     k: int = 50
-    where: tuple[Where, ...] = ()
-    query_where: tuple[Where, ...] = ()
-    gallery_where: tuple[Where, ...] = ()
     refinements: Refinements = NO_REFINEMENTS
     index: Path | None = None
     memory_bytes: int = MEMORY_BYTES
@@ -89,7 +83,7 @@ def list_neighbours(
     """
     refuse_suffix(settings.output)
     refuse_existing(settings.output, force=settings.force)
-    sides = _sides(store, settings, gallery_store)
+    sides = settings.sides(store, gallery_store)
     k = _columns(sides, settings.k)
     finding = Finding(settings.memory_bytes, settings.refinements, settings.index)
     info = _info(sides, settings, k)
@@ -97,17 +91,6 @@ def list_neighbours(
     with replacing(settings.output) as path:
         num_pairs = write_pairs(path, sides, blocks, info)
     return ListingSummary(str(settings.output), num_pairs, info)
-
-
-def _sides(store: Store, settings: ListingSettings, gallery_store: Store | None) -> Sides:
-    if gallery_store is None and not (settings.query_where or settings.gallery_where):
-        return self_join(store, np.flatnonzero(select_rows(store, settings.where)))
-    among = store if gallery_store is None else gallery_store
-    queries = select_rows(store, (*settings.where, *settings.query_where))
-    gallery = select_rows(among, (*settings.where, *settings.gallery_where))
-    return between(
-        StoreRows(store, np.flatnonzero(queries)), StoreRows(among, np.flatnonzero(gallery))
-    )
 
 
 def _columns(sides: Sides, k: int) -> int:

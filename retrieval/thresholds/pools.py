@@ -11,7 +11,7 @@ from retrieval.evaluation.judgements import Judgements
 from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective
-from retrieval.thresholds.rules import Bounds, Rules, bounds, reverse_entries
+from retrieval.thresholds.rules import Bounds, Rules, bounds, mutual_entries
 from retrieval.thresholds.sweeps import Sweep
 
 
@@ -20,7 +20,7 @@ class Outcome:
     """What each of q rows takes: how many items, itself included, and how many of them are true.
 
     `pairs` and `hits` count its pairs, and the true ones among them: a pair that both of its items
-    take is one half on each side.
+    take is shared between them, so that it is counted once.
     """
 
     num_taken: Int[np.ndarray, " q"]
@@ -94,14 +94,8 @@ class Pool:
 
     @cached_property
     def pair_weights(self) -> Float32[np.ndarray, "q c"]:
-        """½ for pairs that can be taken from both sides, 1 for others, 0 for the query itself."""
-        weights = self.limits.possible.astype(np.float32)
-        weights[:, 0] = 0
-        if self.is_self_join:
-            reverse = reverse_entries(self.candidates.rows)
-            is_both = (reverse >= 0) & self.limits.possible.reshape(-1)[np.maximum(reverse, 0)]
-            weights[is_both] /= 2
-        return weights
+        """What taking each candidate adds to the number of pairs, whatever the threshold."""
+        return self._shares(self.limits.possible)
 
     def num_true_pairs(self, chosen: Bool[np.ndarray, " q"] | None = None) -> float:
         """How many true pairs the chosen rows have, one half for each row in a self-join."""
@@ -111,25 +105,25 @@ class Pool:
 
     def outcome(self, matches: Bool[np.ndarray, "q c"]) -> Outcome:
         """What each row reaches by its matches."""
-        true = matches & self.judged.relevant
-        pairs = self._pairs(matches)
+        shares, relevant = self._shares(matches), self.judged.relevant
         return Outcome(
             matches.sum(axis=1),
-            true.sum(axis=1),
+            (matches & relevant).sum(axis=1),
             self.judged.num_true,
-            pairs.sum(axis=1),
-            (pairs * self.judged.relevant).sum(axis=1),
+            shares.sum(axis=1, dtype=np.float64),
+            (shares * relevant).sum(axis=1, dtype=np.float64),
         )
 
-    def _pairs(self, matches: Bool[np.ndarray, "q c"]) -> Float64[np.ndarray, "q c"]:
-        """Each match as a share of a pair: one half where the other item takes this one as well."""
-        shares = matches.astype(np.float64)
+    def _shares(self, taken: Bool[np.ndarray, "q c"]) -> Float32[np.ndarray, "q c"]:
+        """The share of a pair that each candidate is: one half where it takes the row as well.
+
+        Where a rule takes the pair on one side whatever the threshold, it is all that side's, so
+        that the other side adds nothing by taking it later.
+        """
+        shares = taken.astype(np.float32)
         shares[:, 0] = 0
         if self.is_self_join:
-            is_both = (self._reverse >= 0) & matches.reshape(-1)[np.maximum(self._reverse, 0)]
-            shares[is_both] /= 2
+            there, back = mutual_entries(self.candidates.rows, taken)
+            always = self.limits.always.reshape(-1).astype(np.float32)
+            shares.reshape(-1)[there] = (1 + always[there] - always[back]) / 2
         return shares
-
-    @cached_property
-    def _reverse(self) -> Int[np.ndarray, "q c"]:
-        return reverse_entries(self.candidates.rows)

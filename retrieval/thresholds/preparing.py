@@ -14,6 +14,7 @@ from retrieval.thresholds.match_rules import categories_of
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.protocols import Tuned
+from retrieval.thresholds.rules import refuse_one_way
 from retrieval.thresholds.strategies import (
     BestOf,
     ByCategory,
@@ -52,6 +53,7 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
         StoreError: there is no such space or column, or a vector is not finite.
         SettingsError: a rule that does not fit the rows.
     """
+    refuse_one_way(settings.rules, is_self_join=rows.sides.is_self_join)
     given = shares_of({space: settings.weights.get(space, 1.0) for space in settings.spaces})
     shares = tuple(given.values())
     grid = weight_grid(len(shares)) if settings.tune_weights else [shares]

@@ -38,7 +38,8 @@ class Tuned:
 class Report:
     """Means over the reported rows, and precision, recall and F1 of their pairs.
 
-    `interval` is that of row F1: 95 %, by resampling groups.
+    Where no pair is taken, precision is 1, and where none is true, recall is. `interval` is that of
+    row F1: 95 %, by resampling groups.
     """
 
     row_f1: float
@@ -118,13 +119,14 @@ def report(
         values[at] for values in (outcome.f1, outcome.precision, outcome.recall)
     )
     pairs, hits = float(outcome.pairs[at].sum()), float(outcome.hits[at].sum())
+    in_all = pairs + num_true_pairs
     return Report(
         row_f1=float(f1.mean()),
         precision=float(precision.mean()),
         recall=float(recall.mean()),
-        pair_f1=2 * hits / (pairs + num_true_pairs),
+        pair_f1=2 * hits / in_all if in_all else 1.0,
         pair_precision=hits / pairs if pairs else 1.0,
-        pair_recall=hits / num_true_pairs,
+        pair_recall=hits / num_true_pairs if num_true_pairs else 1.0,
         num_rows=int(at.sum()),
         interval=bootstrap_interval(f1, members[at], generator),
     )

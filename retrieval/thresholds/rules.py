@@ -7,6 +7,7 @@ the best threshold under any of them is still found exactly.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Bool, Float32, Int
 
 from embed.errors import SettingsError
@@ -58,6 +59,7 @@ def bounds(candidates: Candidates, rules: Rules, *, is_self_join: bool = True) -
     Raises:
         SettingsError: reciprocal matches are asked for where queries and gallery are different.
     """
+    refuse_one_way(rules, is_self_join=is_self_join)
     exist = candidates.exist
     places = np.arange(exist.shape[1])
     possible = exist.copy()
@@ -66,39 +68,48 @@ def bounds(candidates: Candidates, rules: Rules, *, is_self_join: bool = True) -
     if rules.gap:
         possible &= places <= _before_the_gap(candidates.combined)[:, None]
     if rules.reciprocal:
-        if not is_self_join:
-            raise SettingsError(
-                "--reciprocal is for items among one another: the gallery does not look for "
-                "neighbours among the queries"
-            )
-        possible &= reverse_entries(candidates.rows) >= 0
+        is_mutual = np.zeros(exist.size, bool)
+        is_mutual[mutual_entries(candidates.rows, exist)[0]] = True
+        possible &= is_mutual.reshape(exist.shape)
     always = exist & (places < rules.at_least)
     return Bounds(always, possible | always)
 
 
-def reverse_entries(rows: Int[np.ndarray, "n c"]) -> Int[np.ndarray, "n c"]:
-    """For each candidate j of row i, where i stands among those of j: flat index, −1 nowhere."""
-    num_rows, width = rows.shape
-    own = np.repeat(np.arange(num_rows), width).reshape(rows.shape)
-    is_pair = (rows != NO_ROW) & (rows != own)
+def refuse_one_way(rules: Rules, *, is_self_join: bool) -> None:
+    """Raise SettingsError where reciprocal matches are asked for and only one side looks."""
+    if rules.reciprocal and not is_self_join:
+        raise SettingsError(
+            "--reciprocal is for items that look among one another: found queries and a gallery, "
+            "which does not look among them; leave it out"
+        )
+
+
+def mutual_entries(
+    rows: Int[np.ndarray, "n c"], taken: Bool[np.ndarray, "n c"]
+) -> Int[np.ndarray, "2 m"]:
+    """Pairs of n items that are taken from both sides, each once from either side.
+
+    The flat index of each such candidate j of row i, and of i as a candidate of j: two sparse
+    matrices of what is taken, one of them transposed, are laid over each other.
+    """
+    num_rows = len(rows)
+    is_pair = taken & (rows != NO_ROW) & (rows != np.arange(num_rows)[:, None])
     entries = np.flatnonzero(is_pair)
-    forward = own.ravel()[entries] * num_rows + rows.ravel()[entries]
-    backward = rows.ravel()[entries] * num_rows + own.ravel()[entries]
-    order = np.argsort(forward)
-    places = np.minimum(np.searchsorted(forward, backward, sorter=order), max(0, len(order) - 1))
-    reverse = np.full(rows.size, -1)
-    if len(entries):
-        found = order[places]
-        reverse[entries] = np.where(forward[found] == backward, entries[found], -1)
-    return reverse.reshape(rows.shape)
+    ends = np.concatenate([[0], np.cumsum(is_pair.sum(axis=1))])
+    matrix = scipy.sparse.csr_array(
+        (entries + 1, rows.reshape(-1)[entries], ends), shape=(num_rows, num_rows)
+    )  # 0 would be none
+    matrix.sort_indices()
+    back = matrix.T.tocsr()
+    there = (matrix > 0).astype(np.int64)
+    return np.stack([matrix.multiply(back > 0).data, there.multiply(back).data]) - 1
 
 
 def _before_the_gap(scores: Float32[np.ndarray, "q c"]) -> Int[np.ndarray, " q"]:
     """The last place before the widest fall of each row's scores; all where nothing falls."""
     if scores.shape[1] == 1:
         return np.zeros(len(scores), np.int64)
-    falls = scores[:, :-1].astype(np.float64) - scores[:, 1:]
-    falls[~np.isfinite(falls)] = -1  # beyond the last candidate nothing falls
-    widest = falls.argmax(axis=1)
-    falls_at_all = falls.max(axis=1) > 0
-    return np.asarray(np.where(falls_at_all, widest, scores.shape[1]))
+    above, below = scores[:, :-1].astype(np.float64), scores[:, 1:]
+    falls = np.zeros(above.shape)
+    np.subtract(above, below, out=falls, where=np.isfinite(below))  # beyond the last none falls
+    return np.asarray(np.where(falls.max(axis=1) > 0, falls.argmax(axis=1), scores.shape[1]))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Bool, Float32, Float64, Shaped
 
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective
@@ -52,15 +52,24 @@ def matches_of(
     """The matches among candidates: those whose scores reach the thresholds, within the limits.
 
     With several spaces any score that reaches its own is enough (union), or all have to
-    (intersection). Scores are compared in float64: a threshold halfway between two neighbouring
-    float32 scores would be rounded onto one of them.
+    (intersection).
     """
-    reached = [
-        scores.astype(np.float64) >= threshold[:, None]
-        for scores, threshold in zip(candidates.scores, thresholds, strict=True)
-    ]
+    reached = list(map(reach, candidates.scores, thresholds))
     taken = np.logical_or.reduce(reached) if takes_any else np.logical_and.reduce(reached)
     return np.asarray((taken & limits.possible) | limits.always)
+
+
+def reach(
+    scores: Float32[np.ndarray, "q c"], thresholds: Float64[np.ndarray, " #q"]
+) -> Bool[np.ndarray, "q c"]:
+    """True where a score is not below the threshold of its row.
+
+    The threshold counts as the lowest float32 that is not below it: one halfway between two
+    neighbouring float32 scores would otherwise be rounded onto one of them.
+    """
+    rounded = thresholds.astype(np.float32)
+    above = np.nextafter(rounded, np.float32(np.inf))
+    return np.asarray(scores >= np.where(rounded < thresholds, above, rounded)[:, None])
 
 
 class Strategy(ABC):
@@ -73,6 +82,10 @@ class Strategy(ABC):
     @abstractmethod
     def outcome(self, fit: Fit) -> Outcome:
         """What each row reaches by a fit."""
+
+    def with_weights(self, weights: tuple[float, ...] | None) -> "Strategy":
+        """The strategy with the weights of a fit: itself where none are fitted."""
+        return self
 
 
 class OneThreshold(Strategy):
@@ -115,8 +128,10 @@ class ByCategory(Strategy):
     def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
         """The common thresholds, and those of each category among the chosen rows."""
         common = self.plain.fit(chosen)
+        # Thresholds of scores that are weighted otherwise could not be drawn towards one another.
+        alike = self.plain.with_weights(common.weights)
         by_category = {
-            name: self._shrunk(common, chosen & (self._categories == name))
+            name: self._shrunk(common, alike, chosen & (self._categories == name))
             for name in np.unique(self._categories[chosen]).tolist()
             if name
         }
@@ -126,8 +141,10 @@ class ByCategory(Strategy):
         """What each row reaches at the thresholds of its category."""
         return self.plain.outcome(fit)
 
-    def _shrunk(self, common: Fit, rows: Bool[np.ndarray, " q"]) -> tuple[float, ...]:
-        own = self.plain.fit(rows).thresholds
+    def _shrunk(
+        self, common: Fit, strategy: Strategy, rows: Bool[np.ndarray, " q"]
+    ) -> tuple[float, ...]:
+        own = strategy.fit(rows).thresholds
         num_rows = int(rows.sum())
         share = num_rows / (num_rows + self._shrinkage)
         return tuple(
@@ -152,8 +169,12 @@ class BestOf(Strategy):
 
     def outcome(self, fit: Fit) -> Outcome:
         """What each row reaches with the weights of the fit."""
-        assert fit.weights is not None
-        return self._by_weights[fit.weights].outcome(fit)
+        return self.with_weights(fit.weights).outcome(fit)
+
+    def with_weights(self, weights: tuple[float, ...] | None) -> Strategy:
+        """The strategy that has these weights."""
+        assert weights is not None
+        return self._by_weights[weights]
 
 
 def weight_grid(num_spaces: int) -> list[tuple[float, ...]]:

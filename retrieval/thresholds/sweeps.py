@@ -38,8 +38,8 @@ class Best:
 class Sweep:
     """The candidates of q queries in the order of one space's scores.
 
-    `pair_weights` (½ for pairs that were found from both sides, else 1) are needed for the gains
-    `pairs` and `hits` alone.
+    `pair_weights`, the share of a pair that each candidate is, are needed for the gains `pairs` and
+    `hits` alone.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class TuneSettings(Selection):
                 f"--weight {unknown}={self.weights[unknown]:g} is of a space that is not searched: "
                 f"they are {', '.join(self.spaces)}"
             )
-        if self.shrinkage < 0:
+        if not self.shrinkage >= 0:  # nor NaN
             raise SettingsError(f"--shrinkage is 0 or more: found {self.shrinkage:g}")
         if self.tune_weights and (len(self.spaces) < 2 or self.has_own_thresholds):
             raise SettingsError(

@@ -7,6 +7,7 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
+from retrieval.evaluation.metrics import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
 from retrieval.thresholds.curves import ScoreCurve
@@ -97,7 +98,7 @@ def tune_threshold(
         num_reported=reached.num_rows,
         reached=_figures(reached),
         interval=None if settings.protocol == "same-rows" else reached.interval,
-        recall_within_k=float(pool.outcome(pool.candidates.exist).recall.mean()),
+        recall_within_k=_recall_within_k(pool),
         warnings=_warnings(rows, settings, tuning),
         picture=picture_of(strategy, pool, tuning, settings.objective),
     )
@@ -129,6 +130,11 @@ def _rule(store: Store, settings: TuneSettings, prepared: Prepared, fit: Fit) ->
         calibration=_calibration(prepared.pool_of(fit)) if settings.calibrate else None,
         refinements=settings.finding.applied,
     )
+
+
+def _recall_within_k(pool: Pool) -> float:
+    """What is left when every candidate is taken: only real ones are relevant."""
+    return float(row_recall(pool.judged.relevant.sum(axis=1), pool.judged.num_true).mean())
 
 
 def _calibration(pool: Pool) -> Calibration:

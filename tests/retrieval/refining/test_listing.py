@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(folder: Path, path: Path, gallery: Path | None = None, **values: Any) -> dict[str, Any]:
-    wanted = replace(ListingSettings(path, ("image",)), **values)
+    wanted = replace(ListingSettings(output=path, spaces=("image",)), **values)
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder / "a.h5"))
         among = None if gallery is None else stack.enter_context(Store(gallery))
@@ -70,7 +70,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     vectors = np.array([[1, 0], [3, 4], [0, 2]], np.float32)
     path = write_store(tmp_path / "a.h5", {"image": (dense_info(2), vectors)})
     with Store(path) as store:
-        list_neighbours(store, ListingSettings(tmp_path / "a.csv", ("image",), k=3))
+        list_neighbours(store, ListingSettings(output=tmp_path / "a.csv", spaces=("image",), k=3))
     assert (tmp_path / "a.csv").read_text() == (
         "id,neighbour_id,rank,score\n"
         "r0,r1,1,0.6\nr0,r2,2,0.0\nr1,r2,1,0.8\nr1,r0,2,0.6\nr2,r1,1,0.8\nr2,r0,2,0.0\n"
@@ -130,7 +130,7 @@ def test_refinements_and_indexes_are_kept_with_the_table(folder: Path, tmp_path:
         assert_same(read_neighbours(quick, sides, ["image"], 6), expected)
     assert Refinements.from_json(read_info(refined).refinements) == refinements
     assert (summary["method"], summary["recall"]) == ("ivf-flat", index.info.recall)
-    with pytest.raises(SettingsError, match="leave out --index, or the refinements"):
+    with pytest.raises(SettingsError, match="give one of --index and refinements"):
         written(folder, tmp_path / "c.csv", index=tmp_path / "a.faiss", refinements=refinements)
     assert not (tmp_path / "c.csv").exists()
 
