@@ -216,3 +216,15 @@ def test_on_the_command_line(fan: Path, tmp_path: Path, retrieval_cli: Invoke) -
     found = json_of(retrieval_cli(*about, *sides, "--force", "--json"))
     assert (found["num_rows"], found["num_gallery"], found["groups"]) == (2, 2, None)
     assert output.read_text() == "id,matches\na,b\nd,\n"
+
+
+def test_matches_start_from_neighbours_in_a_file(
+    fan: Path, tmp_path: Path, retrieval_cli: Invoke
+) -> None:
+    found, output = tmp_path / "neighbours.parquet", tmp_path / "matches.csv"
+    retrieval_cli("neighbours", fan, "--space", "fan", "--k", "3", "-o", found)
+    about = ("match", fan, "--space", "fan", "--threshold", "0.7", "--k", "3", "-o", output)
+    retrieval_cli(*about, "--memory", "1MB")
+    expected = output.read_text()
+    retrieval_cli(*about, "--neighbours", found, "--force")
+    assert output.read_text() == expected == "id,matches\na,a b\nb,b a c\nc,c b\nd,d\n"
