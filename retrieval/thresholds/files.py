@@ -5,8 +5,7 @@ A file holds the fingerprints of the spaces that it was tuned on: other vectors 
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from math import isfinite
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,18 @@ from embed.errors import SettingsError, ThresholdError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
 from retrieval.refining.refinements import Refinements
+from retrieval.search.combined import shares_of
 from retrieval.thresholds.calibration import Calibration
+from retrieval.thresholds.checked_json import (
+    integer,
+    json_object,
+    number,
+    numbers,
+    switch,
+    text,
+)
 from retrieval.thresholds.gathering import COMBINATIONS
-from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import DEFAULT_K, refuse_small_k
@@ -24,16 +32,7 @@ from retrieval.thresholds.tuned import ThresholdResult
 
 FORMAT = "retrieval-threshold"
 FORMAT_VERSION = 2
-PLAIN = (
-    "label",
-    "protocol",
-    "seed",
-    "num_rows",
-    "num_groups",
-    "num_gallery",
-    "num_reported",
-    "recall_within_k",
-)
+COUNTS = ("seed", "num_rows", "num_groups", "num_gallery", "num_reported")
 REACHED = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
 
 
@@ -68,7 +67,10 @@ def to_json(result: ThresholdResult) -> dict[str, Any]:
         "interval": result.interval,
         "objective": result.objective.name,
         "wanted": result.objective.wanted,
-        **{name: getattr(result, name) for name in PLAIN},
+        "label": result.label,
+        "protocol": result.protocol,
+        **{name: getattr(result, name) for name in COUNTS},
+        "recall_within_k": result.recall_within_k,
         "selection": {option: list(values) for option, values in result.selection.items()},
         "rules": asdict(rule.rules),
         "refinements": rule.refinements.to_json(),
@@ -119,67 +121,75 @@ def _from_json(values: Mapping[str, Any]) -> ThresholdResult:
     return ThresholdResult(
         rule=_rule_from_json(values),
         objective=Objective(values["objective"], values["wanted"]),
-        selection={option: tuple(given) for option, given in values["selection"].items()},
-        reached={name: _number(values, name) for name in REACHED},
-        interval=_pair(values["interval"]) if "interval" in values else None,
+        selection={
+            option: tuple(given) for option, given in json_object(values, "selection").items()
+        },
+        reached={name: number(values, name) for name in REACHED},
+        interval=_pair(values) if "interval" in values else None,
         warnings=tuple(values["warnings"]),
-        **{name: values[name] for name in PLAIN},
+        label=text(values, "label"),
+        protocol=text(values, "protocol"),
+        recall_within_k=number(values, "recall_within_k"),
+        **{name: integer(values, name) for name in COUNTS},
     )
 
 
 def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
-    spaces = {str(name): _number(space, "weight") for name, space in values["spaces"].items()}
-    if not spaces or values["combine"] not in COMBINATIONS:
+    spaces = json_object(values, "spaces")
+    combine = text(values, "combine")
+    if not spaces or combine not in COMBINATIONS:
         raise ValueError("it names no spaces, or a combination that there is not")
-    if values["score_threshold"] is None:
-        parts = values["spaces"].values()
-        thresholds = tuple(_number(space, "score_threshold") for space in parts)
-    else:
-        thresholds = (_number(values, "score_threshold"),)
-    by_category = {name: tuple(map(float, own)) for name, own in values["by_category"].items()}
-    if any(len(own) != len(thresholds) for own in by_category.values()):
-        raise ValueError("by_category should have as many thresholds as there are in common")
-    refuse_small_k(_integer(values, "k"))
+    each_has_own = len(spaces) > 1 and combine in OWN_THRESHOLDS
+    parts = spaces.values() if each_has_own else [values]
+    thresholds = tuple(number(part, "score_threshold") for part in parts)
+    weights = {name: number(space, "weight") for name, space in spaces.items()}
+    shares_of(weights)  # refuses what is not above 0
+    refuse_small_k(integer(values, "k"))
     return MatchRule(
-        spaces=spaces,
+        spaces=weights,
         thresholds=thresholds,
         k=values["k"],
-        combine=values["combine"],
-        fingerprints={name: str(space["fingerprint"]) for name, space in values["spaces"].items()},
-        rules=Rules(**values["rules"]),
-        category=values["category"],
-        by_category=by_category,
-        calibration=_calibration(values["calibration"]),
-        refinements=Refinements.from_json(values["refinements"]),
+        combine=combine,
+        fingerprints={name: text(space, "fingerprint") for name, space in spaces.items()},
+        rules=_rules(json_object(values, "rules")),
+        category=None if values["category"] is None else text(values, "category"),
+        by_category=_by_category(json_object(values, "by_category"), len(thresholds)),
+        calibration=_calibration(values),
+        refinements=Refinements.from_json(json_object(values, "refinements")),
     )
 
 
-def _calibration(values: Mapping[str, Any] | None) -> Calibration | None:
-    if values is None:
+def _rules(values: Mapping[str, Any]) -> Rules:
+    if unknown := set(values) - {field.name for field in fields(Rules)}:
+        raise ValueError(f"there is no rule {min(unknown)!r}")
+    at_most = None if values["at_most"] is None else integer(values, "at_most")
+    switches = {name: switch(values, name) for name in ("gap", "reciprocal")}
+    return Rules(integer(values, "at_least"), at_most, **switches)
+
+
+def _by_category(values: Mapping[str, Any], num_common: int) -> dict[str, tuple[float, ...]]:
+    own = {name: numbers(values, name) for name in values}
+    if any(len(thresholds) != num_common for thresholds in own.values()):
+        raise ValueError("by_category should have as many thresholds as there are in common")
+    return own
+
+
+def _calibration(values: Mapping[str, Any]) -> Calibration | None:
+    if values["calibration"] is None:
         return None
-    scores, probabilities = (tuple(map(float, values[key])) for key in ("scores", "probabilities"))
-    if not scores or len(scores) != len(probabilities) or list(scores) != sorted(scores):
-        raise ValueError("a calibration has as many rising scores as probabilities")
+    knots = json_object(values, "calibration")
+    scores, probabilities = (numbers(knots, name) for name in ("scores", "probabilities"))
+    rise = all(list(line) == sorted(line) for line in (scores, probabilities))
+    if not scores or len(scores) != len(probabilities) or not rise:
+        raise ValueError("a calibration has as many rising scores as rising probabilities")
     return Calibration(scores, probabilities)
 
 
-def _number(values: Mapping[str, Any], key: str) -> float:
-    value = values[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError(f"{key} should be a finite number such as 0.73: found {value!r}")
-    return float(value)
-
-
-def _integer(values: Mapping[str, Any], key: str) -> int:
-    value = values[key]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{key} should be a whole number: found {value!r}")
-    return value
-
-
-def _pair(values: Any) -> tuple[float, float]:
-    low, high = values
-    return float(low), float(high)
+def _pair(values: Mapping[str, Any]) -> tuple[float, float]:
+    bounds = numbers(values, "interval")
+    if len(bounds) != 2:
+        raise ValueError(f"interval should have two ends: found {list(bounds)}")
+    return bounds[0], bounds[1]
 
 
 def parse_threshold(text: str) -> float | ThresholdResult:
