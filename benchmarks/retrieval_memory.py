@@ -140,7 +140,7 @@ def _search_here(path: Path, num_queries: int, memory_bytes: int) -> dict[str, f
 
 
 def _peak_mib() -> float:
-    """The most that this program held; ru_maxrss may be that of its parent."""
+    """The most that this program held; ru_maxrss may be its parent's, which started it."""
     status = Path("/proc/self/status")
     if status.exists():
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))

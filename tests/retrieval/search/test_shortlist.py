@@ -1,5 +1,7 @@
 """Shortlists in bf16 end with the same bits as the exact way, whatever the vectors are like."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +161,16 @@ def test_the_margin_is_needed() -> None:
 
 def test_sizes_of_groups_fit_the_tile() -> None:
     assert TILE_ROWS % ROWS_FOR_EACH_NEIGHBOUR == 0
+
+
+def test_threads_elsewhere_keep_their_cores() -> None:
+    vectors = ordinary(np.random.default_rng(0))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        searched(vectors, 9, Plan(NUM_ROWS, 100, 2**16, Shortlists(CPU, 30, 3)), 100)
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
