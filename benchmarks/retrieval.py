@@ -17,6 +17,7 @@ from typing import Any, Protocol  # noqa: E402
 from benchmarks.machine import describe_machine, write_results  # noqa: E402
 from benchmarks.retrieval_joins import dense_results, title_results  # noqa: E402
 from benchmarks.retrieval_memory import large_results  # noqa: E402
+from benchmarks.retrieval_sweep import sweep_results  # noqa: E402
 
 
 class Case(Protocol):
@@ -27,6 +28,7 @@ CASES: list[Case] = [
     dense_results,
     title_results,
     large_results,
+    sweep_results,
 ]
 
 
