@@ -18,6 +18,7 @@ that escapes is a bug.
     ├── SelectionError          rows, columns or splits that leave nothing to work on
     ├── HeadError               a head file that can't be read, or does not fit
     ├── ThresholdError          a threshold file that can't be read, or does not fit
+    ├── NeighboursError         an index or a file of neighbours that can't be read, or does not fit
     ├── SettingsError           a setting out of its range
     └── OutputError             a file that can't be written
         └── OutputExistsError   a file that would be overwritten
@@ -82,6 +83,10 @@ class HeadError(WorkbenchError):
 
 class ThresholdError(WorkbenchError):
     """A threshold file that can't be read, or does not fit."""
+
+
+class NeighboursError(WorkbenchError):
+    """An index or a file of neighbours that can't be read, or does not fit."""
 
 
 class SettingsError(WorkbenchError):

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -14,12 +13,14 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
 from embed.errors import SettingsError
-from embed.files import refuse_existing, replacing
+from embed.files import refuse_existing
+from embed.labels import PLACEHOLDER
 from embed.rows import Where, select_rows
 from embed.store import Store
+from embed.tables import writing_table
 from heads.attributes.predicting import predicted_classes, predicted_logits, probabilities
 from heads.attributes.rows import category_note
-from heads.attributes.vocabulary import PLACEHOLDER, Codes, Vocabulary
+from heads.attributes.vocabulary import Codes, Vocabulary
 from heads.features import FeatureReader, FeatureStores, check_references
 from heads.head import Head, load_head
 from heads.seen import seen_note, seen_rows, tells_seen
@@ -27,7 +28,6 @@ from heads.tables import ResidentTable, StreamedTable
 
 Layout = Literal["table", "meesho"]
 LAYOUTS: tuple[Layout, ...] = ("table", "meesho")
-SUFFIXES = (".csv", ".parquet")
 CPU = torch.device("cpu")
 
 
@@ -114,7 +114,7 @@ def predict_to_file(
         )
         check_references(stores, head.info.spaces)
         chosen = select_rows(stores.items, where)
-        write = stack.enter_context(_writing(output))
+        write = stack.enter_context(writing_table(output))
         for block in predict(stores, head, chosen):
             write(pl.DataFrame(columns(vocabulary, block)))
             summary.add(block)
@@ -210,36 +210,6 @@ def _meesho(vocabulary: Vocabulary, found: Predictions) -> dict[str, Any]:
         names = found.names[:, number]
         columns[name] = np.where(found.numbers[:, number] >= 0, names, PLACEHOLDER).tolist()
     return columns
-
-
-@contextmanager
-def _writing(output: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Yield what takes the table block by block; `output` is there once all of them are."""
-    if output.suffix not in SUFFIXES:
-        raise SettingsError(f"predictions are a {' or '.join(SUFFIXES)} file: found -o {output}")
-    writing = _writing_csv if output.suffix == ".csv" else _writing_parquet
-    with replacing(output) as temporary, writing(temporary) as write:
-        yield write
-
-
-@contextmanager
-def _writing_csv(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
-    with path.open("wb") as file:
-        yield lambda block: block.write_csv(file, include_header=file.tell() == 0)
-
-
-@contextmanager
-def _writing_parquet(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Each block a file, which polars joins as it reads them: it can't add to a file."""
-    with TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}.") as folder:
-        parts: list[Path] = []
-
-        def write(block: pl.DataFrame) -> None:
-            parts.append(Path(folder) / f"{len(parts)}.parquet")
-            block.write_parquet(parts[-1])
-
-        yield write
-        pl.scan_parquet(parts).sink_parquet(path)
 
 
 @dataclass

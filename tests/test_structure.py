@@ -14,10 +14,12 @@ CONTRACT = {
     "embed.devices",
     "embed.errors",
     "embed.files",
+    "embed.labels",
     "embed.locks",
     "embed.options",
     "embed.rows",
     "embed.store",
+    "embed.tables",
     "embed.wording",
 }
 ALLOWED = {
@@ -25,6 +27,7 @@ ALLOWED = {
     "heads": CONTRACT
     | {
         "retrieval.thresholds.curves",
+        "retrieval.evaluation.attribute_scores",
         "retrieval.evaluation.intervals",
         "retrieval.evaluation.judgements",
         "retrieval.search.neighbours",
@@ -37,7 +40,9 @@ WITHOUT_MODELS = (
     "embed/locks.py",
     "embed/rows.py",
     "embed/files.py",
+    "embed/labels.py",
     "embed/options.py",
+    "embed/tables.py",
 )
 
 
@@ -94,6 +99,10 @@ COMMANDS = [
     ("retrieval", "evaluate"),
     ("retrieval", "compare"),
     ("retrieval", "match"),
+    ("retrieval", "neighbours"),
+    ("retrieval", "index"),
+    ("retrieval", "vote"),
+    ("retrieval", "duplicates"),
 ]
 
 

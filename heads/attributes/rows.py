@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from embed.labels import label_texts
 from embed.rows import codes
 from embed.store import Store
 from embed.wording import agreeing, counted
-from heads.attributes.vocabulary import Codes, Columns, Vocabulary, label_texts
+from heads.attributes.vocabulary import Codes, Columns, Vocabulary
 from heads.features import SpaceReference
 from heads.info import HeadInfo
 from heads.tasks import Sides, Task, choose_sides, limited

@@ -5,7 +5,6 @@ A pair is one attribute of one category. Where no category is named, there is on
 nothing to do with class 0 of another.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Int64, Shaped
 
 from embed.errors import SelectionError, SettingsError
+from embed.labels import label_texts
 from embed.wording import counted
 
-PLACEHOLDER = "dummy"  # how catalogues fill a column that a category does not use
 Columns = Mapping[str, Shaped[np.ndarray, " n"]]
 
 
@@ -198,28 +197,6 @@ class Vocabulary:
             names[self.position(pair)][: len(pair.classes)] = pair.classes
         # −1 is the last place along an axis, which no category and no class takes.
         return np.asarray(names[categories[:, None], np.arange(shape[1]), labels])
-
-
-def label_texts(values: Shaped[np.ndarray, " n"]) -> list[str | None]:
-    """The labels of a column as text, None where there is none: '', null, NaN or `dummy`.
-
-    Numbers are written as Python does, but 7.0 as 7: a column of integers becomes one of floats
-    when a value is missing.
-    """
-    if values.dtype.kind in "OU":
-        return [_text(value) for value in values.tolist()]
-    distinct, inverse = np.unique(values, return_inverse=True)
-    texts = [_text(value) for value in distinct.tolist()]
-    return [texts[number] for number in inverse.tolist()]
-
-
-def _text(value: object) -> str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value)
-    return None if text in ("", PLACEHOLDER) else text
 
 
 def _category_texts(

@@ -20,7 +20,7 @@ from heads.cli.train_options import join_option
 
 if TYPE_CHECKING:
     from heads.studies.comparison import Comparison
-    from heads.studies.pairing import Difference
+    from retrieval.evaluation.intervals import Difference
 
 
 @main.command()
@@ -100,13 +100,13 @@ def _print_lists(comparison: "Comparison", header: list[str], rows: list[list[st
 
 def _differences(store: Path, join: tuple[str, ...], runs: tuple[Path, ...]) -> "list[Difference]":
     from heads.head import load_head
-    from heads.studies.pairing import paired_difference
+    from heads.studies.pairing import heads_difference
 
     first, *others = ((path, load_head(path)) for path in runs)
     with ExitStack() as stack:
         stores = open_stores(stack, store, join)
         return [
-            paired_difference(stores, first[1], head, (str(first[0]), str(path)))
+            heads_difference(stores, first[1], head, (str(first[0]), str(path)))
             for path, head in others
         ]
 

@@ -1,10 +1,4 @@
-"""Two heads on the same validation rows: the difference between them, row by row.
-
-The intervals of two heads may overlap while one is better on nearly every draw: their rows are the
-same, and what is hard for one is hard for the other. So the difference is drawn, and not each.
-"""
-
-from dataclasses import dataclass
+"""Two heads on the same validation rows: the difference between them, row by row."""
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -16,27 +10,10 @@ from heads.features import FeatureStores
 from heads.head import Head
 from heads.projection.validation import ProjectionValidation, validation_row_f1
 from heads.validation import open_validation, validation_digest
-from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.evaluation.intervals import Difference, paired_difference
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much higher the second head's metric is, and its 95 % interval over draws of groups.
-
-    `metric` is row_f1, of each head at its own best threshold, or the accuracy over all labels.
-    """
-
-    metric: str
-    value: float
-    interval: tuple[float, float]
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.interval[0] > 0 or self.interval[1] < 0
-
-
-def paired_difference(
+def heads_difference(
     stores: FeatureStores,
     first: Head,
     second: Head,
@@ -44,7 +21,8 @@ def paired_difference(
 ) -> Difference:
     """The second head's figure less the first one's; heads, soups and blends alike.
 
-    `names` are what messages call them.
+    The figure is row_f1, of each head at its own best threshold, or the accuracy over all labels.
+    `names` are what messages call the heads.
 
     Raises:
         SelectionError: they were validated on different rows, or the store's are others now.
@@ -52,9 +30,8 @@ def paired_difference(
     """
     _refuse_other_rows(stores, first, second, names)
     (before, groups), (after, _) = (_values(stores, head) for head in (first, second))
-    interval = bootstrap_interval(after - before, groups, np.random.default_rng(0))
     metric = "accuracy" if first.info.output == "attributes" else "row_f1"
-    return Difference(metric, float((after - before).mean()), interval)
+    return paired_difference(metric, before, after, groups, np.random.default_rng(0))
 
 
 def _refuse_other_rows(

@@ -1,6 +1,25 @@
 """The command lines of `python -m retrieval`: one module for each command."""
 
-from retrieval.cli import compare, evaluate, match, tune_threshold
+from retrieval.cli import (
+    compare,
+    duplicates,
+    evaluate,
+    index,
+    match,
+    neighbours,
+    tune_threshold,
+    vote,
+)
 from retrieval.cli.group import main
 
-__all__ = ["compare", "evaluate", "main", "match", "tune_threshold"]
+__all__ = [
+    "compare",
+    "duplicates",
+    "evaluate",
+    "index",
+    "main",
+    "match",
+    "neighbours",
+    "tune_threshold",
+    "vote",
+]

@@ -1,48 +1,166 @@
 """`python -m retrieval compare`."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from embed.options import (
+    force_option,
     json_option,
+    output_option,
     print_json,
+    print_table,
     split_column_option,
-    store_argument,
+    under,
     warn,
     where_option,
 )
+from retrieval.cli.finding_options import HEADING, memory_option, take_finding
 from retrieval.cli.group import main
-from retrieval.cli.options import k_option, label_option, seed_option, selected, unseen_by_option
-from retrieval.cli.reports import COMPARISON, print_evaluations
+from retrieval.cli.options import (
+    include_training_option,
+    label_option,
+    seed_option,
+    selected,
+    unseen_by_option,
+)
+from retrieval.cli.refinement_options import REFINEMENTS
+from retrieval.cli.reports import about_rows
+from retrieval.cli.side_options import gallery_where_option, query_where_option
+
+if TYPE_CHECKING:
+    from retrieval.evaluation.compare import Comparison
 
 
 @main.command()
-@store_argument
-@click.option("--space", "spaces", multiple=True, required=True, metavar="NAME", help="Repeat it.")
+@click.argument(
+    "stores",
+    nargs=-1,
+    required=True,
+    metavar="STORE…",
+    type=click.Path(dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--space",
+    "spaces",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="A space of any of the stores, or a combination: a+b by concat, 'a|b' by union (one score "
+    "is enough), 'a&b' by intersection. Repeat it.",
+)
 @label_option
-@k_option
+@click.option(
+    "--k",
+    type=int,
+    help="Neighbours of each item in each space, itself included.  [default: 50]",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1"]),
+    default="row-f1",
+    help="What the cross-fitted threshold is the best for.",
+)
+@click.option("--ranking-only", is_flag=True, help="Compare rankings; no threshold is tuned.")
+@click.option(
+    "--against",
+    metavar="LINE",
+    help="Draw differences from this line, or from the best.  [default: the first]",
+)
 @unseen_by_option
+@include_training_option
 @where_option
+@query_where_option
+@gallery_where_option
 @split_column_option
+@under(HEADING, memory_option, *REFINEMENTS)
 @seed_option
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["text", "markdown", "csv", "json"]),
+    default="text",
+    help="Of what is printed, and of the file of -o, where text becomes Markdown.",
+)
+@output_option("Write the table here as well.", required=False)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="Draw a bar with its interval for each line.",
+)
+@force_option
 @json_option
-def compare(store: Path, spaces: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def compare(
+    stores: tuple[Path, ...],
+    layout: str,
+    output: Path | None,
+    plot: Path | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Compare spaces on the same rows, each at its own cross-fitted threshold.
 
-    Rows that the head of any of the spaces has seen are left out for all of them.
+    Several stores are joined by id: the first says which items and columns there are. Rows that the
+    head of any of the spaces has seen are left out for all of them. The best value has a star; a
+    difference is clear where its 95 % interval, drawn on the same groups for both, leaves out 0.
     """
+    from embed.files import refuse_existing
     from embed.store import Store
-    from retrieval.evaluation.evaluate import EvaluateSettings
-    from retrieval.evaluation.evaluate import compare as compare_spaces
+    from retrieval.evaluation.compare import CompareSettings
+    from retrieval.evaluation.compare import compare as compare_spaces
+    from retrieval.thresholds.objectives import Objective
 
-    settings = EvaluateSettings(spaces=spaces, **selected(options))
-    with Store(store) as opened:
-        results = compare_spaces(opened, spaces, settings)
-    for message in results[0].warnings:
+    for path in (output, plot):
+        if path is not None:
+            refuse_existing(path, force=force)
+    options["objective"] = Objective(options["objective"])
+    finding = take_finding(options)
+    settings = CompareSettings(**selected(options), finding=finding)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Store(path)) for path in stores]
+        comparison = compare_spaces(opened, settings)
+    for message in comparison.warnings:
         warn(message)
-    if as_json:
-        print_json({"spaces": {result.space: result.to_json() for result in results}})
+    _write(comparison, "json" if as_json and layout == "text" else layout, output, plot)
+    _show(comparison, "json" if as_json else layout)
+
+
+def _write(comparison: "Comparison", layout: str, output: Path | None, plot: Path | None) -> None:
+    from embed.files import replacing
+
+    if output is not None:
+        with replacing(output) as temporary:
+            temporary.write_text(_text(comparison, layout), encoding="utf-8")
+    if plot is not None:
+        from retrieval.evaluation.plots import plot_comparison
+
+        plot_comparison(comparison, plot)
+
+
+def _text(comparison: "Comparison", layout: str) -> str:
+    import json
+
+    from retrieval.evaluation.tables import as_csv, as_markdown
+
+    if layout == "json":
+        return json.dumps(comparison.to_json(), indent=2, ensure_ascii=False) + "\n"
+    return as_csv(comparison) if layout == "csv" else as_markdown(comparison)
+
+
+def _show(comparison: "Comparison", layout: str) -> None:
+    from retrieval.evaluation.tables import differences_table, metrics_table, summary_table
+
+    if layout == "json":
+        print_json(comparison.to_json())
+    elif layout == "text":
+        # Several tables: one would be too wide for a terminal.
+        print_table(about_rows(comparison.lines[0].evaluation), *summary_table(comparison))
+        print_table("", *metrics_table(comparison))
+        if len(comparison.lines) > 1:
+            print_table("", *differences_table(comparison))
     else:
-        print_evaluations(results, COMPARISON)
+        click.echo(_text(comparison, layout), nl=False)

@@ -1,5 +1,6 @@
 """`python -m retrieval evaluate`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    include_training_option,
     k_option,
     label_option,
     seed_option,
@@ -21,7 +24,12 @@ from retrieval.cli.options import (
     unseen_by_option,
     with_threshold,
 )
-from retrieval.cli.reports import AT_THRESHOLD, RANKING, print_evaluations, print_result
+from retrieval.cli.reports import print_evaluation, print_result
+from retrieval.cli.side_options import (
+    gallery_store_option,
+    gallery_where_option,
+    query_where_option,
+)
 
 
 @main.command()
@@ -33,24 +41,48 @@ from retrieval.cli.reports import AT_THRESHOLD, RANKING, print_evaluations, prin
     metavar="FILE_OR_SCORE",
     help="A threshold file or a score.  [default: tuned by cross-fit]",
 )
+@click.option("--ranking-only", is_flag=True, help="No threshold: only how the space ranks.")
+@click.option("--by", metavar="COLUMN", help="Show each value of this column on its own, too.")
+@click.option(
+    "--combine",
+    type=click.Choice(["concat", "sum", "union", "intersection"]),
+    default="concat",
+    help="Several spaces, as in tune-threshold; a threshold file knows it.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["row-f1", "pair-f1"]),
+    default="row-f1",
+    help="What the cross-fitted threshold is the best for.",
+)
 @k_option
 @unseen_by_option
+@include_training_option
 @where_option
+@query_where_option
+@gallery_where_option
+@gallery_store_option
 @split_column_option
+@finding_options
 @seed_option
 @json_option
-def evaluate(store: Path, as_json: bool, **options: Any) -> None:
+def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
     """Show what a space reaches: row F1 at a threshold, and how it ranks.
 
-    Row metrics count the item itself as a match; mAP, MRR and recall@k do not.
+    Row metrics count the item itself as a match; pairs and rankings (mAP, MRR, recall@k and the
+    others) do not. Intervals are of 95 %, drawn over groups of equal labels.
     """
     from embed.store import Store
     from retrieval.evaluation.evaluate import EvaluateSettings
     from retrieval.evaluation.evaluate import evaluate as evaluate_space
+    from retrieval.thresholds.objectives import Objective
 
-    settings = EvaluateSettings(**with_threshold(selected(options)))
-    with Store(store) as opened:
-        result = evaluate_space(opened, settings)
+    options["objective"] = Objective(options["objective"])
+    finding = take_finding(options)
+    settings = EvaluateSettings(**with_threshold(selected(options)), finding=finding)
+    with ExitStack() as stack:
+        opened = stack.enter_context(Store(store))
+        gallery = None if gallery_store is None else stack.enter_context(Store(gallery_store))
+        result = evaluate_space(opened, settings, gallery)
     if not print_result(result.to_json(), as_json):
-        print_evaluations([result], AT_THRESHOLD)
-        print_evaluations([result], RANKING)
+        print_evaluation(result)

@@ -1,5 +1,6 @@
 """`python -m retrieval match`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,16 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from embed.wording import counted
+from retrieval.cli.finding_options import search_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import k_option, selected, with_threshold
 from retrieval.cli.reports import print_result
+from retrieval.cli.side_options import (
+    gallery_store_option,
+    gallery_where_option,
+    query_where_option,
+)
 
 
 @main.command()
@@ -22,24 +30,49 @@ from retrieval.cli.reports import print_result
 @click.option(
     "--threshold", required=True, metavar="FILE_OR_SCORE", help="A threshold file or a score."
 )
-@output_option("CSV file for the matches.")
+@output_option("The file of matches: .csv, or for pairs .csv or .parquet.")
 @click.option("--space", metavar="NAME", help="The space to search; a threshold file knows it.")
 @k_option
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["competition", "pairs"]),
+    help="competition: a CSV line an item, with the ids of all its matches; pairs: a line a match, "
+    "with scores.  [default: pairs for .parquet, else competition]",
+)
 @where_option
+@query_where_option
+@gallery_where_option
+@gallery_store_option
 @click.option("--id-name", default="id", help="Header of the column with the ids.")
 @click.option("--matches-name", default="matches", help="Header of the column with the matches.")
 @click.option("--separator", default=" ", help="Stands between ids.")
+@click.option(
+    "--groups",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the groups of matched items, too: a .csv or .parquet file.",
+)
+@click.option(
+    "--linkage",
+    type=click.Choice(["single", "complete"]),
+    default="single",
+    help="single: chains of matches make a group; complete: all pairs of a group match.",
+)
+@search_options
 @force_option
 @json_option
-def match(store: Path, as_json: bool, **options: Any) -> None:
-    """Write each item's matches to a CSV file: itself first, then others, best first."""
+def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
+    """Write each item's matches to a file: itself first, then others, best first."""
     from embed.store import Store
     from retrieval.matches.matching import MatchSettings
     from retrieval.matches.matching import match as write_matches
 
-    settings = MatchSettings(**with_threshold(selected(options)))
-    with Store(store) as opened:
-        result = write_matches(opened, settings)
+    finding = take_finding(options)
+    settings = MatchSettings(**with_threshold(selected(options)), finding=finding)
+    with ExitStack() as stack:
+        opened = stack.enter_context(Store(store))
+        gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None
+        result = write_matches(opened, settings, gallery)
     if not print_result(result.to_json(), as_json):
         click.echo(
             f"{result.num_rows:,} items with {result.num_matches:,} matches besides themselves, "
@@ -47,3 +80,9 @@ def match(store: Path, as_json: bool, **options: Any) -> None:
             f"({', '.join(result.spaces)}, score ≥ "
             f"{', '.join(f'{score:.4f}' for score in result.score_thresholds)})"
         )
+        if result.groups is not None:
+            groups = result.groups
+            click.echo(
+                f"{counted(groups.num_groups, 'group')} of two items or more, the largest of "
+                f"{groups.largest:,}, {groups.num_flagged:,} flagged: {groups.path}"
+            )

@@ -22,6 +22,9 @@ unseen_by_option = click.option(
     metavar="SPACE",
     help="Leave out rows that the head of this space has seen, too; repeatable.",
 )
+include_training_option = click.option(
+    "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."
+)
 seed_option = click.option(
     "--seed", default=0, help="Seed of the folds and of the draws for the interval."
 )

@@ -1,6 +1,5 @@
 """How results are shown: one line for each space, or JSON."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,36 +9,38 @@ from embed.options import print_json, print_table, warn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retrieval.evaluation.evaluate import Evaluation
+    from retrieval.evaluation.evaluations import Category, Evaluation
     from retrieval.thresholds.tuned import ThresholdResult
 
-AT_THRESHOLD = {
-    "space": "space",
-    "row F1": "row_f1",
-    "95 % interval": "interval",
-    "precision": "precision",
-    "recall": "recall",
-    "score ≥": "score_threshold",
-    "distance ≤": "distance_threshold",
-}
-RANKING = {
-    "space": "space",
-    "mAP": "map",
-    "MRR": "mrr",
-    "recall@1": "recall_at_1",
-    "recall@5": "recall_at_5",
-    "recall@10": "recall_at_10",
-}
 MARKS = {"concat": "+", "sum": "+", "union": "or", "intersection": "and"}
-COMPARISON = {
-    "space": "space",
-    "row F1": "row_f1",
-    "95 % interval": "interval",
-    "mAP": "map",
-    "recall@1": "recall_at_1",
-    "score ≥": "score_threshold",
-    "distance ≤": "distance_threshold",
+"""What stands between spaces that are combined."""
+
+MEANINGS = {
+    "row_f1": "of what each item is matched with, itself included",
+    "precision": "the share of that which is true",
+    "recall": "the share of the true items in it",
+    "pair_f1": "of pairs of two items",
+    "pair_precision": "the share of the matched pairs that are true",
+    "pair_recall": "the share of the true pairs that are matched",
+    "map": "average precision in the k nearest, 1 where only true matches come first",
+    "map_trec": "the same divided by all true matches, as trec_eval does",
+    "mrr": "1 / rank of the nearest true match, 0 beyond k",
+    "recall@1": "the nearest is a true match",
+    "recall@5": "one of the 5 nearest is",
+    "recall@10": "one of the 10 nearest is",
+    "found@1": "the share of the true matches that the nearest is",
+    "found@5": "the share that is among the 5 nearest",
+    "found@10": "the share that is among the 10 nearest",
+    "precision@5": "the share of the 5 nearest that is true",
+    "precision@10": "the share of the 10 nearest that is true",
+    "mp@5": "the share of the min(R, 5) nearest that is true",
+    "r_precision": "the share of the R nearest that is true, R true matches in all",
+    "map@r": "average precision in the R nearest",
 }
+"""What each metric says, in a few words."""
+
+BY_CATEGORY = ("row_f1", "pair_f1", "map", "mrr", "recall@1", "recall@5", "mp@5")
+"""The metrics that are shown for each category."""
 
 
 def print_result(values: dict[str, Any], as_json: bool) -> bool:
@@ -53,13 +54,15 @@ def print_result(values: dict[str, Any], as_json: bool) -> bool:
 
 def print_threshold(result: "ThresholdResult") -> None:
     """A tuned threshold with what it reaches, on one line; then those of categories, if any."""
+    from retrieval.evaluation.tables import interval_text, number_text
+
     rule, reached = result.rule, result.reached
     shown = {
         "space": f" {MARKS[rule.combine]} ".join(rule.spaces),
-        "row F1": _text(reached["row_f1"]),
-        "95 % interval": None if result.interval is None else _text(result.interval),
-        "precision": _text(reached["precision"]),
-        "recall": _text(reached["recall"]),
+        "row F1": number_text(reached["row_f1"]),
+        "95 % interval": None if result.interval is None else interval_text(result.interval),
+        "precision": number_text(reached["precision"]),
+        "recall": number_text(reached["recall"]),
         "score ≥": _each(rule.thresholds),
         "distance ≤": _each([1 - score for score in rule.thresholds]),
     }
@@ -80,23 +83,44 @@ def print_threshold(result: "ThresholdResult") -> None:
 
 
 def _each(values: "Sequence[float]") -> str:
-    return ", ".join(map(_text, values))
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
-def print_evaluations(results: "Sequence[Evaluation]", columns: Mapping[str, str]) -> None:
-    """One line for each space, with the columns that are known."""
-    shown = {
-        header: name for header, name in columns.items() if getattr(results[0], name) is not None
-    }
-    rows = [[_text(getattr(result, name)) for name in shown.values()] for result in results]
-    first = results[0]
-    title = f"{first.num_rows:,} rows, k = {first.k}, threshold: {first.protocol}"
-    print_table(title, list(shown), rows)
+def print_evaluation(result: "Evaluation") -> None:
+    """The threshold, then a line for each metric, then one for each category, if there are any."""
+    from retrieval.evaluation.tables import TITLES, interval_text, number_text, threshold_text
+
+    scores, distances = map(threshold_text, (result.thresholds, result.distances))
+    at = f": score ≥ {scores}, distance ≤ {distances}" if result.thresholds else ""
+    rows = [
+        [
+            TITLES[name],
+            number_text(result.metrics[name]),
+            interval_text(result.intervals[name]),
+            meaning,
+        ]
+        for name, meaning in MEANINGS.items()
+        if name in result.metrics
+    ]
+    header = [f"space {result.space}", "mean", "95 % interval", "what it is the mean of"]
+    print_table(about_rows(result) + at, header, rows)
+    if result.by is not None:
+        names = [name for name in BY_CATEGORY if name in result.metrics]
+        header = [result.by, "rows", "with matches", *(TITLES[name] for name in names)]
+        print_table("", header, [_category_row(row, names) for row in result.categories])
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    if isinstance(value, tuple):
-        return " – ".join(map(_text, value))
-    return str(value)
+def about_rows(result: "Evaluation") -> str:
+    """On how many rows, with which k and whose threshold."""
+    rows = f"{result.num_rows:,} rows"
+    if not result.is_self_join:
+        rows = f"{result.num_rows:,} queries among {result.num_gallery:,} rows"
+    return f"{rows}, k = {result.k}, threshold: {result.protocol}"
+
+
+def _category_row(category: "Category", names: list[str]) -> list[str]:
+    from retrieval.evaluation.tables import number_text
+
+    value = "(none)" if category.value is None else category.value
+    counts = [f"{category.num_rows:,}", f"{category.num_queries:,}"]
+    return [value, *counts, *(number_text(category.metrics.get(name)) for name in names)]

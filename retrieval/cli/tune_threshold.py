@@ -14,8 +14,10 @@ from embed.options import (
     store_argument,
     where_option,
 )
+from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    include_training_option,
     label_option,
     seed_option,
     selected,
@@ -91,14 +93,13 @@ if TYPE_CHECKING:
     "holdout: half and half; same-rows: tuned and reported on the same rows, optimistic.",
 )
 @unseen_by_option
-@click.option(
-    "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."
-)
+@include_training_option
 @where_option
 @query_where_option
 @gallery_where_option
 @gallery_store_option
 @split_column_option
+@finding_options
 @seed_option
 @force_option
 @json_option
@@ -136,7 +137,10 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
     rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
     objective = Objective(options.pop("objective"), options.pop("wanted"))
     weights = _weights(options.pop("weights"))
-    return TuneSettings(**options, weights=weights, rules=Rules(**rules), objective=objective)
+    finding = take_finding(options)
+    return TuneSettings(
+        **options, weights=weights, rules=Rules(**rules), objective=objective, finding=finding
+    )
 
 
 def _weights(texts: tuple[str, ...]) -> dict[str, float]:

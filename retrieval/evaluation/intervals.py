@@ -1,10 +1,30 @@
-"""How sure a mean is."""
+"""How sure a mean is, and a difference between two of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int
 
 NUM_DRAWS = 1000
 DRAW_CELLS = 2**22  # group numbers drawn at once
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher the second of two means over the same rows is, and its 95 % interval.
+
+    `metric` is what they are the means of.
+    """
+
+    metric: str
+    value: float
+    interval: tuple[float, float]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.interval[0] > 0 or self.interval[1] < 0
 
 
 def bootstrap_interval(
@@ -19,14 +39,68 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
+    (found,) = bootstrap_ratio_intervals([(values, np.ones(len(values)))], groups, generator)
+    assert found is not None
+    return found
+
+
+def bootstrap_ratio_intervals(
+    ratios: Iterable[tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]],
+    groups: Int[np.ndarray, " n"],
+    generator: np.random.Generator,
+) -> list[tuple[float, float] | None]:
+    """`bootstrap_interval` of ratios of sums over the rows, all of the same draws.
+
+    Each is given by what its numerator and its denominator are the sums of. A mean over some of the
+    rows is such a ratio, its denominators 1 and 0; so is the F1 of pairs. Draws whose denominator
+    is 0 are left out: None where it is 0 in all of them.
+    """
     inverse = np.unique(groups, return_inverse=True)[1]
-    sizes = np.bincount(inverse)
-    sums = np.bincount(inverse, values)
-    num_together = max(1, DRAW_CELLS // len(sizes))
-    means = []
+    sums = [np.bincount(inverse, part) for ratio in ratios for part in ratio]
+    drawn = _drawn_sums(np.stack(sums, axis=1), generator)
+    above, below = drawn[:, ::2], drawn[:, 1::2]
+    values = np.full(above.shape, np.nan)
+    np.divide(above, below, out=values, where=below > 0)
+    return [_percentiles(value[~np.isnan(value)]) for value in values.T]
+
+
+def paired_difference(
+    metric: str,
+    before: Float64[np.ndarray, " n"],
+    after: Float64[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    generator: np.random.Generator,
+) -> Difference:
+    """How much higher the second mean is than the first, of the same rows in the same order.
+
+    The intervals of two means may overlap while one is better on nearly every draw: what is hard
+    for one is hard for the other. So the difference is drawn, and not each. Rows where either value
+    is NaN are left out of both.
+    """
+    is_known = ~(np.isnan(before) | np.isnan(after))
+    differences = (after - before)[is_known]
+    interval = bootstrap_interval(differences, groups[is_known], generator)
+    return Difference(metric, float(differences.mean()), interval)
+
+
+def _drawn_sums(
+    sums: Float64[np.ndarray, "g m"], generator: np.random.Generator
+) -> Float64[np.ndarray, "draws m"]:
+    """The sums over each draw of as many groups as there are."""
+    num_groups = len(sums)
+    num_together = max(1, DRAW_CELLS // num_groups)
+    parts = []
     for start in range(0, NUM_DRAWS, num_together):
         num_draws = min(num_together, NUM_DRAWS - start)
-        drawn = generator.integers(0, len(sizes), (num_draws, len(sizes)))
-        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+        drawn = generator.integers(0, num_groups, (num_draws, num_groups))
+        drawn += num_groups * np.arange(num_draws)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=num_draws * num_groups)
+        parts.append(counts.reshape(num_draws, num_groups).astype(np.float64) @ sums)
+    return np.concatenate(parts)
+
+
+def _percentiles(values: Float64[np.ndarray, " d"]) -> tuple[float, float] | None:
+    if len(values) == 0:
+        return None
+    low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -1,84 +1,13 @@
-"""Retrieval metrics as pure functions of arrays; nothing here knows of stores or vectors.
+"""Metrics of what is matched, as pure functions of arrays; metrics of rankings are in `rankings`.
 
-Ranking metrics take `relevant`, whether each of the m nearest others, best first, is a true match
-of the query, and `num_relevant`, how many true matches each query has in all, found or not. The
-query itself is in neither. Queries without a true match have no such metric: they are left out of
-the means, as in trec_eval. Row metrics take sets that the item itself belongs to, so none is empty.
+Row metrics take sets that the item itself belongs to, so none is empty. Pair metrics look at pairs
+of two different items only.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Bool, Float, Int
-
-from embed.errors import SelectionError, SettingsError
-
-
-def average_precision_at_k(
-    relevant: Bool[np.ndarray, "q m"], num_relevant: Int[np.ndarray, " q"], k: int
-) -> float:
-    """Mean average precision among the k nearest others, between 0 and 1.
-
-    AP@k = Σ_{j ≤ k} P(j)·relevant(j) / min(R, k), where P(j) is the share of true matches among
-    the j nearest and R is their number in all: 1 where only true matches come first, as in the
-    MAP@k of landmark and product contests. trec_eval's `map` divides by R: equal where k ≥ R.
-
-    Source: Buckley and Voorhees, Retrieval System Evaluation, in TREC (MIT Press, 2005).
-
-    Raises:
-        SelectionError: no query has a true match.
-        SettingsError: k is below 1.
-    """
-    hits, totals = _with_relevant(relevant, num_relevant, k)
-    precisions = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
-    return float(np.mean((precisions * hits).sum(axis=1) / np.minimum(totals, k)))
-
-
-def mean_reciprocal_rank(
-    relevant: Bool[np.ndarray, "q m"], num_relevant: Int[np.ndarray, " q"]
-) -> float:
-    """Mean of 1 / rank of the nearest true match, 0 where none of the m others is one.
-
-    Source: Voorhees, The TREC-8 Question Answering Track Report (1999); trec_eval's `recip_rank`.
-
-    Raises:
-        SelectionError: no query has a true match.
-    """
-    hits, _ = _with_relevant(relevant, num_relevant, max(1, relevant.shape[1]))
-    ranks = np.argmax(hits, axis=1) + 1 if hits.shape[1] else np.ones(len(hits))
-    return float(np.mean(hits.any(axis=1) / ranks))
-
-
-def recall_at_k(
-    relevant: Bool[np.ndarray, "q m"], num_relevant: Int[np.ndarray, " q"], k: int
-) -> float:
-    """The share of queries with at least one true match among the k nearest others.
-
-    This is the Recall@K of metric learning, trec_eval's `success_k`; trec_eval's `recall_k` is
-    `found_share_at_k`.
-
-    Source: Jégou et al., Product Quantization for Nearest Neighbor Search, IEEE TPAMI (2011).
-
-    Raises:
-        SelectionError: no query has a true match.
-        SettingsError: k is below 1.
-    """
-    hits, _ = _with_relevant(relevant, num_relevant, k)
-    return float(np.mean(hits.any(axis=1)))
-
-
-def found_share_at_k(
-    relevant: Bool[np.ndarray, "q m"], num_relevant: Int[np.ndarray, " q"], k: int
-) -> float:
-    """Mean share of a query's true matches that are among the k nearest others.
-
-    Source: trec_eval's `recall_k`; the recall of Manning et al., Introduction to Information
-    Retrieval (2008), section 8.3.
-
-    Raises:
-        SelectionError: no query has a true match.
-        SettingsError: k is below 1.
-    """
-    hits, totals = _with_relevant(relevant, num_relevant, k)
-    return float(np.mean(hits.sum(axis=1) / totals))
+from jaxtyping import Bool, Float, Float64, Int
 
 
 def row_f1(
@@ -109,13 +38,44 @@ def row_recall(
     return np.asarray(num_common / num_true)
 
 
-def _with_relevant(
-    relevant: Bool[np.ndarray, "q m"], num_relevant: Int[np.ndarray, " q"], k: int
-) -> tuple[Bool[np.ndarray, "p j"], Int[np.ndarray, " p"]]:
-    """The k nearest others of the queries that have a true match, and how many they have."""
-    if k < 1:
-        raise SettingsError(f"k counts the nearest others and should be at least 1: found {k}")
-    has_relevant = num_relevant > 0
-    if not has_relevant.any():
-        raise SelectionError("no row has a true match besides itself: take a label with equal rows")
-    return relevant[has_relevant, :k], num_relevant[has_relevant]
+@dataclass(frozen=True)
+class PairCounts:
+    """How many pairs each query has: right ones, matched ones and true ones.
+
+    Where items look among one another, a pair has no direction and counts once: what two items
+    share is one half of theirs each, so that sums over all queries, or over whole groups of equal
+    labels, are of whole pairs.
+
+    Source: pairwise F1 as in Menestrina et al., Evaluating Entity Resolution Results (VLDB 2010).
+    """
+
+    num_common: Float64[np.ndarray, " q"]
+    num_matched: Float64[np.ndarray, " q"]
+    num_true: Float64[np.ndarray, " q"]
+
+    def of(self, chosen: Bool[np.ndarray, " q"]) -> "PairCounts":
+        """Those of the chosen queries alone."""
+        return PairCounts(self.num_common[chosen], self.num_matched[chosen], self.num_true[chosen])
+
+    @property
+    def f1(self) -> float | None:
+        """2·common / (matched + true); None where no pair is matched and none is true."""
+        total = self.num_matched.sum() + self.num_true.sum()
+        return None if total == 0 else float(2 * self.num_common.sum() / total)
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the matched pairs that are true; None where no pair is matched."""
+        return _ratio(self.num_common, self.num_matched)
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the true pairs that are matched; None where no pair is true."""
+        return _ratio(self.num_common, self.num_true)
+
+
+def _ratio(
+    numerators: Float64[np.ndarray, " q"], denominators: Float64[np.ndarray, " q"]
+) -> float | None:
+    total = denominators.sum()
+    return None if total == 0 else float(numerators.sum() / total)

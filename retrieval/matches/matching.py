@@ -1,21 +1,33 @@
-"""Writing every item's matches to a CSV file, block by block."""
+"""Writing matches to files, block by block: of each item, or pair by pair, and their groups."""
 
-import csv
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Shaped
 
 from embed.errors import SettingsError
-from embed.files import refuse_existing, replacing
-from embed.rows import Where, select_rows
+from embed.files import refuse_existing
+from embed.rows import Where
 from embed.store import Store
-from retrieval.search.sides import self_join
+from embed.tables import refuse_suffix
+from retrieval.choosing import Chosen
+from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
+from retrieval.matches.match_blocks import match_blocks
+from retrieval.matches.match_files import (
+    FORMATS,
+    Format,
+    Write,
+    format_of,
+    writing_competition,
+    writing_pairs,
+)
+from retrieval.refining.finding import EXACT, Finding
+from retrieval.search.sides import Sides
 from retrieval.thresholds.files import fit_to_store
-from retrieval.thresholds.match_rules import matched
+from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuned import ThresholdResult
 
 
@@ -24,15 +36,19 @@ class MatchSettings:
     """What to match, and how to write it.
 
     Attributes:
-        output: the CSV file.
-        threshold: a score, or a tuned threshold, which knows its space and k.
+        output: the file.
+        threshold: a score, or a tuned threshold, which knows its spaces and k.
         space: needed beside a score.
-        k: neighbours of each item, itself included: the most matches that a line can have. None
-            takes the tuned threshold's, else 50.
-        where: restrictions of the items that are matched with one another.
-        id_name, matches_name: the header of the two columns.
-        separator: between the ids of a line's matches.
-        force: replace the output if it exists.
+        k: neighbours of each item, itself included: the most matches that it can have. None takes
+            the tuned threshold's, else 50.
+        where, query_where, gallery_where: which items look among which, as in `choosing.Chosen`.
+        layout: competition or pairs; None goes by the suffix of the output.
+        id_name, matches_name: the header of the two columns of a competition's file.
+        separator: between the ids of a line's matches there.
+        groups: a .csv or .parquet file for the groups; None writes none.
+        linkage: what makes a group: single (chains of matches) or complete (all pairs match).
+        finding: how neighbours are found; refinements are the threshold's.
+        force: replace files that exist.
     """
 
     output: Path
@@ -40,10 +56,32 @@ class MatchSettings:
     space: str | None = None
     k: int | None = None
     where: tuple[Where, ...] = ()
+    query_where: tuple[Where, ...] = ()
+    gallery_where: tuple[Where, ...] = ()
+    layout: Format | None = None
     id_name: str = "id"
     matches_name: str = "matches"
     separator: str = " "
+    groups: Path | None = None
+    linkage: Linkage = "single"
+    finding: Finding = EXACT
     force: bool = False
+
+    @property
+    def format(self) -> Format:
+        """The layout, by the suffix of the output where none is given."""
+        return self.layout or format_of(self.output)
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """What groups there are: `num_groups` of two items or more, some of them flagged."""
+
+    path: str
+    linkage: str
+    num_groups: int
+    largest: int
+    num_flagged: int
 
 
 @dataclass(frozen=True)
@@ -51,24 +89,28 @@ class MatchSummary:
     """What was written.
 
     Attributes:
-        path: the CSV file.
+        path: the file.
+        format: competition or pairs.
         spaces: the spaces that were searched.
-        k: the most matches that a line could have in one space, the item itself included.
+        k: the most matches that an item could have in one space, itself included.
         score_thresholds: pairs with at least this score match: in each space, or in all together.
-        num_rows: lines, one for each item.
-        num_matches: ids in the lines besides each item's own: a pair that found each other
-            counts twice.
+        num_rows: the items whose matches were looked for, and num_gallery those they are among.
+        num_matches: matches besides each item's own: a pair that found each other counts twice.
         num_alone: items that match nothing but themselves.
+        groups: what was written of groups; None where none were asked for.
         warnings: what else to know before trusting it.
     """
 
     path: str
+    format: str
     spaces: tuple[str, ...]
     k: int
     score_thresholds: tuple[float, ...]
     num_rows: int
+    num_gallery: int
     num_matches: int
     num_alone: int
+    groups: GroupSummary | None
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -76,63 +118,102 @@ class MatchSummary:
         return asdict(self)
 
 
-def match(store: Store, settings: MatchSettings) -> MatchSummary:
-    """Write the matches of each item: itself first, then others by score, best first.
+def match(
+    store: Store, settings: MatchSettings, gallery_store: Store | None = None
+) -> MatchSummary:
+    """Write the matches of each item, by score, best first; `match_files` has the two layouts.
 
     Lines are in the store's order. Only a block of items is in memory at a time, beside the
-    vectors, so the size of the output does not matter.
+    vectors, so the size of the output does not matter; groups need all candidates.
 
     Raises:
-        OutputExistsError: the output exists and `force` was not given.
+        OutputExistsError: a file exists and `force` was not given.
         StoreError: there is no such space or column, or a vector is not finite.
-        FingerprintError: the threshold was tuned on other vectors.
+        FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.
-        SettingsError: a score without a space, k below 2, or an id that holds the separator.
+        SettingsError: a score without a space, k below 2, an id that holds the separator, or
+            another layout, linkage or suffix.
     """
-    refuse_existing(settings.output, force=settings.force)
+    _refuse_wrong(settings)
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
-    rows = np.flatnonzero(select_rows(store, settings.where))
-    ids = store.ids[rows]
-    _refuse_separator(ids, settings.separator)
+    chosen = Chosen(settings.where, settings.query_where, settings.gallery_where)
+    sides = chosen.sides(store, gallery_store)
+    grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
     num_matches = num_alone = 0
-    with replacing(settings.output) as path, path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([settings.id_name, settings.matches_name])
-        for _, candidates, taken in matched(self_join(store, rows), rule):
-            matches = _matches(candidates.rows, taken, ids)
-            writer.writerows([line[0], settings.separator.join(line)] for line in matches)
-            num_matches += sum(len(line) - 1 for line in matches)
-            num_alone += sum(len(line) == 1 for line in matches)
+    with _writing(settings, sides, rule) as write:
+        for block in match_blocks(sides, rule, settings.finding):
+            write(block)
+            num_matches += int(block.num_others.sum())
+            num_alone += int((block.num_others == 0).sum())
+            if grouping is not None:
+                grouping.add(block)
     return MatchSummary(
         path=str(settings.output),
+        format=settings.format,
         spaces=tuple(rule.spaces),
         k=rule.k,
         score_thresholds=rule.thresholds,
-        num_rows=len(rows),
+        num_rows=len(sides.queries),
+        num_gallery=len(sides.gallery),
         num_matches=num_matches,
         num_alone=num_alone,
-        warnings=_warnings(settings.threshold, len(rows)),
+        groups=None if grouping is None else _grouped(settings, grouping),
+        warnings=settings.finding.warnings + _warnings(settings.threshold, len(sides.gallery)),
     )
 
 
-def _warnings(threshold: float | ThresholdResult, num_rows: int) -> tuple[str, ...]:
+def _writing(
+    settings: MatchSettings, sides: Sides, rule: MatchRule
+) -> AbstractContextManager[Write]:
+    if settings.format == "pairs":
+        return writing_pairs(settings.output, sides, rule)
+    for side in (sides.gallery,) if sides.is_self_join else (sides.queries, sides.gallery):
+        _refuse_separator(side.ids, settings.separator)
+    header = settings.id_name, settings.matches_name
+    return writing_competition(settings.output, sides, header, settings.separator)
+
+
+def _grouped(settings: MatchSettings, grouping: Grouping) -> GroupSummary:
+    assert settings.groups is not None
+    groups = grouping.groups()
+    write_groups(settings.groups, grouping.ids, groups)
+    return GroupSummary(
+        path=str(settings.groups),
+        linkage=settings.linkage,
+        num_groups=groups.num_shared,
+        largest=int(groups.sizes.max()),
+        num_flagged=int(groups.is_flagged.sum()),
+    )
+
+
+def _warnings(threshold: float | ThresholdResult, num_gallery: int) -> tuple[str, ...]:
     """Among more items more come near by chance, so that a threshold tuned among few is too low."""
-    if not isinstance(threshold, ThresholdResult) or num_rows <= 2 * threshold.num_rows:
+    if not isinstance(threshold, ThresholdResult) or num_gallery <= 2 * threshold.num_gallery:
         return ()
     return (
-        f"the threshold was tuned among {threshold.num_rows:,} items and {num_rows:,} are matched: "
-        f"precision will be lower than it says",
+        f"the threshold was tuned among {threshold.num_gallery:,} items and {num_gallery:,} are "
+        f"matched: precision will be lower than it says",
     )
 
 
-def _matches(
-    rows: Int[np.ndarray, "b c"], taken: Bool[np.ndarray, "b c"], ids: Shaped[np.ndarray, " n"]
-) -> list[Sequence[str]]:
-    """The ids of each item's matches, its own first."""
-    found = ids[rows[taken]].tolist()
-    ends = np.cumsum(taken.sum(axis=1)).tolist()
-    return [found[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+def _refuse_wrong(settings: MatchSettings) -> None:
+    if settings.format not in FORMATS:
+        raise SettingsError(f"--format is {' or '.join(FORMATS)}: found '{settings.format}'")
+    if settings.linkage not in LINKAGES:
+        raise SettingsError(f"--linkage is {' or '.join(LINKAGES)}: found '{settings.linkage}'")
+    if settings.format == "pairs":
+        refuse_suffix(settings.output)
+    elif settings.output.suffix == ".parquet":
+        raise SettingsError(
+            f"a competition's file is CSV: found {settings.output}: name it .csv, or give "
+            f"--format pairs"
+        )
+    refuse_existing(settings.output, force=settings.force)
+    if settings.groups is not None:
+        refuse_same(settings.output, settings.groups)
+        refuse_suffix(settings.groups)
+        refuse_existing(settings.groups, force=settings.force)
 
 
 def _refuse_separator(ids: Shaped[np.ndarray, " n"], separator: str) -> None:

@@ -47,6 +47,7 @@ class DenseSearch:
         queries = self._queries.between(start, stop)
         for offset, block in self._blocks():
             best = merged(best, block.best(queries, best, self._k).moved(offset), self._k)
+            del block  # before the next one is read: the two would not fit
         return best
 
     def _blocks(self) -> Iterator[tuple[int, "_Block"]]:
@@ -54,12 +55,14 @@ class DenseSearch:
             yield 0, self._whole
             return
         for start in range(0, len(self._gallery), self._plan.gallery_rows):
-            vectors = self._gallery.between(start, start + self._plan.gallery_rows)
-            yield start, _Block(vectors, self._plan)
+            yield start, self._block(start, start + self._plan.gallery_rows)
+
+    def _block(self, start: int, stop: int) -> "_Block":
+        return _Block(self._gallery.between(start, stop), self._plan)
 
     @cached_property
     def _whole(self) -> "_Block":
-        return _Block(self._gallery.between(0, len(self._gallery)), self._plan)
+        return self._block(0, len(self._gallery))
 
 
 class _Block:

@@ -18,16 +18,19 @@ QUERY_ROWS = 2**14
 """Queries at a time where the whole gallery is held."""
 
 STRIP_ROWS = {"cpu": 512, "cuda": 2048}
-LEAST_STRIP_ROWS = 64
-"""Queries whose products with a block of the gallery are held at once, by each worker."""
+LEAST_STRIP_ROWS = 256
+"""Queries whose products with a block of the gallery are held at once, by each worker: fewer would
+multiply more slowly, so rather the block is smaller."""
 
-MOST_WORKERS = 16
+MOST_WORKERS = {"cpu": 16, "cuda": 8}
+"""Threads that take strips; beside a GPU they score what it proposes."""
+
 DOUBTFUL_CELLS = 2**20
 LEAST_GALLERY_ROWS, LEAST_QUERY_ROWS = 64, 16
 
 # Bytes, counted high: of a candidate from its row and score until it is ranked; of a float32
 # product that becomes one; of one in bf16, which mostly does not; of one that lies on a GPU.
-CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 80, 56, 6, 2
+CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 112, 56, 8, 1
 
 FAISS_GALLERY_ROWS = 1024
 """FAISS multiplies queries with so many rows of the gallery at a time."""
@@ -84,7 +87,7 @@ def plan_search(join: Join, memory_bytes: int, device: str) -> Plan:
         SettingsError: it is too little for the smallest blocks (the message says the least), or
             there is no such device.
     """
-    plan = _plan_in_float32(join, memory_bytes)
+    plan = plan_in_float32(join, memory_bytes)
     where = _device_of_products(device, join)
     return plan if where is None else _plan_in_bf16(join, memory_bytes, where) or plan
 
@@ -104,7 +107,12 @@ def query_rows_beside(held_bytes: int, query_bytes: int, memory_bytes: int) -> i
     return min(QUERY_ROWS, (memory_bytes - held_bytes) // query_bytes)
 
 
-def _plan_in_float32(join: Join, memory_bytes: int) -> Plan:
+def plan_in_float32(join: Join, memory_bytes: int = MEMORY_BYTES) -> Plan:
+    """The plan of any machine: FAISS proposes.
+
+    Raises:
+        SettingsError: the memory is too little for the smallest blocks; the message says the least.
+    """
     query_bytes = _query_bytes(join)
     row_bytes = max(2 * 4 * join.dim, 4 * CELL_BYTES)
     gallery_rows, query_rows = memory_bytes // row_bytes, memory_bytes // (4 * query_bytes)
@@ -125,7 +133,7 @@ def _plan_in_bf16(join: Join, memory_bytes: int, device: "torch.device") -> Plan
     """None where blocks would be too small for shortlists."""
     from retrieval.search.shortlist import ROWS_FOR_EACH_NEIGHBOUR, TILE_ROWS
 
-    num_workers = min(num_cores(), MOST_WORKERS)
+    num_workers = min(num_cores(), MOST_WORKERS[device.type])
     num_bytes = memory_bytes // (4 * num_workers)  # of scores, by each worker
     cell_bytes = BF16_CELL_BYTES if device.type == "cpu" else LISTED_CELL_BYTES
     gallery_rows = _even_rows(

@@ -36,7 +36,7 @@ WIDER = 4
 ROWS_FOR_EACH_NEIGHBOUR = 2 * GROUP_ROWS * WIDER
 """A gallery with fewer rows for each of the k has too few groups to find a floor among."""
 
-TOO_MANY = 64
+TOO_MANY = 128
 """One in so many: with more of the gallery on its list, a query is sooner searched exactly."""
 
 LOWEST = -(2**15)
@@ -142,14 +142,14 @@ class RoundedGallery:
         """
         taken_off = torch.linalg.vector_norm(vectors - vectors.bfloat16().float(), dim=1)
         taken_off = taken_off * (1 + rounding(self._dim)) + rounding(1)
-        sums = SUMS_ON_TENSOR_CORES * rounding(self._dim)
+        sums = SUMS_ON_TENSOR_CORES * rounding(self._dim) * max(1.0, self._longest)
         error = taken_off * self._longest + (1 + taken_off) * self._furthest + sums
         kth = lowest.view(torch.bfloat16).float() * (1 - BF16_ROUNDING)
+        kth = torch.where(lowest > 0, kth, -math.inf)  # bits of negative products are disordered
         of_mean = (vectors * self._centre).sum(1)
         least = torch.maximum(kth - 2 * error, floors - of_mean - error)
         reached = least.bfloat16().view(torch.int16) - 1  # one lower, whichever way it was rounded
-        # Bits of negative products are in the wrong order.
-        return torch.where((lowest > 0) & (least > BF16_ROUNDING**2), reached, NEVER).short()
+        return torch.where(least > BF16_ROUNDING**2, reached, NEVER).short()
 
 
 def _kth_highest(highest: Int16[Tensor, "q t j"], k: int) -> Int16[Tensor, " q"]:

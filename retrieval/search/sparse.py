@@ -1,6 +1,5 @@
 """Exact search in a sparse space: only pairs that share a component have a score at all."""
 
-import os
 from functools import cached_property
 
 import numpy as np
@@ -8,6 +7,7 @@ import scipy.sparse
 from jaxtyping import Float32, Float64, Int
 from sparse_dot_topn import sp_matmul_topn
 
+from embed.devices import num_cores
 from retrieval.search.plans import CANDIDATE_BYTES, MEMORY_BYTES, query_rows_beside
 from retrieval.search.ranking import SLACK, Neighbours, padded, ranked, replace_rows
 
@@ -88,7 +88,7 @@ class SparseSearch:
 
     def _candidates(self, queries: scipy.sparse.csr_matrix, num_candidates: int) -> Neighbours:
         found = sp_matmul_topn(
-            queries, self._gallery.columns, num_candidates, threshold=0.0, n_threads=os.cpu_count()
+            queries, self._gallery.columns, num_candidates, threshold=0.0, n_threads=num_cores()
         )
         counts = np.diff(found.indptr)
         pairs = np.repeat(np.arange(len(counts)), counts)

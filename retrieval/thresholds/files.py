@@ -12,6 +12,7 @@ from typing import Any
 from embed.errors import SettingsError, ThresholdError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
+from retrieval.refining.refinements import Refinements
 from retrieval.search.combined import shares_of
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.checked_json import (
@@ -72,6 +73,7 @@ def to_json(result: ThresholdResult) -> dict[str, Any]:
         "recall_within_k": result.recall_within_k,
         "selection": {option: list(values) for option, values in result.selection.items()},
         "rules": asdict(rule.rules),
+        "refinements": rule.refinements.to_json(),
         "category": rule.category,
         "by_category": {name: list(own) for name, own in rule.by_category.items()},
         "calibration": None if rule.calibration is None else asdict(rule.calibration),
@@ -157,6 +159,7 @@ def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
         category=None if values["category"] is None else text(values, "category"),
         by_category=_by_category(json_object(values, "by_category"), len(thresholds)),
         calibration=_calibration(values),
+        refinements=Refinements.from_json(json_object(values, "refinements")),
     )
 
 

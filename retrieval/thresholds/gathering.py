@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from embed.errors import SettingsError
-from retrieval.search.combined import combined_neighbours, shares_of
+from retrieval.refining.finding import EXACT, Finding, found_neighbours
+from retrieval.search.combined import shares_of
 from retrieval.search.neighbours import find_neighbours
 from retrieval.search.pairs import pair_scores
 from retrieval.search.ranking import NO_ROW, Neighbours
@@ -17,34 +18,44 @@ COMBINATIONS = ("concat", "sum", "union", "intersection")
 
 
 def gather(
-    sides: Sides, spaces: Sequence[str], k: int, combine: str, weights: Mapping[str, float]
+    sides: Sides, weights: Mapping[str, float], k: int, combine: str, finding: Finding = EXACT
 ) -> Candidates:
-    """The candidates of a search.
+    """The candidates of a search in the spaces that are weighted.
 
     concat: the k nearest by the weighted mean of the scores, which is the score of concatenated
     vectors. sum: the same score, among pairs that are k nearest in some space. union and
     intersection: the same pairs, each with its score in every space.
 
     Raises:
-        SettingsError: there is no such combination; besides what `find_neighbours` raises.
+        SettingsError: there is no such combination, or it can't be found in this way; besides what
+            `found_neighbours` raises.
     """
     if combine not in COMBINATIONS:
         raise SettingsError(
             f"there is no combination '{combine}': they are {', '.join(COMBINATIONS)}"
         )
-    if len(spaces) == 1:
-        return Candidates.of(find_neighbours(sides, spaces[0], k))
-    shares = shares_of({space: weights.get(space, 1.0) for space in spaces})
-    if combine == "concat":
-        return Candidates.of(combined_neighbours(sides, shares, k))
-    scored = scored_in_all(sides, spaces, k)
-    mixed = weighted(scored, list(shares.values()))
+    if len(weights) == 1 or combine == "concat":
+        return Candidates.of(found_neighbours(sides, weights, k, finding))
+    scored = scored_in_all(sides, list(weights), k, finding)
+    mixed = weighted(scored, list(shares_of(weights).values()))
     return as_one(mixed) if combine == "sum" else mixed
 
 
-def scored_in_all(sides: Sides, spaces: Sequence[str], k: int) -> Candidates:
-    """The pairs that are k nearest in some space, with their scores in all; by row, not ranked."""
-    found = [find_neighbours(sides, space, k).rows for space in spaces]
+def scored_in_all(
+    sides: Sides, spaces: Sequence[str], k: int, finding: Finding = EXACT
+) -> Candidates:
+    """The pairs that are k nearest in some space, with their scores in all; by row, not ranked.
+
+    Raises:
+        SettingsError: anything but an exact search is asked for.
+    """
+    if not finding.is_plain:
+        raise SettingsError(
+            "sum, union and intersection look for neighbours in each space, exactly: leave out "
+            "refinements, --index and --neighbours, or take --combine concat"
+        )
+    memory = finding.memory_bytes
+    found = [find_neighbours(sides, space, k, memory_bytes=memory).rows for space in spaces]
     rows = _distinct(np.concatenate(found, axis=1), sides.own)
     scores = np.stack([pair_scores(sides, space, rows) for space in spaces])
     scores[:, :, 0] = 1

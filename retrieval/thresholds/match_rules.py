@@ -4,14 +4,15 @@ This is what a threshold file keeps, and all that is needed to match another day
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from embed.errors import FingerprintError
+from embed.errors import FingerprintError, SettingsError
 from embed.store import Store
-from retrieval.search.neighbours import iterate_neighbours
+from retrieval.refining.finding import EXACT, NO_REFINEMENTS, Finding, iterate_found
+from retrieval.refining.refinements import Refinements
 from retrieval.search.sides import Sides
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.candidates import Candidates
@@ -36,6 +37,7 @@ class MatchRule:
         rules: what else decides.
         category: the column whose values have thresholds of their own, `by_category`.
         calibration: from combined scores to probabilities, where it was asked for.
+        refinements: what was done to vectors and rankings.
     """
 
     spaces: Mapping[str, float]
@@ -47,11 +49,28 @@ class MatchRule:
     category: str | None = None
     by_category: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     calibration: Calibration | None = None
+    refinements: Refinements = NO_REFINEMENTS
 
     @property
     def takes_any(self) -> bool:
         """True where one score that reaches its threshold is enough."""
         return self.combine != "intersection"
+
+    def found_by(self, finding: Finding) -> Finding:
+        """The same way of finding neighbours, with the refinements of this rule.
+
+        Raises:
+            SettingsError: neighbours in a file were refined otherwise.
+            NeighboursError: the file can't be read.
+        """
+        if finding.neighbours is None:
+            return replace(finding, refinements=self.refinements)
+        if finding.applied != self.refinements:
+            raise SettingsError(
+                f"{finding.neighbours} was not refined as the neighbours that the threshold was "
+                f"tuned on: make it with the same refinements, or tune the threshold on it"
+            )
+        return finding
 
     def refuse_other_vectors(self, store: Store) -> None:
         """Check the spaces of a store against those that this was tuned on.
@@ -69,33 +88,39 @@ class MatchRule:
                 )
 
 
-def gathered(sides: Sides, rule: MatchRule) -> Candidates:
-    """The candidates of all queries."""
-    return gather(sides, list(rule.spaces), rule.k, rule.combine, rule.spaces)
+def gathered(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Candidates:
+    """The candidates of all queries.
+
+    Raises:
+        SettingsError: neighbours in a file were refined otherwise than the rule says.
+    """
+    return gather(sides, rule.spaces, rule.k, rule.combine, rule.found_by(finding))
 
 
 def matched(
-    sides: Sides, rule: MatchRule
+    sides: Sides, rule: MatchRule, finding: Finding = EXACT
 ) -> Iterator[tuple[int, Candidates, Bool[np.ndarray, "b c"]]]:
     """Candidates and which of them match, in blocks, each with the position of its first query.
 
     Where a row's matches depend on nothing but its own neighbours, only a block is held at once.
+
+    Raises:
+        SettingsError: neighbours in a file were refined otherwise than the rule says.
     """
     categories = categories_of(sides, rule.category)
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
-    for start, candidates in _blocks(sides, rule):
+    for start, candidates in _blocks(sides, rule, finding):
         own = None if categories is None else categories[start : start + len(candidates.rows)]
         limits = bounds(candidates, rule.rules, is_self_join=sides.is_self_join)
         matches = matches_of(candidates, limits, fit.of_rows(own), takes_any=rule.takes_any)
         yield start, candidates, matches
 
 
-def _blocks(sides: Sides, rule: MatchRule) -> Iterator[tuple[int, Candidates]]:
+def _blocks(sides: Sides, rule: MatchRule, finding: Finding) -> Iterator[tuple[int, Candidates]]:
     if len(rule.spaces) > 1 or rule.rules.reciprocal:
-        yield 0, gathered(sides, rule)
+        yield 0, gathered(sides, rule, finding)
         return
-    (space,) = rule.spaces
-    for start, found in iterate_neighbours(sides, space, rule.k):
+    for start, found in iterate_found(sides, rule.spaces, rule.k, rule.found_by(finding)):
         yield start, Candidates.of(found)
 
 

@@ -96,10 +96,16 @@ def _gathered(
 ) -> dict[Shares, Candidates]:
     spaces = settings.spaces
     if settings.combine == "sum" and len(spaces) > 1:  # scored once, whatever the shares
-        scored = scored_in_all(rows.sides, spaces, k)
+        scored = scored_in_all(rows.sides, spaces, k, settings.finding)
         return {each: as_one(weighted(scored, each)) for each in grid}
     return {
-        each: gather(rows.sides, spaces, k, settings.combine, dict(zip(spaces, each, strict=True)))
+        each: gather(
+            rows.sides,
+            dict(zip(spaces, each, strict=True)),
+            k,
+            settings.combine,
+            settings.finding,
+        )
         for each in grid
     }
 

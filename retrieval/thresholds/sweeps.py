@@ -60,10 +60,9 @@ class Sweep:
         is_open = possible & ~always
         if chosen is not None:
             is_open = is_open & chosen[:, None]
-        entries = self._by_score
-        if not is_open.all():
-            entries = entries[is_open.ravel()[entries]]
-        return Cuts(self, always, is_open, entries, chosen)
+        are_open = is_open.reshape(-1)[self._by_score]
+        entries, scores = self._by_score[are_open], self._scores[are_open]
+        return Cuts(self, always, is_open, entries, scores, chosen)
 
     def _sorted(self, values: Shaped[np.ndarray, "q c"]) -> Shaped[np.ndarray, "q c"]:
         if self._order is None:
@@ -73,8 +72,11 @@ class Sweep:
     @cached_property
     def _by_score(self) -> Int[np.ndarray, " p"]:
         """All candidates, as flat indices, best first; what stands at −inf is none."""
-        order = np.argsort(-self.scores, axis=None)
-        return np.asarray(order[: int(np.isfinite(self.scores).sum())])
+        return best_first(self.scores.reshape(-1))[: int(np.isfinite(self.scores).sum())]
+
+    @cached_property
+    def _scores(self) -> Float32[np.ndarray, " p"]:
+        return np.asarray(self.scores.reshape(-1)[self._by_score])
 
     def deltas(
         self, gain: str, always: Bool[np.ndarray, "q c"], is_open: Bool[np.ndarray, "q c"]
@@ -106,12 +108,13 @@ class Sweep:
         if gain not in ROW_GAINS:
             return np.asarray(self._pair_values(gain, rows) * is_open)
         relevant, truth = self.relevant[rows], self.num_true[rows, None]
-        gained = is_open & relevant
-        common = np.cumsum(gained, axis=1) + (always & relevant).sum(axis=1)[:, None]
-        taken = np.cumsum(is_open, axis=1) + always.sum(axis=1)[:, None]
-        after = _row_values(gain, common, taken, truth)
-        before = _row_values(gain, common - gained, np.maximum(taken - is_open, 1), truth)
-        return np.asarray((after - before) * is_open)
+        common = np.cumsum(is_open & relevant, axis=1, dtype=np.int32)
+        common += (always & relevant).sum(axis=1, dtype=np.int32)[:, None]
+        taken = np.cumsum(is_open, axis=1, dtype=np.int32)
+        taken += always.sum(axis=1, dtype=np.int32)[:, None]
+        # Where nothing is taken the value stays, so what lies between two columns is the gain.
+        values = _row_values(gain, common, taken, truth)
+        return np.diff(values, axis=1, prepend=values[:, :1])
 
     def _pair_values(self, gain: str, rows: slice) -> Float64[np.ndarray, "b c"]:
         """Each candidate as a pair; the query itself is none."""
@@ -133,12 +136,13 @@ class Cuts:
     always: Bool[np.ndarray, "q c"]
     is_open: Bool[np.ndarray, "q c"]
     entries: Int[np.ndarray, " p"]
+    scores: Float32[np.ndarray, " p"]
     chosen: Bool[np.ndarray, " q"] | None
 
     @cached_property
     def lowest(self) -> Float64[np.ndarray, " c"]:
         """The lowest score that each takes: +inf first, where none is, then each distinct one."""
-        scores = self._scores[self._is_last].astype(np.float64)
+        scores = self.scores[self._is_last].astype(np.float64)
         return np.concatenate([[np.inf], scores])
 
     def sums(self, gain: str) -> Float64[np.ndarray, " c"]:
@@ -170,13 +174,22 @@ class Cuts:
         return threshold_between(self.lowest, cut)
 
     @cached_property
-    def _scores(self) -> Float32[np.ndarray, " p"]:
-        return np.asarray(self.sweep.scores.reshape(-1)[self.entries])
-
-    @cached_property
     def _is_last(self) -> Bool[np.ndarray, " p"]:
         """True at the last candidate with each score: equal scores are taken together."""
-        return np.append(self._scores[1:] < self._scores[:-1], True)[: len(self.entries)]
+        return np.append(self.scores[1:] < self.scores[:-1], True)[: len(self.entries)]
+
+
+def best_first(scores: Float32[np.ndarray, " p"]) -> Int[np.ndarray, " p"]:
+    """The order of scores, highest first; equal ones stand together.
+
+    A radix sort of their bits, in two halves, since numpy sorts 16-bit integers in linear time.
+    """
+    bits = scores.view(np.uint32)
+    is_negative = bits >> np.uint32(31) == 1
+    falling = np.where(is_negative, bits, ~bits & np.uint32(2**31 - 1))  # as scores rise
+    order = np.argsort(falling.astype(np.uint16), kind="stable")
+    upper = (falling >> np.uint32(16)).astype(np.uint16)
+    return np.asarray(order[np.argsort(upper[order], kind="stable")])
 
 
 def threshold_between(lowest: Float64[np.ndarray, " c"], cut: int) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embed.errors import SettingsError
+from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.sides import Sides
 from retrieval.selection import Selection
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS
@@ -28,6 +29,7 @@ class TuneSettings(Selection):
         threshold_by: a column whose values have thresholds of their own.
         shrinkage: how many rows of a category weigh as much as the common threshold.
         calibrate: fit probabilities of being a match.
+        finding: how neighbours are found.
         protocol: cross-fit, holdout or same-rows; `protocols.tuned` explains them.
         seed: of the folds and of the draws for the interval.
     """
@@ -41,6 +43,7 @@ class TuneSettings(Selection):
     threshold_by: str | None = None
     shrinkage: float = 100.0
     calibrate: bool = False
+    finding: Finding = EXACT
     protocol: str = "cross-fit"
     seed: int = 0
 

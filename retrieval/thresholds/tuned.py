@@ -128,6 +128,7 @@ def _rule(store: Store, settings: TuneSettings, prepared: Prepared, fit: Fit) ->
         category=settings.threshold_by,
         by_category=fit.by_category,
         calibration=_calibration(prepared.pool_of(fit)) if settings.calibrate else None,
+        refinements=settings.finding.applied,
     )
 
 
@@ -148,7 +149,7 @@ def _figures(reached: Report) -> dict[str, float]:
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
-    warnings = list(rows.warnings)
+    warnings = [*rows.warnings, *settings.finding.warnings]
     if settings.protocol == "same-rows":
         warnings.append(OPTIMISTIC)
     if (tuning.outcome.num_taken == 1).all():

@@ -273,7 +273,7 @@ def test_what_does_not_fit_is_refused(trained: Path, tmp_path: Path) -> None:
         predict_to_file(copy_store(tmp_path / "c.h5", store, without_category), head, output)
     with pytest.raises(HeadError, match=r"makes vectors and predicts nothing.*heads apply"):
         predict_to_file(store, trained / "v.safetensors", output)
-    with pytest.raises(SettingsError, match=r"a \.csv or \.parquet file: found -o .*p\.txt"):
+    with pytest.raises(SettingsError, match=r"a \.csv or \.parquet file: found .*p\.txt"):
         predict_to_file(store, head, tmp_path / "p.txt")
     with pytest.raises(SettingsError, match="--layout meesho is by category"):
         predict_to_file(store, trained / "p.safetensors", output, layout="meesho")

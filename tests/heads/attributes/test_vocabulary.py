@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embed.errors import SelectionError, SettingsError
-from heads.attributes.vocabulary import Pair, Vocabulary, label_texts
+from heads.attributes.vocabulary import Pair, Vocabulary
 
 COLUMNS = {
     "kind": np.array(["shirt", "shirt", "shoe", "shoe", "", "shirt"], object),
@@ -80,21 +80,6 @@ def test_without_a_category_there_is_one_of_all_rows() -> None:
     assert codes.categories.tolist() == [0] * 6
     assert codes.labels[:, 0].tolist() == [1, 0, 1, 1, 1, 0]
     assert codes.strange_categories == {}
-
-
-@pytest.mark.parametrize(
-    ("values", "texts"),
-    [
-        (np.array([7.0, 0.5, np.nan, -0.0]), ["7", "0.5", None, "0"]),
-        (np.array([3, 12]), ["3", "12"]),
-        (np.array(["a", "", "dummy", " a"]), ["a", None, None, " a"]),
-        (np.array(["a", None, float("nan"), 7.0, 7], object), ["a", None, None, "7", "7"]),
-        (np.array([True, False]), ["True", "False"]),
-        (np.array([], object), []),
-    ],
-)
-def test_labels_as_text(values: np.ndarray, texts: list[str | None]) -> None:
-    assert label_texts(values) == texts
 
 
 def test_integers_with_a_gap_are_the_same_classes() -> None:

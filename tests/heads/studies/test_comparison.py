@@ -16,7 +16,7 @@ from heads.head import load_head, save_head
 from heads.settings import head_settings
 from heads.studies.comparison import compare_runs, read_run, table
 from heads.studies.members import Plan
-from heads.studies.pairing import paired_difference
+from heads.studies.pairing import heads_difference
 from heads.studies.seeds import train_seeds
 from tests.conftest import Invoke, json_of
 from tests.heads.conftest import SPLIT, head_file, task
@@ -76,8 +76,8 @@ def test_a_difference_is_drawn_on_the_same_rows(store_path: Path, heads: list[Pa
     good, poor = map(load_head, heads)
     with Store(store_path) as store:
         stores = FeatureStores(store)
-        found = paired_difference(stores, poor, good)
-        same = paired_difference(stores, good, good)
+        found = heads_difference(stores, poor, good)
+        same = heads_difference(stores, good, good)
     expected = good.info.metrics["row_f1"] - poor.info.metrics["row_f1"]
     assert found.value == pytest.approx(expected, abs=1e-6)
     assert found.interval[0] < found.value < found.interval[1]
@@ -120,7 +120,7 @@ def test_a_blend_of_attributes_compares(store_path: Path, tmp_path: Path) -> Non
         stores = FeatureStores(store)
         blend_to_files(paths, tmp_path / "blend.safetensors", stores=stores)
         first, blend = load_head(paths[0]), load_head(tmp_path / "blend.safetensors")
-        found = paired_difference(stores, first, blend)
+        found = heads_difference(stores, first, blend)
     expected = blend.info.metrics["accuracy"] - first.info.metrics["accuracy"]
     assert found.value == pytest.approx(expected)
 
@@ -135,7 +135,7 @@ def test_a_difference_of_attributes_is_of_accuracy(store_path: Path, tmp_path: P
     ]
     first, second = map(load_head, paths)
     with Store(store_path) as store:
-        found = paired_difference(FeatureStores(store), first, second)
+        found = heads_difference(FeatureStores(store), first, second)
     expected = second.info.metrics["accuracy"] - first.info.metrics["accuracy"]
     assert found.metric == "accuracy"
     assert found.value == pytest.approx(expected)
@@ -150,7 +150,7 @@ def test_heads_of_other_rows_have_no_difference(
         Store(store_path) as store,
         pytest.raises(SelectionError, match=r"a\.x and b\.x were validated on different rows"),
     ):
-        paired_difference(FeatureStores(store), load_head(heads[0]), other, ("a.x", "b.x"))
+        heads_difference(FeatureStores(store), load_head(heads[0]), other, ("a.x", "b.x"))
 
 
 @pytest.mark.parametrize(

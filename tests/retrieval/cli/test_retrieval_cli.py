@@ -70,7 +70,9 @@ def test_tables_for_people_and_warnings_beside_them(store_path: Path) -> None:
     assert "interval" not in optimistic
     assert optimistic["warnings"] != []
     evaluated = run("evaluate", *about, "--threshold", "0.5")
-    assert evaluated.stdout.count("60 rows, k = 50, threshold: given") == 2
+    assert (
+        "60 rows, k = 50, threshold: given: score ≥ 0.5000, distance ≤ 0.5000" in evaluated.stdout
+    )
     assert "95 % interval" in evaluated.stdout
     assert "recall@10" in evaluated.stdout
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -72,10 +73,10 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
     spaces = {"image": (dense_info(16), vectors)}
     path = write_store(tmp_path / "store.h5", spaces, {"label": labels})
 
-    def in_blocks(*args: object) -> object:
-        return iterate_neighbours(*args, block_rows=7)  # type: ignore[arg-type]  # as it was called
+    def in_blocks(*args: Any, **options: Any) -> object:
+        return iterate_neighbours(*args, **options, block_rows=7)
 
-    monkeypatch.setattr("retrieval.thresholds.match_rules.iterate_neighbours", in_blocks)
+    monkeypatch.setattr("retrieval.refining.finding.iterate_neighbours", in_blocks)
     with Store(path) as store:
         tuned = tune_threshold(store, TuneSettings(("image",), "label", k=6, protocol="same-rows"))
         summary = match(store, MatchSettings(tmp_path / "matches.csv", tuned))
@@ -108,7 +109,7 @@ def test_a_threshold_tuned_among_few_items_is_warned_about(tmp_path: Path) -> No
         few = tune_threshold(store, settings)
         many = match(store, MatchSettings(output, few))
         equal = match(store, MatchSettings(output, few, where=one, force=True))
-        twice = match(store, MatchSettings(output, replace(few, num_rows=24), force=True))
+        twice = match(store, MatchSettings(output, replace(few, num_gallery=24), force=True))
         score = match(store, MatchSettings(output, few.rule.thresholds[0], "image", force=True))
     assert many.warnings == (
         "the threshold was tuned among 16 items and 48 are matched: precision will be lower than "

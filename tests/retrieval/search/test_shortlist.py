@@ -1,11 +1,13 @@
 """Shortlists in bf16 end with the same bits as the exact way, whatever the vectors are like."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float16, Float32
 
 from retrieval.search.dense import DenseSearch
 from retrieval.search.exact import best_in_gallery
@@ -15,6 +17,7 @@ from retrieval.search.shortlist import ROWS_FOR_EACH_NEIGHBOUR, TILE_ROWS, Round
 from retrieval.search.vectors import UnitVectors
 
 CPU = torch.device("cpu")
+DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 NUM_ROWS, DIM = 2300, 24  # a whole tile and a part of one
 
 
@@ -23,7 +26,8 @@ def ordinary(generator: np.random.Generator) -> Float[np.ndarray, "n d"]:
 
 
 def half_precision(generator: np.random.Generator) -> Float[np.ndarray, "n d"]:
-    return np.asarray(ordinary(generator), np.float16)
+    vectors: Float16[np.ndarray, "n d"] = ordinary(generator).astype(np.float16)
+    return vectors
 
 
 def duplicates(generator: np.random.Generator) -> Float[np.ndarray, "n d"]:
@@ -33,7 +37,8 @@ def duplicates(generator: np.random.Generator) -> Float[np.ndarray, "n d"]:
 
 def near_ties(generator: np.random.Generator) -> Float[np.ndarray, "n d"]:
     """Copies that differ in the last bits of float32: bf16 can't tell them apart."""
-    return duplicates(generator) * (1 + 1e-7 * generator.integers(-3, 4, (NUM_ROWS, DIM)))
+    noise = generator.integers(-3, 4, (NUM_ROWS, DIM)).astype(np.float64)
+    return duplicates(generator) * (1 + 1e-7 * noise)
 
 
 def crowded(generator: np.random.Generator) -> Float[np.ndarray, "n d"]:
@@ -80,12 +85,12 @@ def test_every_path_ends_with_the_same_bits(kind) -> None:  # type: ignore[no-un
     k, num_queries = 9, 130
     expected = searched(vectors, k, Plan(NUM_ROWS, num_queries, 2**20), num_queries)
     in_blocks = searched(vectors, k, Plan(700, num_queries, 5000), num_queries)
-    for strip_rows, num_workers in ((130, 1), (40, 3)):
-        plan = Plan(NUM_ROWS, num_queries, 2**16, Shortlists(CPU, strip_rows, num_workers))
-        same(searched(vectors, k, plan, num_queries), expected)
-    halves = Plan(1150, num_queries, 2**16, Shortlists(CPU, 64, 1))
-    same(searched(vectors, k, halves, num_queries), expected)
     same(in_blocks, expected)
+    for device in DEVICES:
+        for gallery_rows, strip_rows, num_workers in ((NUM_ROWS, 130, 1), (1150, 40, 3)):
+            shortlists = Shortlists(device, strip_rows, num_workers)
+            plan = Plan(gallery_rows, num_queries, 2**16, shortlists)
+            same(searched(vectors, k, plan, num_queries), expected)
 
 
 @settings(max_examples=15, deadline=None)
@@ -126,11 +131,13 @@ def test_a_shortlist_is_short_and_holds_the_best() -> None:
     assert np.mean([len(rows) for rows in lists]) < 2 * 9
 
 
-def test_a_crowd_around_its_mean_is_told_apart_and_a_tighter_one_is_given_up() -> None:
-    for kind, is_given_up in ((crowded, False), (all_but_equal, True), (duplicates, True)):
-        unit = units_of(kind(np.random.default_rng(0))).between(0, NUM_ROWS)
-        _, is_unproved = listed(unit[:20], unit, 9)
-        assert all(is_unproved) == is_given_up, kind.__name__
+@pytest.mark.parametrize(("kind", "is_given_up"), [(crowded, False), (all_but_equal, True)])
+def test_a_crowd_is_told_apart_by_its_mean_and_a_tighter_one_is_given_up(  # type: ignore[no-untyped-def]
+    kind, is_given_up: bool
+) -> None:
+    unit = units_of(kind(np.random.default_rng(0))).between(0, NUM_ROWS)
+    _, is_unproved = listed(unit[:20], unit, 9)
+    assert all(is_unproved) == is_given_up
 
 
 def test_floors_leave_out_what_is_worse_than_what_was_found_elsewhere() -> None:
@@ -154,3 +161,16 @@ def test_the_margin_is_needed() -> None:
 
 def test_sizes_of_groups_fit_the_tile() -> None:
     assert TILE_ROWS % ROWS_FOR_EACH_NEIGHBOUR == 0
+
+
+def test_threads_elsewhere_keep_their_cores() -> None:
+    vectors = ordinary(np.random.default_rng(0))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        searched(vectors, 9, Plan(NUM_ROWS, 100, 2**16, Shortlists(CPU, 30, 3)), 100)
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)

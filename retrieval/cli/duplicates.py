@@ -1,0 +1,134 @@
+"""`python -m retrieval duplicates`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embed.options import (
+    force_option,
+    json_option,
+    output_option,
+    print_json,
+    print_table,
+    store_argument,
+    where_option,
+)
+from embed.wording import counted
+from retrieval.cli.group import main
+from retrieval.cli.options import selected
+
+if TYPE_CHECKING:
+    from retrieval.matches.duplicates import DuplicateSummary
+
+
+class Limit(click.ParamType[tuple[str, int | float]]):
+    """A space and its limit: NAME=NUMBER."""
+
+    name = "NAME=NUMBER"
+
+    def __init__(self, number: type[int] | type[float]) -> None:
+        self._number = number
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int | float]:
+        """The two; usage is wrong where it is not that."""
+        if isinstance(value, tuple):
+            return value
+        space, _, number = str(value).rpartition("=")
+        try:
+            limit = self._number(number)
+        except ValueError:
+            space = ""
+        if not space:
+            kind = "a whole number" if self._number is int else "a number"
+            self.fail(f"expected the name of a space, = and {kind}: found '{value}'", param, ctx)
+        return space, limit
+
+
+@main.command()
+@store_argument
+@click.option(
+    "--exact",
+    type=click.Choice(["content", "image", "text"]),
+    default="content",
+    help="What is equal byte by byte in exact copies: all that was encoded, the image, the title.",
+)
+@click.option(
+    "--max-bits",
+    multiple=True,
+    type=Limit(int),
+    help="Near copies: codes of this binary space that differ in so many bits at most; repeatable.",
+)
+@click.option(
+    "--min-score",
+    "min_scores",
+    multiple=True,
+    type=Limit(float),
+    help="Near copies: vectors of this space whose score is so high at least; repeatable.",
+)
+@click.option(
+    "--leaks",
+    metavar="COLUMN[=VALUE,VALUE]",
+    help="Only pairs whose values of this column differ, such as split=train,val.",
+)
+@output_option("The table of pairs to write: a .csv or .parquet file.", required=False)
+@click.option(
+    "--groups",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The table of groups to write: a .csv or .parquet file.",
+)
+@where_option
+@force_option
+@json_option
+def duplicates(store: Path, as_json: bool, **options: Any) -> None:
+    """Find items that are copies of one another: exact ones, and near ones by any spaces.
+
+    With --leaks, find those that stand on two sides of a split.
+    """
+    from embed.store import Store
+    from retrieval.matches.duplicates import DuplicateSettings, find_duplicates
+
+    limits = {name: _by_space(options[name], name) for name in ("max_bits", "min_scores")}
+    settings = DuplicateSettings(**(selected(options) | limits))
+    with Store(store) as opened:
+        found = find_duplicates(opened, settings)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+
+
+def _by_space(limits: Sequence[tuple[str, int | float]], name: str) -> dict[str, int | float]:
+    found = dict(limits)
+    if len(found) < len(limits):
+        option = name.removesuffix("s") if name == "min_scores" else name
+        raise click.UsageError(f"--{option.replace('_', '-')} names a space twice: give one limit")
+    return found
+
+
+def _print(found: "DuplicateSummary") -> None:
+    rows = [[way.way, way.limit, f"{way.num_pairs:,}", f"{way.num_items:,}"] for way in found.ways]
+    print_table(counted(found.num_rows, "item"), ["way", "limit", "pairs", "items"], rows)
+    click.echo(
+        f"{counted(found.num_pairs, 'pair')} of copies: {counted(found.num_items, 'item')} in "
+        f"{counted(found.num_groups, 'group')}, {found.num_redundant:,} not the first of theirs"
+    )
+    if found.leaks is not None:
+        _print_leaks(found)
+    for name, path in (("pairs", found.output), ("groups", found.groups)):
+        if path is not None:
+            click.echo(f"{name}: {path}")
+
+
+def _print_leaks(found: "DuplicateSummary") -> None:
+    if not found.leaks:
+        click.echo("no leaks")
+        return
+    rows = [
+        [" – ".join(leak.sides), f"{leak.num_pairs:,}", *(f"{n:,}" for n in leak.num_items)]
+        for leak in found.leaks
+    ]
+    print_table("leaks", ["sides", "pairs", "items of the first", "items of the second"], rows)

@@ -1,0 +1,158 @@
+"""A comparison as Markdown, CSV or rows of text."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from retrieval.evaluation.compare import Comparison, Line
+from retrieval.evaluation.intervals import Difference
+
+TITLES = {
+    "row_f1": "row F1",
+    "precision": "precision",
+    "recall": "recall",
+    "pair_f1": "pair F1",
+    "pair_precision": "pair precision",
+    "pair_recall": "pair recall",
+    "map": "mAP",
+    "map_trec": "mAP ÷ all",
+    "mrr": "MRR",
+    "recall@1": "recall@1",
+    "recall@5": "recall@5",
+    "recall@10": "recall@10",
+    "found@1": "found@1",
+    "found@5": "found@5",
+    "found@10": "found@10",
+    "precision@5": "precision@5",
+    "precision@10": "precision@10",
+    "mp@5": "mP@5",
+    "r_precision": "R-precision",
+    "map@r": "MAP@R",
+}
+"""What each metric is called where people read, by its name in JSON and in their order."""
+
+SHOWN = ("precision", "recall", "pair_f1", "map", "mrr", "recall@1", "recall@5", "mp@5", "map@r")
+"""The metrics beside the main one, in tables for people."""
+
+Table = tuple[list[str], list[list[str]]]
+"""A header, and rows as long as it."""
+
+LONGEST_MODEL = 32
+
+
+def summary_table(comparison: Comparison) -> Table:
+    """Of each line: what it is, the main metric with a star at the best, and the threshold."""
+    main = comparison.main_metric
+    header = ["space", "model", "metric", TITLES[main], "95 % interval"]
+    rows = [[*_about(line), *_main_cells(comparison, line)] for line in comparison.lines]
+    if main != "row_f1":
+        return header, rows
+    thresholds = [_threshold_cells(line) for line in comparison.lines]
+    rows = [row + cells for row, cells in zip(rows, thresholds, strict=True)]
+    return [*header, "score ≥", "distance ≤"], rows
+
+
+def metrics_table(comparison: Comparison) -> Table:
+    """Of each line: the other metrics."""
+    names = [n for n in SHOWN if n != comparison.main_metric and _has(comparison, n)]
+    rows = [
+        [line.name, *(number_text(line.evaluation.metrics[name]) for name in names)]
+        for line in comparison.lines
+    ]
+    return ["space", *(TITLES[name] for name in names)], rows
+
+
+def differences_table(comparison: Comparison) -> Table:
+    """Of each other line and metric: how much more than the line that is compared with."""
+    header = ["difference on the same rows", "metric", "difference", "95 % interval", "clear"]
+    return header, [
+        [f"{line.name} less {comparison.against}", TITLES[name], *_difference_cells(difference)]
+        for line in comparison.lines
+        for name, difference in line.differences.items()
+    ]
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """A table of the lines, and one of the differences where there are any."""
+    header, rows = summary_table(comparison)
+    more, others = metrics_table(comparison)
+    joined = [row + other[1:] for row, other in zip(rows, others, strict=True)]
+    text = _markdown([*header, *more[1:]], joined)
+    differences = differences_table(comparison)
+    return text + "\n" + _markdown(*differences) if differences[1] else text
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Numbers in columns of their own: every metric with the ends of its interval."""
+    names = [name for name in TITLES if _has(comparison, name)]
+    paired = list(next((ln.differences for ln in comparison.lines if ln.differences), {}))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    about = ["space", "model", "metric", "protocol", "k", "num_rows", "num_gallery", "num_queries"]
+    ends = ["", "_low", "_high"]
+    columns = [name + end for name in names for end in ends]
+    columns += [f"{name}_difference{end}" for name in paired for end in ends]
+    writer.writerow([*about, "score_threshold", "distance_threshold", *columns])
+    for line in comparison.lines:
+        found = line.evaluation
+        cells: list[object] = [line.name, *(getattr(found, name) for name in about[1:])]
+        cells += [" ".join(map(str, scores)) for scores in (found.thresholds, found.distances)]
+        for name in names:
+            cells += [found.metrics[name], *(found.intervals[name] or (None, None))]
+        for name in paired:
+            difference = line.differences.get(name)
+            cells += [difference.value, *difference.interval] if difference else [None] * 3
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def number_text(value: float | None) -> str:
+    """Four decimals, or a dash where there is no number."""
+    return "–" if value is None else f"{round(value, 4) + 0.0:.4f}"  # never −0.0000
+
+
+def threshold_text(thresholds: tuple[float, ...]) -> str:
+    """One threshold, or those of several spaces."""
+    return ", ".join(map(number_text, thresholds))
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Low – high."""
+    return "–" if interval is None else f"{interval[0]:.4f} – {interval[1]:.4f}"
+
+
+def _has(comparison: Comparison, name: str) -> bool:
+    return all(name in line.evaluation.metrics for line in comparison.lines)
+
+
+def _about(line: Line) -> list[str]:
+    found = line.evaluation
+    model = re.sub(r"@\S+", "", found.model)  # a weights file, after its architecture
+    if len(model) > LONGEST_MODEL:
+        model = f"{model[: LONGEST_MODEL // 2]}…{model[1 - LONGEST_MODEL // 2 :]}"
+    return [line.name, model, found.metric]
+
+
+def _main_cells(comparison: Comparison, line: Line) -> list[str]:
+    main = comparison.main_metric
+    value = line.evaluation.metrics[main]
+    star = " *" if value == comparison.best and len(comparison.lines) > 1 else ""
+    return [number_text(value) + star, interval_text(line.evaluation.intervals[main])]
+
+
+def _threshold_cells(line: Line) -> list[str]:
+    found = line.evaluation
+    return [threshold_text(found.thresholds), threshold_text(found.distances)]
+
+
+def _difference_cells(difference: Difference) -> list[str]:
+    low, high = difference.interval
+    is_clear = "yes" if difference.is_clear else "no"
+    return [f"{difference.value:+.4f}", f"{low:+.4f} – {high:+.4f}", is_clear]
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)

@@ -1,0 +1,251 @@
+"""Labels by the votes of nearest neighbours, for any columns of a catalogue, into a table."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Int64, Shaped
+
+from embed.errors import SettingsError
+from embed.files import refuse_existing
+from embed.labels import label_texts
+from embed.store import Store
+from embed.tables import refuse_suffix, writing_table
+from embed.wording import counted
+from retrieval.choosing import Chosen
+from retrieval.evaluation.attribute_scores import LabelCounts
+from retrieval.matches.votes import NO_CLASS, VOTINGS, Votes, Voting, count_votes
+from retrieval.refining.finding import EXACT, Finding, iterate_found
+from retrieval.search.neighbours import NO_ROW
+from retrieval.search.sides import Sides, StoreRows
+
+DEFAULT_VOTERS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteSettings(Chosen):
+    """What is to be voted on, by whom, and where the outcome goes.
+
+    Attributes:
+        space: the space in which neighbours are near.
+        columns: each is voted on by itself.
+        output: a .csv or .parquet file.
+        k: how many nearest others are asked; the item itself never is.
+        voting: weighted or uniform; `votes.count_votes` explains them.
+        finding: how neighbours are found.
+        force: replace the output if it exists.
+    """
+
+    space: str
+    columns: tuple[str, ...]
+    output: Path
+    k: int = DEFAULT_VOTERS
+    voting: Voting = "weighted"
+    finding: Finding = EXACT
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnOutcome:
+    """What came of one column; figures are None where no item could be judged.
+
+    Attributes:
+        column: its name.
+        num_predicted: the items that got a label.
+        mean_share: the mean share of the votes that the labels won; None where there is none.
+        num_judged: the items whose own label is known, and which no head of the space has seen.
+        accuracy, macro_f1: over those; an item without a prediction counts as wrong.
+        score: 2·accuracy·macro_f1 / (accuracy + macro_f1).
+    """
+
+    column: str
+    num_predicted: int
+    mean_share: float | None
+    num_judged: int
+    accuracy: float | None
+    macro_f1: float | None
+    score: float | None
+
+
+@dataclass(frozen=True)
+class VoteSummary:
+    """What was written, and how good it is where the truth is known.
+
+    `attribute_score` is the mean score of the columns, None where none could be judged.
+    """
+
+    output: str
+    space: str
+    k: int
+    voting: str
+    num_rows: int
+    num_gallery: int
+    columns: tuple[ColumnOutcome, ...]
+    attribute_score: float | None
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field."""
+        return asdict(self)
+
+
+def vote(store: Store, settings: VoteSettings, gallery_store: Store | None = None) -> VoteSummary:
+    """Write what the nearest neighbours of each item say of it: one line an item and column.
+
+    The table has id, column, prediction, its share of the votes and num_voters; prediction and
+    share are empty where nobody voted. A neighbour without a label (empty, null or `dummy`) has no
+    vote, and the item itself never has one, so each item is judged as if its label were not known.
+
+    Raises:
+        OutputExistsError: the output exists and `force` was not given.
+        StoreError: there is no such space or column, or a vector is not finite.
+        SelectionError: nothing is left on one side.
+        FingerprintError: the spaces of two stores hold vectors of different encoders.
+        SettingsError: no column or one twice, k below 1, another voting or another suffix.
+    """
+    _refuse_wrong(settings)
+    sides = settings.sides(store, gallery_store)
+    columns = {name: _Column.of(name, sides) for name in settings.columns}
+    outcomes: dict[str, list[Votes]] = {name: [] for name in columns}
+    ids = sides.queries.ids
+    with writing_table(settings.output) as write:
+        for start, votes in _votes(sides, columns, settings):
+            for name, outcome in votes.items():
+                outcomes[name].append(outcome)
+            num_rows = len(next(iter(votes.values())).classes)
+            write(_table(ids[start : start + num_rows], columns, votes))
+    return _summary(sides, settings, [_joined(outcomes[name]) for name in columns], columns)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as numbers: `names` are in order; −1 is no label."""
+
+    names: Shaped[np.ndarray, " c"]
+    queries: Int64[np.ndarray, " q"]
+    gallery: Int64[np.ndarray, " g"]
+
+    @classmethod
+    def of(cls, name: str, sides: Sides) -> "_Column":
+        of_gallery = _labels(sides.gallery, name)
+        has_truth = name in (*sides.queries.store.columns, "id")
+        of_queries = _labels(sides.queries, name) if has_truth else [None] * len(sides.queries)
+        names = sorted({text for text in [*of_gallery, *of_queries] if text is not None})
+        numbers = {text: number for number, text in enumerate(names)}
+        queries, gallery = (
+            np.array([NO_CLASS if text is None else numbers[text] for text in texts], np.int64)
+            for texts in (of_queries, of_gallery)
+        )
+        return cls(np.array([*names, None], object), queries, gallery)
+
+
+def _labels(rows: StoreRows, column: str) -> list[str | None]:
+    return label_texts(rows.store.column(column)[rows.rows])
+
+
+def _votes(
+    sides: Sides, columns: Mapping[str, _Column], settings: VoteSettings
+) -> Iterator[tuple[int, dict[str, Votes]]]:
+    """Blocks of outcomes by column, each with the position of its first query."""
+    for start, neighbours in iterate_found(
+        sides, {settings.space: 1.0}, settings.k + 1, settings.finding
+    ):
+        rows, scores = neighbours.rows[:, 1:], neighbours.scores[:, 1:]
+        votes = {}
+        for name, column in columns.items():
+            classes = np.where(rows == NO_ROW, NO_CLASS, column.gallery[rows])
+            votes[name] = count_votes(classes, scores, settings.voting)
+        yield start, votes
+
+
+def _table(
+    ids: Shaped[np.ndarray, " b"], columns: Mapping[str, _Column], votes: Mapping[str, Votes]
+) -> pl.DataFrame:
+    """One line an item and column: the columns of an item stand together."""
+    names = list(columns)
+    predictions = np.stack([columns[name].names[votes[name].classes] for name in names], axis=1)
+    shares = np.stack([votes[name].shares for name in names], axis=1)
+    num_voters = np.stack([votes[name].num_voters for name in names], axis=1)
+    return pl.DataFrame(
+        {
+            "id": np.repeat(ids, len(names)).tolist(),
+            "column": names * len(ids),
+            "prediction": pl.Series(predictions.ravel().tolist(), dtype=pl.String),
+            "share": pl.Series(shares.ravel().round(6)).fill_nan(None),
+            "num_voters": num_voters.ravel(),
+        }
+    )
+
+
+def _joined(blocks: list[Votes]) -> Votes:
+    return Votes(
+        np.concatenate([block.classes for block in blocks]),
+        np.concatenate([block.shares for block in blocks]),
+        np.concatenate([block.num_voters for block in blocks]),
+    )
+
+
+def _summary(
+    sides: Sides, settings: VoteSettings, outcomes: list[Votes], columns: Mapping[str, _Column]
+) -> VoteSummary:
+    seen = sides.queries.store.seen(settings.space)[sides.queries.rows]
+    found = tuple(
+        _outcome(name, column, votes, (column.queries != NO_CLASS) & ~seen)
+        for (name, column), votes in zip(columns.items(), outcomes, strict=True)
+    )
+    scores = [outcome.score for outcome in found if outcome.score is not None]
+    return VoteSummary(
+        output=str(settings.output),
+        space=settings.space,
+        k=settings.k,
+        voting=settings.voting,
+        num_rows=len(sides.queries),
+        num_gallery=len(sides.gallery),
+        columns=found,
+        attribute_score=sum(scores) / len(scores) if scores else None,
+        warnings=_warnings(settings, int(seen.sum())),
+    )
+
+
+def _outcome(
+    name: str, column: _Column, votes: Votes, is_judged: Bool[np.ndarray, " q"]
+) -> ColumnOutcome:
+    is_predicted = votes.classes != NO_CLASS
+    share = float(votes.shares[is_predicted].mean()) if is_predicted.any() else None
+    accuracy = macro = score = None
+    if is_judged.any():
+        classes = np.stack([column.queries[is_judged], votes.classes[is_judged]]) + 1
+        zeros = np.zeros(classes.shape[1], np.int64)  # one column at a time, all rows together
+        figures = LabelCounts.of(zeros, classes, zeros, num_pairs=1, num_groups=1).figures()
+        accuracy, macro, score = (
+            float(figure[0, 0]) for figure in (figures.micro, figures.macro, figures.score)
+        )
+    return ColumnOutcome(
+        name, int(is_predicted.sum()), share, int(is_judged.sum()), accuracy, macro, score
+    )
+
+
+def _warnings(settings: VoteSettings, num_seen: int) -> tuple[str, ...]:
+    if num_seen == 0:
+        return ()
+    return (
+        f"{counted(num_seen, 'item', 'are')} not judged: the head of space '{settings.space}' was "
+        f"trained or chosen on {'it' if num_seen == 1 else 'them'}",
+    )
+
+
+def _refuse_wrong(settings: VoteSettings) -> None:
+    columns = settings.columns
+    if not columns or len(set(columns)) < len(columns):
+        raise SettingsError(
+            f"--column names one or more different columns: found {', '.join(columns) or 'none'}"
+        )
+    if settings.k < 1:
+        raise SettingsError(f"--k is how many neighbours vote, at least 1: found {settings.k}")
+    if settings.voting not in VOTINGS:
+        raise SettingsError(f"--voting is {' or '.join(VOTINGS)}: found '{settings.voting}'")
+    refuse_suffix(settings.output)
+    refuse_existing(settings.output, force=settings.force)

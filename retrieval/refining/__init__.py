@@ -1,0 +1,1 @@
+"""Better neighbours from neighbours: expansion, augmentation, blending and re-ranking."""

@@ -1,0 +1,148 @@
+"""How neighbours are found: exactly, with refinements, by an index, or in a file of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed.errors import SettingsError
+from retrieval.refining.refinements import Refinements, refined_neighbours
+from retrieval.search.approximate import ApproximateIndex, iterate_approximate
+from retrieval.search.combined import combined_neighbours, shares_of
+from retrieval.search.index_files import load_index
+from retrieval.search.neighbour_files import read_info, read_neighbours
+from retrieval.search.neighbours import Neighbours, iterate_neighbours
+from retrieval.search.plans import MEMORY_BYTES
+from retrieval.search.ranking import joined
+from retrieval.search.sides import Sides
+
+NO_REFINEMENTS = Refinements()
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How neighbours are found; exactly, unless something else is named.
+
+    Attributes:
+        memory_bytes: what a search may hold: see `find_neighbours`.
+        refinements: what is done beyond the plain search.
+        index: a file of an index of the gallery, which makes the search approximate.
+        neighbours: a Parquet file of neighbours that were found before.
+    """
+
+    memory_bytes: int = MEMORY_BYTES
+    refinements: Refinements = NO_REFINEMENTS
+    index: Path | None = None
+    neighbours: Path | None = None
+
+    def __post_init__(self) -> None:
+        given = {
+            "--neighbours": self.neighbours is not None,
+            "--index": self.index is not None,
+            "refinements": bool(self.refinements),
+        }
+        named = [name for name, is_given in given.items() if is_given]
+        if len(named) > 1:
+            raise SettingsError(
+                f"neighbours are found in one way: give one of {' and '.join(named)}; a file of "
+                f"neighbours holds what was refined before it was written"
+            )
+
+    @property
+    def is_plain(self) -> bool:
+        """True where nothing but an exact search is asked for."""
+        return self.index is None and self.neighbours is None and not self.refinements
+
+    @property
+    def applied(self) -> Refinements:
+        """What was done beyond the plain search, here or before a file was written.
+
+        Raises:
+            NeighboursError: the file of neighbours can't be read.
+        """
+        if self.neighbours is None:
+            return self.refinements
+        return Refinements.from_json(read_info(self.neighbours).refinements)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of neighbours that were not found exactly.
+
+        Raises:
+            NeighboursError: the file can't be read.
+        """
+        if self.is_plain or self.refinements:
+            return ()
+        method, recall = self._measured
+        if method == "exact":
+            return ()
+        return (f"neighbours come from an index ({method}) whose measured recall is {recall:.4f}",)
+
+    @property
+    def _measured(self) -> tuple[str, float]:
+        if self.index is not None:
+            index = load_index(self.index).info
+            return index.method, index.recall
+        assert self.neighbours is not None
+        listed = read_info(self.neighbours)
+        return listed.method, listed.recall
+
+
+EXACT = Finding()
+
+
+def found_neighbours(
+    sides: Sides, weights: Mapping[str, float], k: int, finding: Finding = EXACT
+) -> Neighbours:
+    """The k nearest of each query in a space, or by the weighted mean of the scores of several.
+
+    Raises:
+        SettingsError: several spaces with an index, or unequal weights with refinements or a file.
+        NeighboursError: a file that can't be read or does not fit.
+        What `find_neighbours` raises.
+    """
+    return joined([block for _, block in iterate_found(sides, weights, k, finding)])
+
+
+def iterate_found(
+    sides: Sides, weights: Mapping[str, float], k: int, finding: Finding = EXACT
+) -> Iterator[tuple[int, Neighbours]]:
+    """Blocks of `found_neighbours`, first to last, each with the position of its first query.
+
+    An exact search in one space, or one by an index, holds no more than a block at a time.
+    """
+    spaces, memory_bytes = list(weights), finding.memory_bytes
+    if finding.index is not None:
+        index = _index_of(finding.index, spaces)
+        return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
+    if finding.neighbours is not None:
+        _refuse_unequal(weights, "neighbours in a file")
+        return _pieces(read_neighbours(finding.neighbours, sides, spaces, k))
+    if finding.refinements:
+        _refuse_unequal(weights, "refined neighbours")
+        asked = (spaces, k, finding.refinements)
+        return _pieces(refined_neighbours(sides, *asked, memory_bytes=memory_bytes))
+    if len(spaces) > 1:
+        shares = shares_of(weights)
+        return _pieces(combined_neighbours(sides, shares, k, score_bytes=memory_bytes // 8))
+    return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes)
+
+
+def _index_of(path: Path, spaces: Sequence[str]) -> ApproximateIndex:
+    if len(spaces) > 1:
+        raise SettingsError(
+            f"an index holds the vectors of one space: leave out --index, or all but one of "
+            f"{', '.join(spaces)}"
+        )
+    return load_index(path)
+
+
+def _refuse_unequal(weights: Mapping[str, float], what: str) -> None:
+    if len(set(weights.values())) > 1:
+        raise SettingsError(f"{what} weigh all spaces alike: leave --weight and --tune-weights out")
+
+
+def _pieces(found: Neighbours) -> Iterator[tuple[int, Neighbours]]:
+    for start in range(0, len(found.rows), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        yield start, Neighbours(found.rows[block], found.scores[block])

@@ -1,0 +1,82 @@
+"""From a store to the file of an index."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from embed.files import refuse_existing
+from embed.rows import Where, select_rows
+from embed.store import Store
+from retrieval.search.approximate import IndexInfo, IndexSettings, approximate_index
+from retrieval.search.index_files import index_path, save_index
+from retrieval.search.sides import StoreRows
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What to index, and where to keep it.
+
+    Attributes:
+        index: the space, the method and the recall.
+        output: the file; None takes one beside the store.
+        where: restrictions of the rows that the index holds.
+        force: replace the output if it exists.
+    """
+
+    index: IndexSettings
+    output: Path | None = None
+    where: tuple[Where, ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What was built: its file, the file's size, the time it took (measuring included)."""
+
+    path: str
+    num_bytes: int
+    build_seconds: float
+    info: IndexInfo
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field."""
+        return {
+            "path": self.path,
+            "num_bytes": self.num_bytes,
+            "build_seconds": self.build_seconds,
+            **self.info.to_json(),
+            "warnings": list(self.warnings),
+        }
+
+
+def build(store: Store, settings: BuildSettings) -> BuildSummary:
+    """Build the index of a space and write it to a file, with the recall that was measured.
+
+    Raises:
+        OutputExistsError: the output exists and `force` was not given.
+        StoreError: there is no such space or column, it is not dense, or a vector is not finite.
+        SelectionError: fewer than 2 rows are selected.
+        SettingsError: a setting out of its range, or too few rows for the method.
+    """
+    wanted = settings.index
+    path = settings.output or index_path(store.path, wanted.space, wanted.method)
+    refuse_existing(path, force=settings.force)
+    started = perf_counter()
+    gallery = StoreRows(store, np.flatnonzero(select_rows(store, settings.where)))
+    index = approximate_index(gallery, wanted)
+    save_index(index, path, force=settings.force)
+    seconds, info = perf_counter() - started, index.info
+    return BuildSummary(str(path), path.stat().st_size, seconds, info, _warnings(info))
+
+
+def _warnings(info: IndexInfo) -> tuple[str, ...]:
+    if info.recall >= info.target_recall:
+        return ()
+    return (
+        f"recall {info.recall:.4f} is the best that {info.method} reaches here, below "
+        f"{info.target_recall:g}: take another --method, such as hnsw or ivf-flat",
+    )
