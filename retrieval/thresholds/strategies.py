@@ -178,8 +178,8 @@ class BestOf(Strategy):
 
 
 def weight_grid(num_spaces: int) -> list[tuple[float, ...]]:
-    """Shares of so many spaces that add up to 1: every tenth of two, every fifth of more."""
-    steps = 10 if num_spaces == 2 else 5
+    """Shares of so many spaces that add up to 1: every twentieth of two, every tenth of more."""
+    steps = 20 if num_spaces == 2 else 10
     return [
         tuple(share / steps for share in shares)
         for shares in _compositions(steps, num_spaces)

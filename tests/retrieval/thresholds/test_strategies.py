@@ -147,9 +147,9 @@ def test_weights_are_the_best_and_categories_keep_to_them() -> None:
 
 
 def test_weights_of_a_grid_add_up_to_one() -> None:
-    assert len(weight_grid(2)) == 9
-    assert weight_grid(2)[0] == (0.1, 0.9)
-    assert len(set(weight_grid(3))) == 6
+    assert len(weight_grid(2)) == 19
+    assert weight_grid(2)[0] == (0.05, 0.95)
+    assert len(set(weight_grid(3))) == 36
     for weights in (*weight_grid(2), *weight_grid(3), *weight_grid(4)):
         assert sum(weights) == pytest.approx(1)
         assert min(weights) > 0
