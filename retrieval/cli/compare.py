@@ -17,7 +17,7 @@ from embed.options import (
     warn,
     where_option,
 )
-from retrieval.cli.finding_options import HEADING, memory_option, take_finding
+from retrieval.cli.finding_options import HEADING, plain_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     include_training_option,
@@ -28,6 +28,7 @@ from retrieval.cli.options import (
 )
 from retrieval.cli.refinement_options import REFINEMENTS
 from retrieval.cli.reports import about_rows
+from retrieval.cli.side_options import HEADING as ITEMS
 from retrieval.cli.side_options import gallery_where_option, query_where_option
 
 if TYPE_CHECKING:
@@ -69,13 +70,16 @@ if TYPE_CHECKING:
     metavar="LINE",
     help="Draw differences from this line, or from the best.  [default: the first]",
 )
-@unseen_by_option
-@include_training_option
-@where_option
-@query_where_option
-@gallery_where_option
-@split_column_option
-@under(HEADING, memory_option, *REFINEMENTS)
+@under(
+    ITEMS,
+    where_option,
+    query_where_option,
+    gallery_where_option,
+    split_column_option,
+    unseen_by_option,
+    include_training_option,
+)
+@under(HEADING, *plain_options, *REFINEMENTS)
 @seed_option
 @click.option(
     "--format",

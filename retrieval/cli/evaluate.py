@@ -8,28 +8,24 @@ import click
 
 from embed.options import (
     json_option,
-    split_column_option,
     store_argument,
-    where_option,
+    under,
 )
 from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
-    include_training_option,
+    combine_option,
     k_option,
     label_option,
+    read_weights,
     seed_option,
     selected,
     spaces_option,
-    unseen_by_option,
+    weight_option,
     with_threshold,
 )
 from retrieval.cli.reports import print_evaluation, print_result
-from retrieval.cli.side_options import (
-    gallery_store_option,
-    gallery_where_option,
-    query_where_option,
-)
+from retrieval.cli.side_options import labelled_options
 
 
 @main.command()
@@ -44,27 +40,16 @@ from retrieval.cli.side_options import (
 @click.option("--ranking-only", is_flag=True, help="No threshold: only how the space ranks.")
 @click.option("--by", metavar="COLUMN", help="Show each value of this column on its own, too.")
 @click.option(
-    "--combine",
-    type=click.Choice(["concat", "sum", "union", "intersection"]),
-    default="concat",
-    help="Several spaces, as in tune-threshold; a threshold file knows it.",
-)
-@click.option(
     "--objective",
     type=click.Choice(["row-f1", "pair-f1"]),
     default="row-f1",
     help="What the cross-fitted threshold is the best for.",
 )
 @k_option
-@unseen_by_option
-@include_training_option
-@where_option
-@query_where_option
-@gallery_where_option
-@gallery_store_option
-@split_column_option
-@finding_options
 @seed_option
+@under("Several spaces", combine_option, weight_option)
+@labelled_options
+@finding_options
 @json_option
 def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
     """Show what a space reaches: row F1 at a threshold, and how it ranks.
@@ -79,6 +64,7 @@ def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: 
 
     options["objective"] = Objective(options["objective"])
     finding = take_finding(options)
+    options["weights"] = read_weights(options["weights"])
     settings = EvaluateSettings(**with_threshold(selected(options)), finding=finding)
     with ExitStack() as stack:
         opened = stack.enter_context(Store(store))

@@ -34,10 +34,15 @@ neighbours_option = click.option(
     help="Start from this Parquet file, which `retrieval neighbours` wrote.",
 )
 
-search_options = under(HEADING, memory_option, index_option, neighbours_option)
+device_option = click.option(
+    "--device", default="auto", help="Where large products are made: auto, cpu, cuda or cuda:N."
+)
+plain_options = (memory_option, device_option)
+
+search_options = under(HEADING, *plain_options, index_option, neighbours_option)
 """Where neighbours come from."""
 
-finding_options = under(HEADING, memory_option, index_option, neighbours_option, *REFINEMENTS)
+finding_options = under(HEADING, *plain_options, index_option, neighbours_option, *REFINEMENTS)
 """The same, and what is done to them."""
 
 
@@ -51,4 +56,5 @@ def take_finding(options: dict[str, Any]) -> "Finding":
         refinements,
         options.pop("index", None),
         options.pop("neighbours", None),
+        options.pop("device"),
     )

@@ -11,18 +11,13 @@ from embed.options import (
     json_option,
     output_option,
     store_argument,
-    where_option,
 )
 from embed.wording import counted
 from retrieval.cli.finding_options import search_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import k_option, selected, with_threshold
 from retrieval.cli.reports import print_result
-from retrieval.cli.side_options import (
-    gallery_store_option,
-    gallery_where_option,
-    query_where_option,
-)
+from retrieval.cli.side_options import item_options
 
 
 @main.command()
@@ -40,10 +35,7 @@ from retrieval.cli.side_options import (
     help="competition: a CSV line an item, with the ids of all its matches; pairs: a line a match, "
     "with scores.  [default: pairs for .parquet, else competition]",
 )
-@where_option
-@query_where_option
-@gallery_where_option
-@gallery_store_option
+@item_options
 @click.option("--id-name", default="id", help="Header of the column with the ids.")
 @click.option("--matches-name", default="matches", help="Header of the column with the matches.")
 @click.option("--separator", default=" ", help="Stands between ids.")

@@ -13,17 +13,12 @@ from embed.options import (
     print_json,
     store_argument,
     under,
-    where_option,
 )
-from retrieval.cli.finding_options import HEADING, index_option, memory_option
+from retrieval.cli.finding_options import HEADING, index_option, plain_options
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, spaces_option
 from retrieval.cli.refinement_options import REFINEMENTS, take_refinements
-from retrieval.cli.side_options import (
-    gallery_store_option,
-    gallery_where_option,
-    query_where_option,
-)
+from retrieval.cli.side_options import item_options
 
 
 @main.command()
@@ -35,11 +30,8 @@ from retrieval.cli.side_options import (
     default=50,
     help="Neighbours of each item, itself included; of each query, in a gallery.",
 )
-@where_option
-@query_where_option
-@gallery_where_option
-@gallery_store_option
-@under(HEADING, memory_option, index_option, *REFINEMENTS)
+@item_options
+@under(HEADING, *plain_options, index_option, *REFINEMENTS)
 @force_option
 @json_option
 def neighbours(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:

@@ -13,6 +13,21 @@ spaces_option = click.option(
     metavar="NAME",
     help="A space to search; repeatable.",
 )
+combine_option = click.option(
+    "--combine",
+    type=click.Choice(["concat", "sum", "union", "intersection"]),
+    default="concat",
+    help="concat: the k nearest by the weighted mean of the scores; sum: the same, "
+    "among the k nearest in any space; union, intersection: each cut at a threshold of its own, "
+    "one score is enough, or all are needed.",
+)
+weight_option = click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="NAME=FACTOR",
+    help="Share of a space in the mean; repeatable.  [default: 1 each]",
+)
 label_option = click.option(
     "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
 )
@@ -49,3 +64,19 @@ def with_threshold(options: dict[str, Any]) -> dict[str, Any]:
 
     given = options["threshold"]
     return options | {"threshold": None if given is None else parse_threshold(given)}
+
+
+def read_weights(texts: tuple[str, ...]) -> dict[str, float]:
+    """From NAME=FACTOR; the factor of a name that is given twice is the last."""
+    from embed.errors import SettingsError
+
+    weights = {}
+    for text in texts:
+        name, equals, factor = text.rpartition("=")
+        try:
+            weights[name] = float(factor)
+        except ValueError:
+            equals = ""
+        if not name or not equals:
+            raise SettingsError(f"--weight takes NAME=FACTOR such as image=0.6: found '{text}'")
+    return weights

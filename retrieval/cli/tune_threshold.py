@@ -10,26 +10,22 @@ from embed.options import (
     force_option,
     json_option,
     output_option,
-    split_column_option,
     store_argument,
-    where_option,
+    under,
 )
 from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
-    include_training_option,
+    combine_option,
     label_option,
+    read_weights,
     seed_option,
     selected,
     spaces_option,
-    unseen_by_option,
+    weight_option,
 )
 from retrieval.cli.reports import print_result, print_threshold
-from retrieval.cli.side_options import (
-    gallery_store_option,
-    gallery_where_option,
-    query_where_option,
-)
+from retrieval.cli.side_options import labelled_options
 
 if TYPE_CHECKING:
     from retrieval.thresholds.tune_settings import TuneSettings
@@ -45,66 +41,61 @@ if TYPE_CHECKING:
     type=int,
     help="Neighbours of each item in each space, itself included.  [default: 50]",
 )
-@click.option(
-    "--combine",
-    type=click.Choice(["concat", "sum", "union", "intersection"]),
-    default="concat",
-    help="Several spaces. concat: the k nearest by the weighted mean of the scores; sum: the same, "
-    "among the k nearest in any space; union, intersection: each cut at a threshold of its own, "
-    "one score is enough, or all are needed.",
+@under(
+    "Several spaces",
+    combine_option,
+    weight_option,
+    click.option(
+        "--tune-weights",
+        is_flag=True,
+        help="Choose the shares as well, from a grid; much quicker with sum than with concat.",
+    ),
 )
-@click.option(
-    "--weight",
-    "weights",
-    multiple=True,
-    metavar="NAME=FACTOR",
-    help="Share of a space in the mean; repeatable.  [default: 1 each]",
+@under(
+    "What matches",
+    click.option(
+        "--objective",
+        type=click.Choice(["row-f1", "pair-f1", "recall-at-precision", "precision-at-recall"]),
+        default="row-f1",
+        help="What the threshold is the best for; the last two are of pairs.",
+    ),
+    click.option("--wanted", type=float, help="The precision or recall that must be reached."),
+    click.option(
+        "--at-least",
+        default=1,
+        help="Take so many whatever they score, the item itself included; 2: leave none alone.",
+    ),
+    click.option(
+        "--at-most", type=int, help="Take no more than so many, the item itself included."
+    ),
+    click.option("--gap", is_flag=True, help="Take nothing beyond the widest fall of the scores."),
+    click.option("--reciprocal", is_flag=True, help="Take only items that find this one as well."),
+    click.option(
+        "--threshold-by", metavar="COLUMN", help="Thresholds of their own for each value of it."
+    ),
+    click.option(
+        "--shrinkage",
+        default=100.0,
+        help="--threshold-by: so many rows of a category weigh as much as the common threshold.",
+    ),
+    click.option(
+        "--calibrate", is_flag=True, help="Keep the probability of being a match by score."
+    ),
 )
-@click.option(
-    "--tune-weights",
-    is_flag=True,
-    help="Choose the shares as well, from a grid; much quicker with sum than with concat.",
+@under(
+    "How it is reported",
+    click.option(
+        "--protocol",
+        type=click.Choice(["cross-fit", "holdout", "same-rows"]),
+        default="cross-fit",
+        help="cross-fit: each fifth of the labels is reported at the threshold tuned on the "
+        "others; holdout: half and half; same-rows: tuned and reported on the same rows, "
+        "optimistic.",
+    ),
+    seed_option,
 )
-@click.option(
-    "--objective",
-    type=click.Choice(["row-f1", "pair-f1", "recall-at-precision", "precision-at-recall"]),
-    default="row-f1",
-    help="What the threshold is the best for; the last two are of pairs.",
-)
-@click.option("--wanted", type=float, help="The precision or recall that must be reached.")
-@click.option(
-    "--at-least",
-    default=1,
-    help="Take so many whatever they score, the item itself included; 2: leave none alone.",
-)
-@click.option("--at-most", type=int, help="Take no more than so many, the item itself included.")
-@click.option("--gap", is_flag=True, help="Take nothing beyond the widest fall of the scores.")
-@click.option("--reciprocal", is_flag=True, help="Take only items that find this one as well.")
-@click.option(
-    "--threshold-by", metavar="COLUMN", help="Thresholds of their own for each value of it."
-)
-@click.option(
-    "--shrinkage",
-    default=100.0,
-    help="--threshold-by: so many rows of a category weigh as much as the common threshold.",
-)
-@click.option("--calibrate", is_flag=True, help="Keep the probability of being a match by score.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["cross-fit", "holdout", "same-rows"]),
-    default="cross-fit",
-    help="cross-fit: each fifth of the labels is reported at the threshold tuned on the others; "
-    "holdout: half and half; same-rows: tuned and reported on the same rows, optimistic.",
-)
-@unseen_by_option
-@include_training_option
-@where_option
-@query_where_option
-@gallery_where_option
-@gallery_store_option
-@split_column_option
+@labelled_options
 @finding_options
-@seed_option
 @force_option
 @json_option
 def tune_threshold(
@@ -140,24 +131,8 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
 
     rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
     objective = Objective(options.pop("objective"), options.pop("wanted"))
-    weights = _weights(options.pop("weights"))
+    weights = read_weights(options.pop("weights"))
     finding = take_finding(options)
     return TuneSettings(
         **options, weights=weights, rules=Rules(**rules), objective=objective, finding=finding
     )
-
-
-def _weights(texts: tuple[str, ...]) -> dict[str, float]:
-    """From NAME=FACTOR; the factor of a name that is given twice is the last."""
-    from embed.errors import SettingsError
-
-    weights = {}
-    for text in texts:
-        name, equals, factor = text.rpartition("=")
-        try:
-            weights[name] = float(factor)
-        except ValueError:
-            equals = ""
-        if not name or not equals:
-            raise SettingsError(f"--weight takes NAME=FACTOR such as image=0.6: found '{text}'")
-    return weights

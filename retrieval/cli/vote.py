@@ -12,17 +12,12 @@ from embed.options import (
     output_option,
     print_table,
     store_argument,
-    where_option,
 )
 from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, space_option
 from retrieval.cli.reports import print_result
-from retrieval.cli.side_options import (
-    gallery_store_option,
-    gallery_where_option,
-    query_where_option,
-)
+from retrieval.cli.side_options import item_options
 
 if TYPE_CHECKING:
     from retrieval.matches.voting import ColumnOutcome
@@ -47,10 +42,7 @@ if TYPE_CHECKING:
     default="weighted",
     help="weighted: each neighbour's vote counts as much as its score; uniform: all the same.",
 )
-@where_option
-@query_where_option
-@gallery_where_option
-@gallery_store_option
+@item_options
 @finding_options
 @force_option
 @json_option

@@ -28,12 +28,14 @@ class Finding:
         refinements: what is done beyond the plain search.
         index: a file of an index of the gallery, which makes the search approximate.
         neighbours: a Parquet file of neighbours that were found before.
+        device: where large products are made: auto, cpu, cuda or cuda:N.
     """
 
     memory_bytes: int = MEMORY_BYTES
     refinements: Refinements = NO_REFINEMENTS
     index: Path | None = None
     neighbours: Path | None = None
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         given = {
@@ -111,7 +113,7 @@ def iterate_found(
 
     An exact search in one space, or one by an index, holds no more than a block at a time.
     """
-    spaces, memory_bytes = list(weights), finding.memory_bytes
+    spaces, memory_bytes, device = list(weights), finding.memory_bytes, finding.device
     if finding.index is not None:
         index = _index_of(finding.index, spaces)
         return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
@@ -121,11 +123,12 @@ def iterate_found(
     if finding.refinements:
         _refuse_unequal(weights, "refined neighbours")
         asked = (spaces, k, finding.refinements)
-        return _pieces(refined_neighbours(sides, *asked, memory_bytes=memory_bytes))
+        found = refined_neighbours(sides, *asked, memory_bytes=memory_bytes, device=device)
+        return _pieces(found)
     if len(spaces) > 1:
         shares = shares_of(weights)
         return _pieces(combined_neighbours(sides, shares, k, score_bytes=memory_bytes // 8))
-    return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes)
+    return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
 
 
 def _index_of(path: Path, spaces: Sequence[str]) -> ApproximateIndex:

@@ -33,7 +33,8 @@ class ListingSettings(Chosen):
             queries look among a gallery, neighbours of each query.
         refinements: what is done beyond the plain search.
         index: a file of an index of the gallery, which makes the search approximate.
-        memory_bytes: what a search may hold: see `find_neighbours`.
+        memory_bytes, device: what a search may hold, and where products are made: see
+            `find_neighbours`.
         force: replace the output if it exists.
     """
 
@@ -43,6 +44,7 @@ class ListingSettings(Chosen):
     refinements: Refinements = NO_REFINEMENTS
     index: Path | None = None
     memory_bytes: int = MEMORY_BYTES
+    device: str = "auto"
     force: bool = False
 
 
@@ -85,7 +87,9 @@ def list_neighbours(
     refuse_existing(settings.output, force=settings.force)
     sides = settings.sides(store, gallery_store)
     k = _columns(sides, settings.k)
-    finding = Finding(settings.memory_bytes, settings.refinements, settings.index)
+    finding = Finding(
+        settings.memory_bytes, settings.refinements, settings.index, device=settings.device
+    )
     info = _info(sides, settings, k)
     blocks = iterate_found(sides, dict.fromkeys(settings.spaces, 1.0), k, finding)
     with replacing(settings.output) as path:

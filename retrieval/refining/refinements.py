@@ -98,6 +98,7 @@ def refined_neighbours(
     refinements: Refinements,
     *,
     memory_bytes: int = MEMORY_BYTES,
+    device: str = "auto",
 ) -> Neighbours:
     """The k nearest for each query after these refinements: itself first, with score 1.
 
@@ -112,6 +113,7 @@ def refined_neighbours(
         k: how many, the item itself included.
         refinements: what is done.
         memory_bytes: what a search may hold; vectors that are refined are not counted.
+        device: where large products are made: auto, cpu, cuda or cuda:N.
 
     Raises:
         StoreError: there is no such space, it is not dense, or a vector is not finite.
@@ -122,16 +124,18 @@ def refined_neighbours(
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
     if not refinements and spaces:
-        return _plain(sides, spaces, k, memory_bytes)
-    vectors = refined_vectors(side_vectors(sides, spaces, memory_bytes), refinements)
+        return _plain(sides, spaces, k, memory_bytes, device)
+    vectors = refined_vectors(side_vectors(sides, spaces, memory_bytes, device), refinements)
     if refinements.rerank is not None:
         return reranked(vectors, k, refinements.rerank)
     return vectors.nearest(k)
 
 
-def _plain(sides: Sides, spaces: Sequence[str], k: int, memory_bytes: int) -> Neighbours:
+def _plain(
+    sides: Sides, spaces: Sequence[str], k: int, memory_bytes: int, device: str
+) -> Neighbours:
     if len(spaces) == 1:
-        return find_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes)
+        return find_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
     weights = dict.fromkeys(spaces, 1.0)
     return combined_neighbours(sides, weights, k, score_bytes=memory_bytes // 8)
 

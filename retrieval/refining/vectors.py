@@ -22,13 +22,14 @@ class SideVectors:
 
     `own` is where each query itself stands in the gallery, `NO_ROW` where it does not. While
     nothing tells the two sides of a self-join apart, both are one and the same array.
-    `memory_bytes` is what a search may hold beside them.
+    `memory_bytes` is what a search may hold beside them, `device` where its products are made.
     """
 
     queries: Float32[np.ndarray, "q d"]
     gallery: Float32[np.ndarray, "g d"]
     own: Int[np.ndarray, " q"]
     memory_bytes: int = MEMORY_BYTES
+    device: str = "auto"
 
     @property
     def is_self_join(self) -> bool:
@@ -54,7 +55,7 @@ class SideVectors:
 
     def _search(self, k: int) -> DenseSearch:
         join = Join(len(self.queries), len(self.gallery), self.gallery.shape[1], k)
-        plan = plan_search(join, self.memory_bytes, "auto")
+        plan = plan_search(join, self.memory_bytes, self.device)
         return DenseSearch(_Held(self.queries), _Held(self.gallery), k, plan)
 
 
@@ -76,7 +77,10 @@ class _Held(UnitVectors):
 
 
 def side_vectors(
-    sides: Sides, spaces: Sequence[str], memory_bytes: int = MEMORY_BYTES
+    sides: Sides,
+    spaces: Sequence[str],
+    memory_bytes: int = MEMORY_BYTES,
+    device: str = "auto",
 ) -> SideVectors:
     """The unit vectors of both sides in a dense space, or in several of them side by side.
 
@@ -95,7 +99,7 @@ def side_vectors(
         refuse_other_vectors(sides, space)
     gallery = _stacked(sides.gallery, spaces)
     queries = gallery if sides.is_self_join else _stacked(sides.queries, spaces)
-    return SideVectors(queries, gallery, sides.own, memory_bytes)
+    return SideVectors(queries, gallery, sides.own, memory_bytes, device)
 
 
 def unit_length(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:

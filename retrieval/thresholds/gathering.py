@@ -8,7 +8,6 @@ from jaxtyping import Float32, Int
 from embed.errors import SettingsError
 from retrieval.refining.finding import EXACT, Finding, found_neighbours
 from retrieval.search.combined import shares_of
-from retrieval.search.neighbours import find_neighbours
 from retrieval.search.pairs import pair_scores
 from retrieval.search.ranking import NO_ROW, Neighbours
 from retrieval.search.sides import Sides
@@ -54,8 +53,7 @@ def scored_in_all(
             "sum, union and intersection look for neighbours in each space, exactly: leave out "
             "refinements, --index and --neighbours, or take --combine concat"
         )
-    memory = finding.memory_bytes
-    found = [find_neighbours(sides, space, k, memory_bytes=memory).rows for space in spaces]
+    found = [found_neighbours(sides, {space: 1.0}, k, finding).rows for space in spaces]
     rows = _distinct(np.concatenate(found, axis=1), sides.own)
     scores = np.stack([pair_scores(sides, space, rows) for space in spaces])
     scores[:, :, 0] = 1
