@@ -37,8 +37,9 @@ demo: setup
 	@echo "  threshold.json        the tuned threshold; its curve in threshold.png"
 	@echo "  matches.csv           the matches of each item, best first"
 
+# Two processes, for two cores: most tests keep to one.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .

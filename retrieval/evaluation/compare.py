@@ -171,6 +171,7 @@ def _contender(name: str, combination: _Combination, settings: CompareSettings) 
         k=settings.k,
         combine=combination.combine,
         objective=settings.objective,
+        finding=settings.finding,
         seed=settings.seed,
     )
     return SpacesContender(name, tuning, is_ranking_only=settings.ranking_only)
