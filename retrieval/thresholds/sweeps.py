@@ -6,7 +6,7 @@ candidates in order of score: O(n·k·log(n·k)) for all cuts, where a grid cost
 its steps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float32, Float64, Int, Shaped
 
 from retrieval.evaluation.judgements import Judgements
 from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
-from retrieval.thresholds.objectives import Objective, best_cut
+from retrieval.thresholds.bins import best_of_bins
+from retrieval.thresholds.objectives import EQUAL, Objective, best_cut
 from retrieval.thresholds.rules import Bounds
 
 ABOVE_HIGHEST = 1e-6
@@ -60,9 +61,7 @@ class Sweep:
         is_open = possible & ~always
         if chosen is not None:
             is_open = is_open & chosen[:, None]
-        are_open = is_open.reshape(-1)[self._by_score]
-        entries, scores = self._by_score[are_open], self._scores[are_open]
-        return Cuts(self, always, is_open, entries, scores, chosen)
+        return Cuts(self, always, is_open, chosen)
 
     def _sorted(self, values: Shaped[np.ndarray, "q c"]) -> Shaped[np.ndarray, "q c"]:
         if self._order is None:
@@ -70,13 +69,14 @@ class Sweep:
         return np.asarray(np.take_along_axis(values, self._order, 1))
 
     @cached_property
-    def _by_score(self) -> Int[np.ndarray, " p"]:
+    def by_score(self) -> Int[np.ndarray, " p"]:
         """All candidates, as flat indices, best first; what stands at −inf is none."""
         return best_first(self.scores.reshape(-1))[: int(np.isfinite(self.scores).sum())]
 
     @cached_property
-    def _scores(self) -> Float32[np.ndarray, " p"]:
-        return np.asarray(self.scores.reshape(-1)[self._by_score])
+    def falling(self) -> Float32[np.ndarray, " p"]:
+        """The scores of all candidates, best first."""
+        return np.asarray(self.scores.reshape(-1)[self.by_score])
 
     def deltas(
         self, gain: str, always: Bool[np.ndarray, "q c"], is_open: Bool[np.ndarray, "q c"]
@@ -130,14 +130,26 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Cuts:
-    """The cuts of a sweep: `entries` are the candidates that they take, best first."""
+    """The cuts of a sweep: `is_open` says which candidates they take or leave."""
 
     sweep: Sweep
     always: Bool[np.ndarray, "q c"]
     is_open: Bool[np.ndarray, "q c"]
-    entries: Int[np.ndarray, " p"]
-    scores: Float32[np.ndarray, " p"]
     chosen: Bool[np.ndarray, " q"] | None
+
+    @cached_property
+    def _are_open(self) -> Bool[np.ndarray, " p"]:
+        return np.asarray(self.is_open.reshape(-1)[self.sweep.by_score])
+
+    @cached_property
+    def entries(self) -> Int[np.ndarray, " p"]:
+        """The candidates that they take, as flat indices, best first."""
+        return np.asarray(self.sweep.by_score[self._are_open])
+
+    @cached_property
+    def scores(self) -> Float32[np.ndarray, " p"]:
+        """The scores of these."""
+        return np.asarray(self.sweep.falling[self._are_open])
 
     @cached_property
     def lowest(self) -> Float64[np.ndarray, " c"]:
@@ -158,9 +170,21 @@ class Cuts:
 
     def best(self, objective: Objective, num_true_pairs: float = 0.0) -> Best:
         """The cut that an objective is highest at."""
+        if objective.name == "row-f1":
+            return self._best_row_f1()
         values = self.values(objective, num_true_pairs)
         cut = best_cut(values)
         return Best(float(values[cut]), self.threshold(cut))
+
+    def _best_row_f1(self) -> Best:
+        """The same for a plain sum of gains, without sorting all scores."""
+        is_open = (self.is_open & (self.sweep.scores > -np.inf)).reshape(-1)
+        gains = self.sweep.deltas("f1", self.always, self.is_open)[is_open]
+        start = self.sweep.start("f1", self.always, self.chosen)
+        scores = self.sweep.scores.reshape(-1)[is_open]
+        best = best_of_bins(scores, gains, start, EQUAL * self.num_rows)
+        cuts = [best.lowest] if best.following is None else [best.lowest, best.following]
+        return Best(best.value / self.num_rows, _halfway(cuts))
 
     def values(
         self, objective: Objective, num_true_pairs: float = 0.0
@@ -199,9 +223,14 @@ def threshold_between(lowest: Float64[np.ndarray, " c"], cut: int) -> float:
     rounded a little differently elsewhere fall on the same side. Where nothing lower exists it is
     the lowest score taken; where nothing is taken, at the first cut, just above the highest score.
     """
-    if cut == 0:
-        return float(lowest[1] if len(lowest) > 1 else 1.0) + ABOVE_HIGHEST
-    return float(lowest[cut : cut + 2].mean())
+    return _halfway(lowest[cut : cut + 2].tolist())
+
+
+def _halfway(cuts: Sequence[float]) -> float:
+    """Between the lowest score taken and the next lower one, if there is any."""
+    if cuts[0] == np.inf:
+        return float(cuts[1] if len(cuts) > 1 else 1.0) + ABOVE_HIGHEST
+    return float(np.mean(cuts))
 
 
 def _order_in_rows(scores: Float32[np.ndarray, "q c"]) -> Int[np.ndarray, "q c"] | None:
