@@ -19,10 +19,10 @@ from retrieval.thresholds.sweeps import Sweep
 class Outcome:
     """What each of q rows takes: how many items, itself included, and how many of them are true.
 
-    `pairs` and `hits` count its pairs, and the true ones among them. In a self-join a pair that both
-    of its items take is shared between them, so that it is counted once. Where queries look among a
-    gallery each match of a query is a pair: two queries that are in the gallery as well may be a
-    pair from either side.
+    `pairs` and `hits` count its pairs, and the true ones among them. In a self-join a pair that
+    both of its items take is shared between them, so that it is counted once. Where queries look
+    among a gallery each match of a query is a pair: two queries that are in the gallery as well may
+    be a pair from either side.
     """
 
     num_taken: Int[np.ndarray, " q"]
