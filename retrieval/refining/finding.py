@@ -127,7 +127,7 @@ def iterate_found(
         return _pieces(found)
     if len(spaces) > 1:
         shares = shares_of(weights)
-        return _pieces(combined_neighbours(sides, shares, k, score_bytes=memory_bytes // 8))
+        return _pieces(combined_neighbours(sides, shares, k, memory_bytes=memory_bytes))
     return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
 
 

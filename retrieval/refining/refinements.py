@@ -137,7 +137,7 @@ def _plain(
     if len(spaces) == 1:
         return find_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
     weights = dict.fromkeys(spaces, 1.0)
-    return combined_neighbours(sides, weights, k, score_bytes=memory_bytes // 8)
+    return combined_neighbours(sides, weights, k, memory_bytes=memory_bytes)
 
 
 def refined_vectors(sides: SideVectors, refinements: Refinements) -> SideVectors:

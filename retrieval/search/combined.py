@@ -5,13 +5,15 @@ each scaled by the root of its weight, is the weighted sum of their scores.
 """
 
 from collections.abc import Iterator, Mapping
+from math import isqrt
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from embed.errors import SettingsError
 from retrieval.search.neighbours import refuse_empty, refuse_other_vectors, unit_dense, unit_sparse
-from retrieval.search.pairs import PairScores, pair_scores_of
+from retrieval.search.pairs import pair_scores_of
+from retrieval.search.plans import CANDIDATE_BYTES, MEMORY_BYTES
 from retrieval.search.ranking import (
     NO_ROW,
     SLACK,
@@ -24,30 +26,32 @@ from retrieval.search.ranking import (
     replace_rows,
     self_first,
 )
+from retrieval.search.scoring import LEAST_ROWS, PairScores, share_out
 from retrieval.search.sides import Sides
 
-SCORE_BYTES = 2**28
-"""Scores of a block of queries with a block of the gallery, held at once."""
+CELL_BYTES = 32
+"""Of a score in a block until it is ranked, counted high."""
 
 
 def combined_neighbours(
-    sides: Sides, weights: Mapping[str, float], k: int, *, score_bytes: int = SCORE_BYTES
+    sides: Sides, weights: Mapping[str, float], k: int, *, memory_bytes: int = MEMORY_BYTES
 ) -> Neighbours:
     """`find_neighbours` by Σ weight·score / Σ weight over several spaces.
 
     A vector of zeros, or one without components, adds 0. Scores are added up in one fixed way, so
-    that they and the order do not depend on `score_bytes`, which bounds the memory for scores.
+    that they and the order do not depend on `memory_bytes`: vectors, scores and candidates that are
+    held at once, besides the result.
 
     Raises:
         StoreError, FingerprintError, SelectionError: as `find_neighbours` does.
-        SettingsError: k is below 1, or a weight is not above 0.
+        SettingsError: k is below 1, a weight is not above 0, or the memory is too little.
     """
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
     refuse_empty(sides)
     num_gallery = len(sides.gallery)
     k = min(k, 1 + num_gallery - int((sides.own != NO_ROW).all()))
-    search = CombinedSearch(sides, shares_of(weights), min(k, num_gallery), score_bytes)
+    search = CombinedSearch(sides, shares_of(weights), min(k, num_gallery), memory_bytes)
     return joined(
         [
             self_first(search(start, stop), sides.own[start:stop], k)
@@ -72,17 +76,19 @@ def shares_of(weights: Mapping[str, float]) -> dict[str, float]:
 class CombinedSearch:
     """Finds the k best of a gallery by the weighted mean of scores: `shares` add up to 1.
 
-    As in a dense space, products of matrices propose and the scores of pairs decide.
+    As in a dense space, products of matrices propose and the scores of pairs decide. One half of
+    the memory is for the vectors of the spaces, the other for scores and for candidates.
     """
 
-    def __init__(self, sides: Sides, shares: Mapping[str, float], k: int, score_bytes: int) -> None:
+    def __init__(
+        self, sides: Sides, shares: Mapping[str, float], k: int, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
         self._num_queries, self._num_gallery = len(sides.queries), len(sides.gallery)
         self._k = k
         self._parts = [(_checked(sides, space), share) for space, share in shares.items()]
         of_parts = sum(part.rounding * share for part, share in self._parts)
         self._rounding = of_parts + (len(shares) + 2) * float(np.finfo(np.float32).eps)
-        self._gallery_rows = max(SLACK, min(self._num_gallery, score_bytes // (8 * SLACK)))
-        self._query_rows = max(1, score_bytes // (8 * self._gallery_rows))
+        self._gallery_rows, self._query_rows = self._block_shape(memory_bytes)
 
     def query_blocks(self) -> Iterator[tuple[int, int]]:
         """The first and last query of each block."""
@@ -103,6 +109,21 @@ class CombinedSearch:
             is_doubtful = proposed.scores[:, -1] + self._rounding >= found.scores[:, -1]
             self._search_again(queries, found, np.flatnonzero(is_doubtful))
         return found
+
+    def _block_shape(self, memory_bytes: int) -> tuple[int, int]:
+        """How many of the gallery, and how many queries, are looked at together.
+
+        Where the gallery is read anew for each block of queries, blocks are square: so the fewest
+        vectors are read.
+        """
+        query_bytes = 2 * CANDIDATE_BYTES * (self._k + SLACK)
+        least = 2 * LEAST_ROWS * max(LEAST_ROWS * CELL_BYTES, query_bytes)
+        parts = [part for part, _ in self._parts]
+        score_bytes = share_out(parts, memory_bytes, least) // 2
+        cells, most_rows = score_bytes // CELL_BYTES, min(part.most_rows for part in parts)
+        widest = cells // LEAST_ROWS if all(part.is_held for part in parts) else isqrt(cells)
+        gallery_rows = min(self._num_gallery, most_rows, widest)
+        return gallery_rows, min(cells // gallery_rows, most_rows, score_bytes // query_bytes)
 
     def _blocks(
         self, queries: Int[np.ndarray, " b"]
@@ -134,16 +155,14 @@ class CombinedSearch:
         for start in range(0, len(doubtful), together):
             at = doubtful[start : start + together]
             floor = best.scores[at, -1:] - np.float32(self._rounding)
-            found = [
-                (pairs, offset + rows)
-                for offset, block in self._blocks(queries[at])
-                for pairs, rows in [np.nonzero(block >= floor)]
-            ]
-            pairs, rows = (np.concatenate([part[side] for part in found]) for side in (0, 1))
-            order = np.argsort(pairs, kind="stable")
-            pairs, rows = pairs[order], rows[order]
-            scores = self._scores(queries[at][pairs], rows)
-            replace_rows(best, at, ranked_pairs(pairs, rows, scores, len(at), self._k))
+            found = none_found(len(at))
+            for offset, block in self._blocks(queries[at]):
+                pairs, columns = np.nonzero(block >= floor)
+                rows = offset + columns
+                scores = self._scores(queries[at][pairs], rows)
+                reached = ranked_pairs(pairs, rows, scores, len(at), self._k)
+                found = merged(found, reached, self._k)
+            replace_rows(best, at, found)
 
 
 def _checked(sides: Sides, space: str) -> PairScores:

@@ -19,8 +19,10 @@ from retrieval.thresholds.sweeps import Sweep
 class Outcome:
     """What each of q rows takes: how many items, itself included, and how many of them are true.
 
-    `pairs` and `hits` count its pairs, and the true ones among them: a pair that both of its items
-    take is shared between them, so that it is counted once.
+    `pairs` and `hits` count its pairs, and the true ones among them. In a self-join a pair that
+    both of its items take is shared between them, so that it is counted once. Where queries look
+    among a gallery each match of a query is a pair: two queries that are in the gallery as well may
+    be a pair from either side.
     """
 
     num_taken: Int[np.ndarray, " q"]
@@ -98,7 +100,10 @@ class Pool:
         return self._shares(self.limits.possible)
 
     def num_true_pairs(self, chosen: Bool[np.ndarray, " q"] | None = None) -> float:
-        """How many true pairs the chosen rows have, one half for each row in a self-join."""
+        """How many true pairs the chosen rows have: counted from both sides in a self-join, halved.
+
+        Where queries look among a gallery, each of them with each item that has its label.
+        """
         others = self.judged.num_true - 1
         total = others.sum() if chosen is None else others[chosen].sum()
         return float(total) / (2 if self.is_self_join else 1)
@@ -115,15 +120,18 @@ class Pool:
         )
 
     def _shares(self, taken: Bool[np.ndarray, "q c"]) -> Float32[np.ndarray, "q c"]:
-        """The share of a pair that each candidate is: one half where it takes the row as well.
+        """The share of a pair that each candidate is; those of its two sides add up to 1.
 
-        Where a rule takes the pair on one side whatever the threshold, it is all that side's, so
-        that the other side adds nothing by taking it later.
+        Where both sides take the pair, it is all that of the side that takes it first as a
+        threshold falls: by a rule, whatever the threshold, or at the higher score, where scores are
+        not the same both ways round. The other side adds nothing by taking it later. Where both
+        take it at once it is one half of each.
         """
         shares = taken.astype(np.float32)
         shares[:, 0] = 0
         if self.is_self_join:
             there, back = mutual_entries(self.candidates.rows, taken)
-            always = self.limits.always.reshape(-1).astype(np.float32)
-            shares.reshape(-1)[there] = (1 + always[there] - always[back]) / 2
+            first_taken = np.where(self.limits.always, np.inf, self.candidates.combined).reshape(-1)
+            here, other = first_taken[there], first_taken[back]
+            shares.reshape(-1)[there] = ((here > other).astype(np.float32) + (here >= other)) / 2
         return shares

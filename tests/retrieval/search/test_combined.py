@@ -1,5 +1,6 @@
 """Search by the weighted mean of scores, against every pair of items and against concatenation."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,14 +81,23 @@ def brute_force(sides: Sides, weights: dict[str, float], k: int) -> Neighbours:
     return Neighbours(rows, scores)
 
 
+def least_memory(sides: Sides, weights: dict[str, float], k: int) -> int:
+    """What the message says where there is none."""
+    with pytest.raises(SettingsError, match="give a larger --memory") as caught:
+        combined_neighbours(sides, weights, k, memory_bytes=0)
+    found = re.search(r"at least ([\d,]+) bytes: found 0", str(caught.value))
+    assert found is not None
+    return int(found[1].replace(",", ""))
+
+
 @pytest.mark.parametrize("spaces", PAIRS, ids="+".join)
 @pytest.mark.parametrize("k", [1, 6, 500])
 def test_it_is_every_pair_ranked(store: Store, spaces: tuple[str, ...], k: int) -> None:
     weights = dict(zip(spaces, (1.0, 2.5, 0.3), strict=False))
     for sides in sides_of(store):
         expected = brute_force(sides, weights, k)
-        for score_bytes in (8 * 16 * 7, 8 * 16 * 40, 2**28):
-            found = combined_neighbours(sides, weights, k, score_bytes=score_bytes)
+        for memory_bytes in (least_memory(sides, weights, k), 2**21, 2**31):
+            found = combined_neighbours(sides, weights, k, memory_bytes=memory_bytes)
             np.testing.assert_array_equal(found.rows, expected.rows)
             np.testing.assert_array_equal(found.scores, expected.scores)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from jaxtyping import Float
 
+from embed.errors import SettingsError
 from embed.store import Store
 from retrieval.search.neighbours import find_neighbours
-from retrieval.search.pairs import pair_scores
+from retrieval.search.pairs import pair_scores, pair_scores_of
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides, StoreRows, between, self_join
 from tests.retrieval.retrieval_stores import binary_info, dense_info, sparse_info, write_store
@@ -51,31 +52,71 @@ def sides_of(store: Store) -> list[Sides]:
 def test_they_are_the_scores_of_the_search(
     path: Path, space: str, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.search.pairs.PAIRS_TOGETHER", together)
+    monkeypatch.setattr("retrieval.search.scoring.MOST_PAIRS", together)
     with Store(path) as store:
         for sides in sides_of(store):
             found = find_neighbours(sides, space, 12)
             scores = pair_scores(sides, space, found.rows)
             is_there = found.rows != NO_ROW
-            if space == "sparse":
-                np.testing.assert_allclose(scores[is_there], found.scores[is_there], atol=1e-6)
-            else:
-                np.testing.assert_array_equal(scores[is_there], found.scores[is_there])
+            np.testing.assert_array_equal(scores[is_there], found.scores[is_there])
             assert np.isneginf(scores[~is_there]).all()
 
 
 @pytest.mark.parametrize("space", ["dense", "sparse", "binary"])
-@pytest.mark.parametrize("held_bytes", [0, 2**30])
+@pytest.mark.parametrize("memory_bytes", [60_000, 2**30])
 def test_they_are_cosines_and_the_same_both_ways_round(
-    path: Path, space: str, held_bytes: int, monkeypatch: pytest.MonkeyPatch
+    path: Path, space: str, memory_bytes: int
 ) -> None:
-    monkeypatch.setattr("retrieval.search.pairs.HELD_BYTES", held_bytes)
     with Store(path) as store:
         sides = self_join(store, np.arange(NUM_ROWS))
-        scores = pair_scores(sides, space, np.tile(np.arange(NUM_ROWS), (NUM_ROWS, 1)))
+        everything = np.tile(np.arange(NUM_ROWS), (NUM_ROWS, 1))
+        scores = pair_scores(sides, space, everything, memory_bytes=memory_bytes)
         vectors = vectors_of(store, space)
     norms = np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
     expected = vectors @ vectors.T / norms / norms[:, None]
     np.fill_diagonal(expected, 1)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
     np.testing.assert_array_equal(scores, scores.T)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_equal_vectors_score_one_on_every_path(tmp_path: Path, kind: str) -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.random((300, 50)).astype(np.float32)
+    vectors *= generator.random(vectors.shape) < (1 if kind == "dense" else 0.3)
+    vectors = np.concatenate([vectors, vectors])
+    info = dense_info(50) if kind == "dense" else sparse_info(50)
+    with Store(write_store(tmp_path / "twice.h5", {"space": (info, vectors)})) as store:
+        sides = self_join(store, np.arange(600))
+        found = find_neighbours(sides, "space", 5)
+        scores = pair_scores(sides, "space", found.rows)
+    twins = (np.arange(600) + 300) % 600
+    np.testing.assert_array_equal(found.rows[:, 1], twins)
+    np.testing.assert_array_equal(found.scores[:, 1], 1)
+    np.testing.assert_array_equal(scores, found.scores)
+
+
+def test_a_self_join_holds_its_vectors_once(path: Path) -> None:
+    with Store(path) as store:
+        rows = np.arange(NUM_ROWS)
+        held = {
+            space: [
+                pair_scores_of(sides, space).held_bytes
+                for sides in (self_join(store, rows), copied(store, rows))
+            ]
+            for space in ("sparse", "binary")
+        }
+    for once, twice in held.values():
+        assert twice == 2 * once > 0
+
+
+def copied(store: Store, rows: np.ndarray) -> Sides:
+    return between(StoreRows(store, rows), StoreRows(store, rows))
+
+
+@pytest.mark.parametrize("space", ["dense", "sparse", "binary"])
+def test_too_little_memory_is_told(path: Path, space: str) -> None:
+    with Store(path) as store:
+        sides = self_join(store, np.arange(NUM_ROWS))
+        with pytest.raises(SettingsError, match=r"at least [\d,]+ bytes: found 100"):
+            pair_scores(sides, space, np.zeros((NUM_ROWS, 1), np.int64), memory_bytes=100)

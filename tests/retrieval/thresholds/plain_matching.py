@@ -59,16 +59,24 @@ class Example:
 
 
 def example(
-    seed: int, num_spaces: int = 1, *, is_self_join: bool = True, num_rows: int = 8
+    seed: int,
+    num_spaces: int = 1,
+    *,
+    is_self_join: bool = True,
+    is_symmetric: bool = True,
+    num_rows: int = 8,
 ) -> Example:
-    """Queries and their candidates; some rows have fewer than others."""
+    """Queries and their candidates; some rows have fewer than others.
+
+    In a self-join scores are the same both ways round, unless they are not to be symmetric.
+    """
     generator = np.random.default_rng(seed)
     num_gallery = num_rows if is_self_join else int(generator.integers(3, 9))
     scores = generator.integers(-3, 8, (num_spaces, num_rows, num_gallery)) / 8
     own = np.arange(num_rows)
-    if is_self_join:
+    if is_self_join and is_symmetric:
         scores = np.maximum(scores, scores.transpose(0, 2, 1))
-    else:
+    if not is_self_join:
         own = np.where(own < generator.integers(0, num_gallery), own, NO_ROW)
     labels = generator.integers(0, 3, num_rows), generator.integers(0, 3, num_gallery)
     gallery_labels = labels[0] if is_self_join else labels[1]
@@ -190,8 +198,14 @@ def _as_pairs(case: Example, matches: list[set[int]]) -> set[frozenset[int] | tu
 def _share(case: Example, rules: Rules, matches: list[set[int]], row: int, other: int) -> float:
     if not case.is_self_join or row not in matches[other]:
         return 1
-    here, there = other in allowed(case, rules, row)[0], row in allowed(case, rules, other)[0]
-    return 0.5 if here == there else float(here)
+    here, there = _taken_from(case, rules, row, other), _taken_from(case, rules, other, row)
+    return 0.5 if here == there else float(here > there)
+
+
+def _taken_from(case: Example, rules: Rules, row: int, other: int) -> float:
+    """The highest threshold of one space at which a row takes another."""
+    is_always = other in allowed(case, rules, row)[0]
+    return np.inf if is_always else float(case.scores[0, row, other])
 
 
 def distinct_scores(case: Example, space: int) -> list[float]:
