@@ -16,17 +16,16 @@ spaces_option = click.option(
 combine_option = click.option(
     "--combine",
     type=click.Choice(["concat", "sum", "union", "intersection"]),
-    default="concat",
     help="concat: the k nearest by the weighted mean of the scores; sum: the same, "
     "among the k nearest in any space; union, intersection: each cut at a threshold of its own, "
-    "one score is enough, or all are needed.",
+    "one score is enough, or all are needed.  [default: concat, or the threshold file's]",
 )
 weight_option = click.option(
     "--weight",
     "weights",
     multiple=True,
     metavar="NAME=FACTOR",
-    help="Share of a space in the mean; repeatable.  [default: 1 each]",
+    help="Share of a space in the mean; repeatable.  [default: 1 each, or the threshold file's]",
 )
 label_option = click.option(
     "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."

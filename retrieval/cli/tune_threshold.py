@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--k",
     type=int,
-    help="Neighbours of each item in each space, itself included.  [default: 50]",
+    help="Neighbours of each item in each space, itself included unless it looks among a gallery.  "
+    "[default: 50]",
 )
 @under(
     "Several spaces",
@@ -117,7 +118,7 @@ def tune_threshold(
         gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None
         result = tune_to_file(opened, settings, output, gallery_store=gallery, force=force)
     if not print_result(to_json(result), as_json):
-        print_threshold(result)
+        print_threshold(result, output)
         if output is not None:
             shown = f", picture: {output.with_suffix('.png')}" if result.picture else ""
             click.echo(f"threshold: {output}{shown}")
@@ -132,6 +133,7 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
     rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
     objective = Objective(options.pop("objective"), options.pop("wanted"))
     weights = read_weights(options.pop("weights"))
+    options["combine"] = options["combine"] or "concat"
     finding = take_finding(options)
     return TuneSettings(
         **options, weights=weights, rules=Rules(**rules), objective=objective, finding=finding

@@ -50,7 +50,7 @@ def test_evaluate_says_everything_and_by_category(store_path: Path, retrieval_cl
 def test_evaluate_queries_among_a_gallery(store_path: Path, retrieval_cli: Invoke) -> None:
     about = ("evaluate", store_path, "--space", "near", "--label", "label")
     here = retrieval_cli(*about, *SIDES, "--ranking-only")
-    assert "60 queries among 20 rows, k = 50, threshold: none" in here.stdout
+    assert "60 queries among 20 rows, k = 20, threshold: none" in here.stdout
     assert "row F1" not in here.stdout
     found = json_of(retrieval_cli(*about, *SIDES, "--ranking-only", "--json"))
     assert (found["num_rows"], found["num_gallery"], found["num_queries"]) == (60, 20, 60)
