@@ -108,13 +108,9 @@ def print_threshold(result: "ThresholdResult", output: "Path | None" = None) -> 
 
 
 def _rows_text(result: "ThresholdResult") -> str:
-    if result.num_rows == result.num_gallery:
+    if result.is_self_join:
         return counted(result.num_rows, "row")
-    return f"{_queries(result.num_rows)} among {counted(result.num_gallery, 'row')}"
-
-
-def _queries(number: int) -> str:
-    return f"{number:,} {'query' if number == 1 else 'queries'}"
+    return f"{counted(result.num_rows, 'query')} among {counted(result.num_gallery, 'row')}"
 
 
 def _objective_line(result: "ThresholdResult") -> str:
@@ -141,7 +137,9 @@ def _print_categories(rule: "MatchRule", output: "Path | None") -> None:
 
 
 def _each(values: "Sequence[float]") -> str:
-    return ", ".join(f"{value:.4f}" for value in values)
+    from retrieval.evaluation.tables import threshold_text
+
+    return threshold_text(tuple(values))
 
 
 def print_evaluation(result: "Evaluation") -> None:
@@ -174,7 +172,7 @@ def about_rows(result: "Evaluation") -> str:
     """On how many rows, with which k and whose threshold."""
     rows = counted(result.num_rows, "row")
     if not result.is_self_join:
-        rows = f"{_queries(result.num_rows)} among {counted(result.num_gallery, 'row')}"
+        rows = f"{counted(result.num_rows, 'query')} among {counted(result.num_gallery, 'row')}"
     return f"{rows}, k = {result.k}, threshold: {result.protocol}"
 
 

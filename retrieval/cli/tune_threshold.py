@@ -19,6 +19,7 @@ from retrieval.cli.options import (
     combine_option,
     label_option,
     read_weights,
+    refuse_idle,
     seed_option,
     selected,
     spaces_option,
@@ -111,6 +112,7 @@ def tune_threshold(
     from retrieval.thresholds.files import to_json
     from retrieval.thresholds.tuning import tune_to_file
 
+    refuse_idle({"--shrinkage": "--threshold-by"})
     force = options.pop("force")
     settings = _settings(selected(options))
     with ExitStack() as stack:

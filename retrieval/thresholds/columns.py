@@ -5,6 +5,7 @@ not. A table of candidates has a column for the query itself in both cases.
 """
 
 from embed.errors import SettingsError
+from embed.wording import counted
 from retrieval.search.sides import Sides
 
 DEFAULT_K = 50
@@ -23,7 +24,7 @@ def asked_k(k: int | None, sides: Sides) -> int:
     if k > num_gallery:
         raise SettingsError(
             f"--k {k:,} asks for more neighbours than there are: the gallery has "
-            f"{num_gallery:,} items; give --k {num_gallery} or less, or leave it out"
+            f"{counted(num_gallery, 'item')}; give --k {num_gallery} or less, or leave it out"
         )
     return k
 

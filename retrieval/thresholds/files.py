@@ -77,6 +77,7 @@ def to_json(result: ThresholdResult) -> dict[str, Any]:
         "label": result.label,
         "protocol": result.protocol,
         **{name: getattr(result, name) for name in COUNTS},
+        "is_self_join": result.is_self_join,
         "recall_within_k": result.recall_within_k,
         "selection": {option: list(values) for option, values in result.selection.items()},
         "rules": asdict(rule.rules),
@@ -143,6 +144,7 @@ def _from_json(values: Mapping[str, Any]) -> ThresholdResult:
         num_rows=integer(values, "num_rows"),
         num_groups=integer(values, "num_groups"),
         num_gallery=integer(values, "num_gallery"),
+        is_self_join=switch(values, "is_self_join"),
         num_reported=integer(values, "num_reported"),
     )
 

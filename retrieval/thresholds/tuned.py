@@ -22,6 +22,9 @@ from retrieval.thresholds.protocols import Tuned, figures_of, refuse_unfit, repo
 from retrieval.thresholds.strategies import Fit
 from retrieval.thresholds.tune_settings import TuneSettings
 
+WEIGHTS_RANK = "--weight changes the order of candidates alone: union and intersection cut each \
+space at a threshold of its own"
+
 OPTIMISTIC = "same-rows: tuned and reported on the same rows, so row F1 is optimistic"
 
 
@@ -36,7 +39,8 @@ class ThresholdResult:
         selection: the restrictions of the rows, as they were given, by option.
         protocol, seed: as in `TuneSettings`.
         num_rows, num_groups: the queries, and their distinct labels.
-        num_gallery: the items that they looked among.
+        num_gallery: the items that they looked among; all of these among one another where
+            `is_self_join` is true.
         num_reported: the rows that the means are over: fewer than num_rows with holdout.
         reached: what the reported rows reach: `row_f1`, `precision` and `recall` are means over
             rows, the item itself included; those of pairs count each pair once, None where there is
@@ -60,6 +64,7 @@ class ThresholdResult:
     num_rows: int
     num_groups: int
     num_gallery: int
+    is_self_join: bool
     num_reported: int
     reached: Mapping[str, float | None]
     row_f1_alone: float
@@ -110,6 +115,7 @@ def tune_threshold(
         num_rows=len(rows.sides.queries),
         num_groups=rows.num_groups,
         num_gallery=len(rows.sides.gallery),
+        is_self_join=rows.sides.is_self_join,
         num_reported=reached.num_rows,
         reached=reached.figures,
         row_f1_alone=row_f1_alone(pool.judged.num_true[tuning.is_reported]),
@@ -172,6 +178,8 @@ def _where_tuned(prepared: Prepared, tuning: Tuned) -> dict[str, float | None]:
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
     warnings = [*rows.warnings, *settings.finding.warnings]
+    if settings.weights and settings.has_own_thresholds:
+        warnings.append(WEIGHTS_RANK)
     if settings.protocol == "same-rows":
         warnings.append(OPTIMISTIC)
     at, outcome = tuning.is_reported, tuning.outcome

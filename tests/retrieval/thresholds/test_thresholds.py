@@ -105,6 +105,7 @@ def test_k_is_what_was_asked_for_on_either_kind_of_sides(store_path: Path, tmp_p
         everything = tune_threshold(store, replace(about, k=None, where=(Where("pair", "0"),)))
     assert (between.rule.k, between.k, among.rule.k, among.k) == (3, 3, 3, 3)
     assert between.recall_within_k == pytest.approx(deep.recall_within_k)
+    assert (between.is_self_join, among.is_self_join) == (False, True)
     assert among.recall_within_k < deep.recall_within_k
     assert (everything.rule.k, everything.k, everything.recall_within_k) == (50, 30, 1)
 
