@@ -23,6 +23,7 @@ from retrieval.cli.options import (
     include_training_option,
     is_given,
     label_option,
+    refuse_untuned_objective,
     seed_option,
     selected,
     unseen_by_option,
@@ -132,6 +133,7 @@ def compare(
     for path in (output, plot):
         if path is not None:
             refuse_existing(path, force=force)
+    refuse_untuned_objective(options)
     options["objective"] = Objective(options["objective"])
     finding = take_finding(options)
     settings = CompareSettings(**selected(options), finding=finding)

@@ -112,3 +112,27 @@ def read_weights(texts: tuple[str, ...]) -> dict[str, float]:
         if not name or not equals:
             raise SettingsError(f"--weight takes NAME=FACTOR such as image=0.6: found '{text}'")
     return weights
+
+
+def refuse_combine_of_one(options: Mapping[str, Any]) -> None:
+    """Raise SettingsError where --combine is given and there is one space."""
+    from embed.errors import SettingsError
+
+    if options["combine"] is not None and len(options["spaces"]) == 1:
+        raise SettingsError(
+            f"--combine {options['combine']} is for several spaces, and one is given: leave it out"
+        )
+
+
+def refuse_untuned_objective(options: Mapping[str, Any]) -> None:
+    """Raise SettingsError where --objective is given and no threshold is tuned."""
+    from embed.errors import SettingsError
+
+    if not is_given("--objective"):
+        return
+    for name, option in (("ranking_only", "--ranking-only"), ("threshold", "--threshold")):
+        if options.get(name):
+            raise SettingsError(
+                f"--objective says what a tuned threshold is the best for, and with {option} none "
+                f"is tuned: leave one of them out"
+            )

@@ -19,6 +19,7 @@ from retrieval.cli.options import (
     combine_option,
     label_option,
     read_weights,
+    refuse_combine_of_one,
     refuse_idle,
     seed_option,
     selected,
@@ -113,6 +114,7 @@ def tune_threshold(
     from retrieval.thresholds.tuning import tune_to_file
 
     refuse_idle({"--shrinkage": "--threshold-by"})
+    refuse_combine_of_one(options)
     force = options.pop("force")
     settings = _settings(selected(options))
     with ExitStack() as stack:

@@ -142,6 +142,21 @@ def test_compare_stores_that_share_items(
             "evaluate {store} --space near --label label --query-where kind=drawing",
             "its values are photo, picture",
         ),
+        (
+            2,
+            "evaluate {store} --space near --label label --threshold 0.5 --objective pair-f1",
+            "with --threshold none is tuned",
+        ),
+        (
+            2,
+            "compare {store} --space near --label label --ranking-only --objective row-f1",
+            "with --ranking-only none is tuned",
+        ),
+        (
+            2,
+            "evaluate {store} --space near --label label --combine sum",
+            "--combine sum is for several spaces",
+        ),
         (2, "compare {store} --space near --label label --against far", "of the lines, near"),
         (
             2,

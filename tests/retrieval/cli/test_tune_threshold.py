@@ -177,6 +177,7 @@ MISTAKES: list[tuple[int, str, str]] = [
     (2, "--space image --threshold-by label", "give each group of true matches a threshold"),
     (2, "--space image --threshold-by id", "give each item a threshold of its own"),
     (2, "--space image --weight image=2", "--weight is for several spaces, and one is given"),
+    (2, "--space image --combine union", "--combine union is for several spaces, and one is"),
     (2, "--space image --shrinkage 3", "--shrinkage does nothing without --threshold-by"),
 ]
 
