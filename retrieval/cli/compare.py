@@ -21,7 +21,9 @@ from retrieval.cli.finding_options import HEADING, plain_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     include_training_option,
+    is_given,
     label_option,
+    refuse_untuned_objective,
     seed_option,
     selected,
     unseen_by_option,
@@ -33,6 +35,10 @@ from retrieval.cli.side_options import gallery_where_option, query_where_option
 
 if TYPE_CHECKING:
     from retrieval.evaluation.compare import Comparison
+
+
+LAYOUTS = {".md": "markdown", ".csv": "csv", ".json": "json"}
+"""How a table is written, by the suffix of its file."""
 
 
 @main.command()
@@ -56,7 +62,8 @@ if TYPE_CHECKING:
 @click.option(
     "--k",
     type=int,
-    help="Neighbours of each item in each space, itself included.  [default: 50]",
+    help="Neighbours of each item in each space, itself included unless it looks among a gallery.  "
+    "[default: 50]",
 )
 @click.option(
     "--objective",
@@ -86,9 +93,10 @@ if TYPE_CHECKING:
     "layout",
     type=click.Choice(["text", "markdown", "csv", "json"]),
     default="text",
-    help="Of what is printed, and of the file of -o, where text becomes Markdown.",
+    help="Of what is printed, and of the file of -o, where text is Markdown; without it the file "
+    "goes by its suffix.",
 )
-@output_option("Write the table here as well.", required=False)
+@output_option("Write the table here as well: .md, .csv or .json.", required=False)
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -112,15 +120,20 @@ def compare(
     head of any of the spaces has seen are left out for all of them. The best value has a star; a
     difference is clear where its 95 % interval, drawn on the same groups for both, leaves out 0.
     """
+    from embed.errors import SettingsError
     from embed.files import refuse_existing
     from embed.store import Store
     from retrieval.evaluation.compare import CompareSettings
     from retrieval.evaluation.compare import compare as compare_spaces
     from retrieval.thresholds.objectives import Objective
 
+    written_as = layout if is_given("--format") else _layout_of(output)
+    if plot is not None and plot.suffix != ".png":
+        raise SettingsError(f"--plot names a picture that ends in .png: found {plot}")
     for path in (output, plot):
         if path is not None:
             refuse_existing(path, force=force)
+    refuse_untuned_objective(options)
     options["objective"] = Objective(options["objective"])
     finding = take_finding(options)
     settings = CompareSettings(**selected(options), finding=finding)
@@ -129,8 +142,26 @@ def compare(
         comparison = compare_spaces(opened, settings)
     for message in comparison.warnings:
         warn(message)
-    _write(comparison, "json" if as_json and layout == "text" else layout, output, plot)
+    _write(comparison, written_as, output, plot)
     _show(comparison, "json" if as_json else layout)
+    files = {"table": output, "picture": plot}
+    written = [f"{what}: {path}" for what, path in files.items() if path is not None]
+    if written and layout == "text" and not as_json:
+        click.echo(", ".join(written))
+
+
+def _layout_of(output: Path | None) -> str:
+    """The layout that the suffix of the table's file says."""
+    from embed.errors import SettingsError
+
+    if output is None:
+        return "text"
+    if output.suffix not in LAYOUTS:
+        raise SettingsError(
+            f"-o names a file that ends in {', '.join(LAYOUTS)}: found {output}; name it so, or "
+            f"give --format"
+        )
+    return LAYOUTS[output.suffix]
 
 
 def _write(comparison: "Comparison", layout: str, output: Path | None, plot: Path | None) -> None:

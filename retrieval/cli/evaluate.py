@@ -18,6 +18,8 @@ from retrieval.cli.options import (
     k_option,
     label_option,
     read_weights,
+    refuse_combine_of_one,
+    refuse_untuned_objective,
     seed_option,
     selected,
     spaces_option,
@@ -62,6 +64,8 @@ def evaluate(store: Path, gallery_store: Path | None, as_json: bool, **options: 
     from retrieval.evaluation.evaluate import evaluate as evaluate_space
     from retrieval.thresholds.objectives import Objective
 
+    refuse_combine_of_one(options)
+    refuse_untuned_objective(options)
     options["objective"] = Objective(options["objective"])
     finding = take_finding(options)
     options["weights"] = read_weights(options["weights"])

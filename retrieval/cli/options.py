@@ -1,8 +1,10 @@
 """Options that several commands share, and how they are read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 space_option = click.option("--space", required=True, metavar="NAME", help="The space to search.")
 spaces_option = click.option(
@@ -16,17 +18,16 @@ spaces_option = click.option(
 combine_option = click.option(
     "--combine",
     type=click.Choice(["concat", "sum", "union", "intersection"]),
-    default="concat",
     help="concat: the k nearest by the weighted mean of the scores; sum: the same, "
     "among the k nearest in any space; union, intersection: each cut at a threshold of its own, "
-    "one score is enough, or all are needed.",
+    "one score is enough, or all are needed.  [default: concat, or the threshold file's]",
 )
 weight_option = click.option(
     "--weight",
     "weights",
     multiple=True,
     metavar="NAME=FACTOR",
-    help="Share of a space in the mean; repeatable.  [default: 1 each]",
+    help="Share of a space in the mean; repeatable.  [default: 1 each, or the threshold file's]",
 )
 label_option = click.option(
     "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
@@ -48,6 +49,37 @@ k_option = click.option(
     type=int,
     help="Neighbours of each item, itself included.  [default: the threshold file's, else 50]",
 )
+
+
+def is_given(option: str) -> bool:
+    """True where the command that runs was given this option, such as --alpha: no default."""
+    ctx = click.get_current_context()
+    source = ctx.get_parameter_source(_parameter(ctx, option))
+    return source in (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+
+
+def refuse_idle(needs: Mapping[str, str]) -> None:
+    """Refuse options of the command that runs which do nothing without another one.
+
+    Args:
+        needs: by option, such as --alpha, the one that it needs, such as --expand; options that the
+            command does not have are passed over.
+
+    Raises:
+        click.UsageError: an option is given, and what it needs is not.
+    """
+    ctx = click.get_current_context()
+    there = {name for parameter in ctx.command.params for name in parameter.opts}
+    for option, needed in needs.items():
+        if option in there and is_given(option) and not ctx.params[_parameter(ctx, needed)]:
+            raise click.UsageError(
+                f"{option} does nothing without {needed}: give that as well, or leave it out", ctx
+            )
+
+
+def _parameter(ctx: click.Context, option: str) -> str:
+    """The name under which click keeps an option's value."""
+    return next(str(each.name) for each in ctx.command.params if option in each.opts)
 
 
 def selected(options: dict[str, Any]) -> dict[str, Any]:
@@ -80,3 +112,27 @@ def read_weights(texts: tuple[str, ...]) -> dict[str, float]:
         if not name or not equals:
             raise SettingsError(f"--weight takes NAME=FACTOR such as image=0.6: found '{text}'")
     return weights
+
+
+def refuse_combine_of_one(options: Mapping[str, Any]) -> None:
+    """Raise SettingsError where --combine is given and there is one space."""
+    from embed.errors import SettingsError
+
+    if options["combine"] is not None and len(options["spaces"]) == 1:
+        raise SettingsError(
+            f"--combine {options['combine']} is for several spaces, and one is given: leave it out"
+        )
+
+
+def refuse_untuned_objective(options: Mapping[str, Any]) -> None:
+    """Raise SettingsError where --objective is given and no threshold is tuned."""
+    from embed.errors import SettingsError
+
+    if not is_given("--objective"):
+        return
+    for name, option in (("ranking_only", "--ranking-only"), ("threshold", "--threshold")):
+        if options.get(name):
+            raise SettingsError(
+                f"--objective says what a tuned threshold is the best for, and with {option} none "
+                f"is tuned: leave one of them out"
+            )

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embed.options import print_json, print_table, warn
+from embed.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from retrieval.evaluation.evaluations import Category, Evaluation
+    from retrieval.thresholds.match_rules import MatchRule
     from retrieval.thresholds.tuned import ThresholdResult
 
 MARKS = {"concat": "+", "sum": "+", "union": "or", "intersection": "and"}
@@ -43,6 +46,24 @@ BY_CATEGORY = ("row_f1", "pair_f1", "map", "mrr", "recall@1", "recall@5", "mp@5"
 """The metrics that are shown for each category."""
 
 
+MOST_CATEGORIES = 20
+"""How many thresholds of categories are printed."""
+
+NAMES = {
+    "row_f1": "row F1",
+    "pair_f1": "F1 of pairs",
+    "pair_precision": "precision of pairs",
+    "pair_recall": "recall of pairs",
+}
+OBJECTIVES: dict[str, tuple[str, str | None]] = {
+    "row-f1": ("row_f1", None),
+    "pair-f1": ("pair_f1", None),
+    "recall-at-precision": ("pair_recall", "pair_precision"),
+    "precision-at-recall": ("pair_precision", "pair_recall"),
+}
+"""The figure that each objective makes the best, and the one that has to be reached."""
+
+
 def print_result(values: dict[str, Any], as_json: bool) -> bool:
     """Warnings, and the JSON where it is asked for; False where a table should follow."""
     for message in values.get("warnings", ()):
@@ -52,8 +73,11 @@ def print_result(values: dict[str, Any], as_json: bool) -> bool:
     return as_json
 
 
-def print_threshold(result: "ThresholdResult") -> None:
-    """A tuned threshold with what it reaches, on one line; then those of categories, if any."""
+def print_threshold(result: "ThresholdResult", output: "Path | None" = None) -> None:
+    """A tuned threshold with what it reaches, on one line; then those of categories, if any.
+
+    `output` is the file that it was saved to.
+    """
     from retrieval.evaluation.tables import interval_text, number_text
 
     rule, reached = result.rule, result.reached
@@ -67,23 +91,55 @@ def print_threshold(result: "ThresholdResult") -> None:
         "distance ≤": _each([1 - score for score in rule.thresholds]),
     }
     known = {header: text for header, text in shown.items() if text is not None}
-    title = f"{result.num_rows:,} rows, k = {rule.k}, threshold: {result.protocol}"
+    title = f"{_rows_text(result)}, k = {result.k}, threshold: {result.protocol}"
     print_table(title, list(known), [list(known.values())])
+    pairs = (number_text(reached[f"pair_{name}"]) for name in ("f1", "precision", "recall"))
     click.echo(
-        f"pairs: F1 {reached['pair_f1']:.4f}, precision {reached['pair_precision']:.4f}, "
-        f"recall {reached['pair_recall']:.4f}; "
-        f"recall within reach of k: {result.recall_within_k:.4f}"
+        "pairs: F1 {}, precision {}, recall {}; ".format(*pairs)
+        + f"recall within reach of k: {result.recall_within_k:.4f}"
     )
+    click.echo(f"left alone, all items have row F1 {result.row_f1_alone:.4f}")
+    click.echo(_objective_line(result))
     if len(set(rule.spaces.values())) > 1:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in rule.spaces.items())
         click.echo(f"shares of the spaces: {shares}")
     if rule.by_category:
-        rows = [[name, _each(own)] for name, own in rule.by_category.items()]
-        print_table(f"thresholds by {rule.category}", [str(rule.category), "score ≥"], rows)
+        _print_categories(rule, output)
+
+
+def _rows_text(result: "ThresholdResult") -> str:
+    if result.is_self_join:
+        return counted(result.num_rows, "row")
+    return f"{counted(result.num_rows, 'query')} among {counted(result.num_gallery, 'row')}"
+
+
+def _objective_line(result: "ThresholdResult") -> str:
+    """What the objective reached where it was the best."""
+    from retrieval.evaluation.tables import number_text
+
+    objective, reached = result.objective, result.where_tuned
+    name, bound = OBJECTIVES[objective.name]
+    text = f"objective {objective.name}: {NAMES[name]} {number_text(reached[name])}"
+    if bound is not None:
+        found, wanted = number_text(reached[bound]), objective.wanted
+        text += f" at {NAMES[bound]} {found} (wanted: {wanted:g} or more)"
+    return f"{text}, on the rows that it was tuned on"
+
+
+def _print_categories(rule: "MatchRule", output: "Path | None") -> None:
+    """The thresholds of the first categories, and how many more there are."""
+    rows = [[name, _each(own)] for name, own in rule.by_category.items()]
+    shown = rows[:MOST_CATEGORIES]
+    print_table(f"thresholds by {rule.category}", [str(rule.category), "score ≥"], shown)
+    if len(rows) > len(shown):
+        where = "give -o FILE for all" if output is None else f"all in {output}"
+        click.echo(f"… and {len(rows) - len(shown):,} more ({where})")
 
 
 def _each(values: "Sequence[float]") -> str:
-    return ", ".join(f"{value:.4f}" for value in values)
+    from retrieval.evaluation.tables import threshold_text
+
+    return threshold_text(tuple(values))
 
 
 def print_evaluation(result: "Evaluation") -> None:
@@ -104,6 +160,8 @@ def print_evaluation(result: "Evaluation") -> None:
     ]
     header = [f"space {result.space}", "mean", "95 % interval", "what it is the mean of"]
     print_table(about_rows(result) + at, header, rows)
+    if result.row_f1_alone is not None:
+        click.echo(f"left alone, all items have row F1 {result.row_f1_alone:.4f}")
     if result.by is not None:
         names = [name for name in BY_CATEGORY if name in result.metrics]
         header = [result.by, "rows", "with matches", *(TITLES[name] for name in names)]
@@ -112,9 +170,9 @@ def print_evaluation(result: "Evaluation") -> None:
 
 def about_rows(result: "Evaluation") -> str:
     """On how many rows, with which k and whose threshold."""
-    rows = f"{result.num_rows:,} rows"
+    rows = counted(result.num_rows, "row")
     if not result.is_self_join:
-        rows = f"{result.num_rows:,} queries among {result.num_gallery:,} rows"
+        rows = f"{counted(result.num_rows, 'query')} among {counted(result.num_gallery, 'row')}"
     return f"{rows}, k = {result.k}, threshold: {result.protocol}"
 
 

@@ -19,6 +19,8 @@ from retrieval.cli.options import (
     combine_option,
     label_option,
     read_weights,
+    refuse_combine_of_one,
+    refuse_idle,
     seed_option,
     selected,
     spaces_option,
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 @click.option(
     "--k",
     type=int,
-    help="Neighbours of each item in each space, itself included.  [default: 50]",
+    help="Neighbours of each item in each space, itself included unless it looks among a gallery.  "
+    "[default: 50]",
 )
 @under(
     "Several spaces",
@@ -110,6 +113,8 @@ def tune_threshold(
     from retrieval.thresholds.files import to_json
     from retrieval.thresholds.tuning import tune_to_file
 
+    refuse_idle({"--shrinkage": "--threshold-by"})
+    refuse_combine_of_one(options)
     force = options.pop("force")
     settings = _settings(selected(options))
     with ExitStack() as stack:
@@ -117,7 +122,7 @@ def tune_threshold(
         gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None
         result = tune_to_file(opened, settings, output, gallery_store=gallery, force=force)
     if not print_result(to_json(result), as_json):
-        print_threshold(result)
+        print_threshold(result, output)
         if output is not None:
             shown = f", picture: {output.with_suffix('.png')}" if result.picture else ""
             click.echo(f"threshold: {output}{shown}")
@@ -132,6 +137,7 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
     rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
     objective = Objective(options.pop("objective"), options.pop("wanted"))
     weights = read_weights(options.pop("weights"))
+    options["combine"] = options["combine"] or "concat"
     finding = take_finding(options)
     return TuneSettings(
         **options, weights=weights, rules=Rules(**rules), objective=objective, finding=finding

@@ -1,5 +1,6 @@
 """Spaces side by side, of one store or of several: on the same rows, with paired differences."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +35,8 @@ class CompareSettings(Selection):
 
     Attributes:
         spaces: each is looked for in every store; `a+b` is the combination of two by concat, `a|b`
-            by union and `a&b` by intersection, unless a space has just that name.
+            by union and `a&b` by intersection, unless a space has just that name. Blanks around
+            the marks do not count.
         k: neighbours of each item, itself included where items look among one another; None is 50.
         finding: how neighbours are found.
         objective: what the cross-fitted threshold is to be the best for.
@@ -131,6 +133,7 @@ def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
         StoreError: no store has such a space, or the first has no such column.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
     """
+    settings = _without_blanks(settings, stores)
     _refuse_repeated(stores, settings)
     combinations = {space: _combination(space, stores) for space in settings.spaces}
     parts = [part for combination in combinations.values() for part in combination.spaces]
@@ -153,13 +156,28 @@ class _Combination:
     combine: str = "concat"
 
 
+def _without_blanks(settings: CompareSettings, stores: Sequence[Store]) -> CompareSettings:
+    """The same settings with `a + b` as `a+b`, unless a space has just that name."""
+    known = {space for store in stores for space in store.spaces}
+    marks = "".join(map(re.escape, COMBINED_BY))
+
+    def tight(name: str) -> str:
+        return name if name in known else re.sub(rf"\s*([{marks}])\s*", r"\1", name)
+
+    against = None if settings.against is None else tight(settings.against)
+    return replace(settings, spaces=tuple(map(tight, settings.spaces)), against=against)
+
+
 def _combination(text: str, stores: Sequence[Store]) -> _Combination:
-    """The spaces that a name on the line stands for: its own, or those of a combination."""
+    """The spaces that a name on the line stands for: its own, or those of a combination.
+
+    Where any part is a space, the others were meant to be spaces as well.
+    """
     if any(text in store.spaces for store in stores):
         return _Combination((text,))
     for mark, combine in COMBINED_BY.items():
         names = tuple(text.split(mark))
-        if len(names) > 1 and all(any(name in store.spaces for store in stores) for name in names):
+        if any(name in store.spaces for store in stores for name in names):
             return _Combination(names, combine)
     return _Combination((text,))
 

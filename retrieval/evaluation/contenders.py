@@ -13,13 +13,14 @@ from retrieval.search.combined import shares_of
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
+from retrieval.thresholds.columns import asked_k, num_columns
 from retrieval.thresholds.gathering import gather
 from retrieval.thresholds.match_rules import MatchRule, categories_of, gathered
 from retrieval.thresholds.pools import Outcome, Pool
 from retrieval.thresholds.preparing import prepare
 from retrieval.thresholds.protocols import refuse_unfit, tuned
 from retrieval.thresholds.strategies import Fit, matches_of
-from retrieval.thresholds.tune_settings import TuneSettings, columns_of
+from retrieval.thresholds.tune_settings import TuneSettings
 
 MARKS = {"concat": "+", "sum": "+", "union": "|", "intersection": "&"}
 """What stands between spaces that are combined."""
@@ -100,7 +101,7 @@ class SpacesContender:
         Raises:
             SettingsError: k leaves no room for a match, or is more than there are items.
         """
-        return columns_of(self.settings.k, sides) if self.rule is None else self.rule.k
+        return num_columns(self._k(sides), sides)
 
     def model(self, rows: EvaluationRows) -> str:
         """The specs of the encoders, or what the heads are."""
@@ -120,20 +121,20 @@ class SpacesContender:
             StoreError: there is no such space, or a vector is not finite.
             SelectionError: there are fewer groups than cross-fit has folds.
         """
-        num_columns = self.num_columns(rows.sides)
         if self.is_ranking_only:
-            num_columns = max(num_columns, 1 + depth)
-            return Found(_nearest(rows, self._shares, num_columns, self.settings.finding))
+            columns = max(self.num_columns(rows.sides), 1 + depth)
+            return Found(_nearest(rows, self._shares, columns, self.settings.finding))
         if self.rule is not None:
             return self._given(rows, self.rule, depth)
-        return self._tuned(rows, num_columns, depth)
+        return self._tuned(rows, depth)
 
-    def _tuned(self, rows: EvaluationRows, num_columns: int, depth: int) -> Found:
+    def _tuned(self, rows: EvaluationRows, depth: int) -> Found:
         refuse_unfit(rows.num_groups, CROSS_FIT)
         settings = self.settings
-        prepared = prepare(rows, settings, num_columns)
+        k = self._k(rows.sides)
+        prepared = prepare(rows, settings, k)
         tuning = tuned(prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, settings.seed)
-        rule = MatchRule(self._shares, tuning.fit.thresholds, num_columns, settings.combine)
+        rule = MatchRule(self._shares, tuning.fit.thresholds, k, settings.combine)
         candidates = prepared.pool_of(tuning.fit).candidates
         ranking = _ranking(rows, rule, candidates, depth, settings.finding)
         return Found(ranking, tuning.outcome, tuning.fit.thresholds)
@@ -150,6 +151,9 @@ class SpacesContender:
         ranking = _ranking(rows, rule, candidates, depth, finding)
         return Found(ranking, pool.outcome(matches), rule.thresholds)
 
+    def _k(self, sides: Sides) -> int:
+        return asked_k(self.settings.k, sides) if self.rule is None else self.rule.k
+
     @property
     def _shares(self) -> dict[str, float]:
         weights = self.settings.weights
@@ -163,14 +167,15 @@ def _ranking(
 
     Those that are near in some of several spaces need not be the nearest by all of them together.
     """
+    columns = num_columns(rule.k, rows.sides)
     is_nearest = len(rule.spaces) == 1 or rule.combine == "concat"
-    if is_nearest and rule.k > depth:
+    if is_nearest and columns > depth:
         return candidates.rows
-    return _nearest(rows, rule.spaces, max(rule.k, 1 + depth), finding)
+    return _nearest(rows, rule.spaces, max(columns, 1 + depth), finding)
 
 
 def _nearest(
-    rows: EvaluationRows, shares: Mapping[str, float], num_columns: int, finding: Finding
+    rows: EvaluationRows, shares: Mapping[str, float], columns: int, finding: Finding
 ) -> Int[np.ndarray, "q m"]:
     """The nearest by the weighted mean of the scores, however their matches are chosen."""
-    return gather(rows.sides, shares, num_columns, "concat", finding).rows
+    return gather(rows.sides, shares, columns, "concat", finding).rows

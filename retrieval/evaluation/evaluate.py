@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isclose
 
 from embed.errors import SettingsError, ThresholdError
 from embed.store import Store
@@ -10,10 +11,13 @@ from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
+from retrieval.thresholds.columns import DEFAULT_K, asked_k
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
 from retrieval.thresholds.objectives import Objective
-from retrieval.thresholds.tune_settings import DEFAULT_K, TuneSettings, columns_of
+from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuned import ThresholdResult, restrictions
+
+CONCAT = "concat"
 
 TUNED_HERE = "the threshold was tuned on these rows, so row F1 is optimistic: leave it out for a \
 cross-fitted figure"
@@ -30,7 +34,8 @@ class EvaluateSettings(Selection):
             tunes one by cross-fit.
         k: neighbours of each item, itself included where items look among one another; None takes
             the tuned threshold's, else 50.
-        combine, weights: of several spaces; `retrieval.thresholds.gathering` explains them.
+        combine, weights: of several spaces; `retrieval.thresholds.gathering` explains them. None
+            and no weights take the tuned threshold's, else concat and 1 each.
         finding: how neighbours are found; refinements are those of a tuned threshold.
         objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
@@ -40,7 +45,7 @@ class EvaluateSettings(Selection):
 
     threshold: float | ThresholdResult | None = None
     k: int | None = None
-    combine: str = "concat"
+    combine: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     finding: Finding = EXACT
     objective: Objective = field(default_factory=Objective)
@@ -65,7 +70,8 @@ def evaluate(
         FingerprintError: the threshold was tuned on other vectors.
         ThresholdError: the threshold was tuned on other spaces.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
-        SettingsError: k is below 2 or above the number of items, or settings that do not fit.
+        SettingsError: k is below 2 or above the number of items, or settings that do not fit one
+            another or the threshold.
     """
     given = _given_rule(store, settings)
     rows = evaluation_rows(store, settings, gallery_store)
@@ -74,7 +80,7 @@ def evaluate(
         settings.spaces,
         settings.label,
         k=settings.k,
-        combine=settings.combine if rule is None else rule.combine,
+        combine=rule.combine if rule is not None else settings.combine or CONCAT,
         weights=settings.weights,
         finding=settings.finding,
         objective=settings.objective,
@@ -100,6 +106,7 @@ def _given_rule(store: Store, settings: EvaluateSettings) -> MatchRule | None:
                 f"the threshold was tuned on space '{tuned_on}', not on '{named}': tune one for "
                 f"that, or name the spaces that it was tuned on"
             )
+        _refuse_other_combination(settings, given.rule)
         given.rule.refuse_other_vectors(store)
         return given.rule
     if len(spaces) > 1 and settings.combine in OWN_THRESHOLDS:
@@ -107,8 +114,33 @@ def _given_rule(store: Store, settings: EvaluateSettings) -> MatchRule | None:
             f"--combine {settings.combine} cuts each space at a threshold of its own, and "
             f"{given:g} is one score: give a threshold file"
         )
-    shares = shares_of({space: settings.weights.get(space, 1.0) for space in spaces})
-    return MatchRule(shares, (given,), DEFAULT_K, settings.combine)
+    return MatchRule(
+        _shares(settings),
+        (given,),
+        DEFAULT_K,
+        settings.combine or CONCAT,
+        refinements=settings.finding.applied,
+    )
+
+
+def _refuse_other_combination(settings: EvaluateSettings, rule: MatchRule) -> None:
+    """Raise SettingsError where spaces are to be combined otherwise than the threshold has it."""
+    if len(rule.spaces) > 1 and settings.combine not in (None, rule.combine):
+        raise SettingsError(
+            f"the threshold was tuned with --combine {rule.combine}, not {settings.combine}: "
+            f"leave --combine out, or tune one with it"
+        )
+    asked = _shares(settings)
+    if settings.weights and any(not isclose(asked[s], rule.spaces[s]) for s in asked):
+        shares = ", ".join(f"{name} {share:.4g}" for name, share in rule.spaces.items())
+        raise SettingsError(
+            f"the threshold was tuned with other shares than --weight says: {shares}; leave "
+            f"--weight out, or tune one with it"
+        )
+
+
+def _shares(settings: EvaluateSettings) -> dict[str, float]:
+    return shares_of({space: settings.weights.get(space, 1.0) for space in settings.spaces})
 
 
 def _with_k(
@@ -117,7 +149,7 @@ def _with_k(
     """The rule with the k that is asked for; a tuned one has its own where none is."""
     if rule is None or (settings.k is None and isinstance(settings.threshold, ThresholdResult)):
         return rule
-    return replace(rule, k=columns_of(settings.k, rows.sides))
+    return replace(rule, k=asked_k(settings.k, rows.sides))
 
 
 def _tuned_here(settings: EvaluateSettings, rows: EvaluationRows) -> tuple[str, ...]:

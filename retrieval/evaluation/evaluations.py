@@ -17,12 +17,10 @@ from retrieval.evaluation.measuring import (
     row_values,
 )
 from retrieval.selection import EvaluationRows
+from retrieval.thresholds.cautions import alone_warnings, row_f1_alone
 
 DEEPEST_CELLS = 2**23
 """R-precision and MAP@R need as many neighbours as there are true matches: this many at most."""
-
-NOTHING_MATCHES = "no pair matches at this threshold, so row F1 is that of items left alone: give \
---objective pair-f1, or look at the ranking"
 
 SHALLOW = "R-precision and MAP@R are left out: some queries have too many true matches to look so \
 deep for all of them"
@@ -74,6 +72,7 @@ class Evaluation:
         by: the column of the categories, and `categories`: what each of its values reaches.
         warnings: which rows were left out and why, and what else to know.
         measured: each query's own values, which are not in JSON.
+        row_f1_alone: row F1 where every item is left alone, None where only the ranking counts.
     """
 
     space: str
@@ -92,6 +91,7 @@ class Evaluation:
     categories: tuple[Category, ...]
     warnings: tuple[str, ...]
     measured: Measured
+    row_f1_alone: float | None = None
 
     @property
     def distances(self) -> tuple[float, ...]:
@@ -112,6 +112,8 @@ class Evaluation:
         elif self.thresholds:
             values |= {"score_thresholds": self.thresholds, "distance_thresholds": self.distances}
         values |= self.metrics
+        if self.row_f1_alone is not None:
+            values["row_f1_alone"] = self.row_f1_alone
         if "row_f1" in self.intervals:
             values["interval"] = self.intervals["row_f1"]
         values["intervals"] = self.intervals
@@ -152,6 +154,7 @@ def evaluate_on(
         categories=() if values is None else _categories(measured, values, seed),
         warnings=rows.warnings + _warnings(found, measured),
         measured=measured,
+        row_f1_alone=None if found.outcome is None else row_f1_alone(found.outcome.num_true),
     )
 
 
@@ -173,8 +176,8 @@ def _depth(rows: EvaluationRows) -> int:
 
 
 def _warnings(found: Found, measured: Measured) -> tuple[str, ...]:
-    is_nothing = found.outcome is not None and bool((found.outcome.num_taken == 1).all())
-    warnings = (NOTHING_MATCHES,) if is_nothing else ()
+    outcome = found.outcome
+    warnings = () if outcome is None else alone_warnings(outcome.num_taken, outcome.num_true)
     return warnings if "map@r" in measured.values else (*warnings, SHALLOW)
 
 

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from embed.files import replacing
+from embed.wording import counted
 from retrieval.evaluation.compare import Comparison, Line
 from retrieval.evaluation.evaluations import Evaluation
 from retrieval.evaluation.tables import TITLES, interval_text
@@ -85,9 +86,10 @@ def _intervals(comparison: Comparison) -> list[tuple[float, float] | None]:
 
 
 def _title(comparison: Comparison, found: Evaluation) -> str:
-    items = f"{found.num_rows:,} items"
+    items = counted(found.num_rows, "item")
     if not found.is_self_join:
-        items = f"{found.num_rows:,} queries among {found.num_gallery:,} items"
+        queries = counted(found.num_rows, "query")
+        items = f"{queries} among {counted(found.num_gallery, 'item')}"
     metric, k = TITLES[comparison.main_metric], found.k
     against = f", compared with {_short(comparison.against)}" if len(comparison.lines) > 1 else ""
     return f"{metric} of {items}, k = {k}{against}"

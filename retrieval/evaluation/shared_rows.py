@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError
 from embed.store import Store
+from embed.wording import counted
 from retrieval.evaluation.judgements import judge
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import StoreRows, between, self_join
@@ -144,5 +145,6 @@ def _refuse_without_pairs(rows: EvaluationRows) -> None:
         return
     why = "".join(f"; {warning}" for warning in rows.warnings)
     raise SelectionError(
-        f"none of the {len(rows.sides.queries):,} items that all stores share has a true match{why}"
+        f"none of the {counted(len(rows.sides.queries), 'item')} that all stores share has a true "
+        f"match{why}"
     )

@@ -119,7 +119,7 @@ def threshold_text(thresholds: tuple[float, ...]) -> str:
 
 def interval_text(interval: tuple[float, float] | None) -> str:
     """Low – high."""
-    return "–" if interval is None else f"{interval[0]:.4f} – {interval[1]:.4f}"
+    return "–" if interval is None else " – ".join(map(number_text, interval))
 
 
 def _has(comparison: Comparison, name: str) -> bool:
@@ -147,9 +147,13 @@ def _threshold_cells(line: Line) -> list[str]:
 
 
 def _difference_cells(difference: Difference) -> list[str]:
-    low, high = difference.interval
+    value, low, high = map(_signed, (difference.value, *difference.interval))
     is_clear = "yes" if difference.is_clear else "no"
-    return [f"{difference.value:+.4f}", f"{low:+.4f} – {high:+.4f}", is_clear]
+    return [value, f"{low} – {high}", is_clear]
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 4) + 0.0:+.4f}"  # never −0.0000
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -26,6 +26,7 @@ from retrieval.matches.match_files import (
 )
 from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.sides import Sides
+from retrieval.thresholds.columns import num_columns
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuned import ThresholdResult
@@ -39,8 +40,8 @@ class MatchSettings:
         output: the file.
         threshold: a score, or a tuned threshold, which knows its spaces and k.
         space: needed beside a score.
-        k: neighbours of each item, itself included: the most matches that it can have. None takes
-            the tuned threshold's, else 50.
+        k: neighbours of each item: the most matches that it can have, itself included where items
+            look among one another. None takes the tuned threshold's, else 50.
         where, query_where, gallery_where: which items look among which, as in `choosing.Chosen`.
         layout: competition or pairs; None goes by the suffix of the output.
         id_name, matches_name: the header of the two columns of a competition's file.
@@ -92,7 +93,8 @@ class MatchSummary:
         path: the file.
         format: competition or pairs.
         spaces: the spaces that were searched.
-        k: the most matches that an item could have in one space, itself included.
+        k: the most matches that an item could have in one space, itself included where items look
+            among one another.
         score_thresholds: pairs with at least this score match: in each space, or in all together.
         num_rows: the items whose matches were looked for, and num_gallery those they are among.
         num_matches: matches besides each item's own: a pair that found each other counts twice.
@@ -139,6 +141,7 @@ def match(
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
     chosen = Chosen(settings.where, settings.query_where, settings.gallery_where)
     sides = chosen.sides(store, gallery_store)
+    num_columns(rule.k, sides)  # refuses a k that leaves no room
     grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+LOWEST, HIGHEST = -1.0, 1 + 1e-5
+"""Of a score threshold: one that matches nothing lies just above every score."""
+
 
 def number(values: Mapping[str, Any], key: str) -> float:
     """A finite number."""
@@ -11,6 +14,19 @@ def number(values: Mapping[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise ValueError(f"{key} should be a finite number such as 0.73: found {value!r}")
     return float(value)
+
+
+def optional_number(values: Mapping[str, Any], key: str) -> float | None:
+    """A finite number, or null."""
+    return None if values[key] is None else number(values, key)
+
+
+def score(values: Mapping[str, Any], key: str) -> float:
+    """A score threshold."""
+    value = number(values, key)
+    if not LOWEST <= value <= HIGHEST:
+        raise ValueError(f"{key} should be a score between −1 and 1: found {value!r}")
+    return value
 
 
 def numbers(values: Mapping[str, Any], key: str) -> tuple[float, ...]:

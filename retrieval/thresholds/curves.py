@@ -14,19 +14,23 @@ from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.sweeps import threshold_between
 
+TINY = 1e-300
+
 
 @dataclass(frozen=True)
 class ScoreCurve:
-    """Mean row F1, precision and recall at each of c cuts, from no match to all matches.
+    """F1, precision and recall at each of c cuts, from no match to all matches.
 
     `cuts` are the lowest scores taken, strictly descending: +inf first, where nothing but the item
     itself is taken, then each distinct score. All pairs with the same score are taken together.
+    They are means over rows, or of all pairs where `is_of_pairs`: precision of none is 1.
     """
 
     cuts: Float64[np.ndarray, " c"]
     f1: Float64[np.ndarray, " c"]
     precision: Float64[np.ndarray, " c"]
     recall: Float64[np.ndarray, " c"]
+    is_of_pairs: bool = False
 
     def best_cut(self) -> int:
         """The cut with the highest F1; among equal ones the highest: it has the fewest matches."""
@@ -52,8 +56,21 @@ def score_curve(
 def curve_of(pool: Pool, rows: Bool[np.ndarray, " q"] | None = None) -> ScoreCurve:
     """`score_curve` of candidates with one score each, within the rules that apply to them."""
     cuts = pool.sweep(0, with_pairs=False).cuts(pool.limits, rows)
-    means = [cuts.sums(gain) / cuts.num_rows for gain in ("f1", "precision", "recall")]
-    return ScoreCurve(cuts.lowest, *means)
+    f1, precision, recall = (
+        cuts.sums(gain) / cuts.num_rows for gain in ("f1", "precision", "recall")
+    )
+    return ScoreCurve(cuts.lowest, f1, precision, recall)
+
+
+def pair_curve_of(pool: Pool, rows: Bool[np.ndarray, " q"] | None = None) -> ScoreCurve:
+    """F1, precision and recall of pairs at each cut, of the chosen rows, each pair counted once."""
+    cuts = pool.sweep(0, with_pairs=True).cuts(pool.limits, rows)
+    pairs, hits = cuts.sums("pairs"), cuts.sums("hits")
+    num_true = max(pool.num_true_pairs(rows), TINY)
+    precision = np.divide(hits, pairs, out=np.ones_like(hits), where=pairs > 0)
+    return ScoreCurve(
+        cuts.lowest, 2 * hits / (pairs + num_true), precision, hits / num_true, is_of_pairs=True
+    )
 
 
 def metrics_at(

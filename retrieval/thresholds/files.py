@@ -16,24 +16,29 @@ from retrieval.refining.refinements import Refinements
 from retrieval.search.combined import shares_of
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.checked_json import (
+    HIGHEST,
+    LOWEST,
     integer,
     json_object,
     number,
     numbers,
+    optional_number,
+    score,
     switch,
     text,
 )
+from retrieval.thresholds.columns import DEFAULT_K, refuse_small_k
 from retrieval.thresholds.gathering import COMBINATIONS
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
-from retrieval.thresholds.tune_settings import DEFAULT_K, refuse_small_k
 from retrieval.thresholds.tuned import ThresholdResult
 
 FORMAT = "retrieval-threshold"
 FORMAT_VERSION = 2
 COUNTS = ("seed", "num_rows", "num_groups", "num_gallery", "num_reported")
-REACHED = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
+OF_ROWS = ("row_f1", "precision", "recall")
+OF_PAIRS = ("pair_f1", "pair_precision", "pair_recall")
 
 
 def save(result: ThresholdResult, path: Path, *, force: bool = False) -> None:
@@ -65,11 +70,14 @@ def to_json(result: ThresholdResult) -> dict[str, Any]:
         "distance_threshold": None if common is None else 1 - common,
         **result.reached,
         "interval": result.interval,
+        "row_f1_alone": result.row_f1_alone,
+        "where_tuned": dict(result.where_tuned),
         "objective": result.objective.name,
         "wanted": result.objective.wanted,
         "label": result.label,
         "protocol": result.protocol,
         **{name: getattr(result, name) for name in COUNTS},
+        "is_self_join": result.is_self_join,
         "recall_within_k": result.recall_within_k,
         "selection": {option: list(values) for option, values in result.selection.items()},
         "rules": asdict(rule.rules),
@@ -124,7 +132,9 @@ def _from_json(values: Mapping[str, Any]) -> ThresholdResult:
         selection={
             option: tuple(given) for option, given in json_object(values, "selection").items()
         },
-        reached={name: number(values, name) for name in REACHED},
+        reached=_figures(values),
+        row_f1_alone=number(values, "row_f1_alone"),
+        where_tuned=_figures(json_object(values, "where_tuned")),
         interval=_pair(values) if "interval" in values else None,
         warnings=tuple(values["warnings"]),
         label=text(values, "label"),
@@ -134,8 +144,15 @@ def _from_json(values: Mapping[str, Any]) -> ThresholdResult:
         num_rows=integer(values, "num_rows"),
         num_groups=integer(values, "num_groups"),
         num_gallery=integer(values, "num_gallery"),
+        is_self_join=switch(values, "is_self_join"),
         num_reported=integer(values, "num_reported"),
     )
+
+
+def _figures(values: Mapping[str, Any]) -> dict[str, float | None]:
+    """What rows reach, and what pairs do: null where there are none."""
+    of_pairs = {name: optional_number(values, name) for name in OF_PAIRS}
+    return {name: number(values, name) for name in OF_ROWS} | of_pairs
 
 
 def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
@@ -145,10 +162,10 @@ def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
         raise ValueError("it names no spaces, or a combination that there is not")
     each_has_own = len(spaces) > 1 and combine in OWN_THRESHOLDS
     parts = spaces.values() if each_has_own else [values]
-    thresholds = tuple(number(part, "score_threshold") for part in parts)
+    thresholds = tuple(score(part, "score_threshold") for part in parts)
     weights = {name: number(space, "weight") for name, space in spaces.items()}
     shares_of(weights)  # refuses what is not above 0
-    refuse_small_k(integer(values, "k"))
+    refuse_small_k(integer(values, "k"), 1)
     return MatchRule(
         spaces=weights,
         thresholds=thresholds,
@@ -172,7 +189,11 @@ def _rules(values: Mapping[str, Any]) -> Rules:
 
 
 def _by_category(values: Mapping[str, Any], num_common: int) -> dict[str, tuple[float, ...]]:
-    own = {name: numbers(values, name) for name in values}
+    own = {
+        name: tuple(score({place: given}, place) for given in numbers({place: found}, place))
+        for name, found in values.items()
+        for place in [f"by_category of '{name}'"]
+    }
     if any(len(thresholds) != num_common for thresholds in own.values()):
         raise ValueError("by_category should have as many thresholds as there are in common")
     return own
@@ -205,15 +226,15 @@ def parse_threshold(text: str) -> float | ThresholdResult:
     if Path(text).is_file():
         return load(Path(text))
     try:
-        score = float(text)
+        given = float(text)
     except ValueError:
         raise ThresholdError(
             f"a threshold should be a file or a score such as 0.73: "
             f"{text} is {'a folder' if Path(text).is_dir() else 'neither'}"
         ) from None
-    if not -1 <= score <= 1 + 1e-5:  # a tuned threshold may lie just above every score
+    if not LOWEST <= given <= HIGHEST:
         raise ThresholdError(f"a score should be between −1 and 1 (1 − distance): found {text}")
-    return score
+    return given
 
 
 def fit_to_store(
@@ -225,16 +246,16 @@ def fit_to_store(
         store: the store to be cut.
         threshold: a score, or a tuned threshold, which knows its spaces.
         space: the space to be cut; None takes the tuned threshold's.
-        k: neighbours, the item itself included; None takes the tuned threshold's, else 50.
+        k: neighbours, as `MatchRule.k`; None takes the tuned threshold's, else 50.
 
     Raises:
-        SettingsError: a score without a space, or k is below 2.
+        SettingsError: a score without a space, or k is below 1.
         StoreError: there is no such space.
         ThresholdError: it was tuned on another space.
         FingerprintError: a space holds other vectors than those it was tuned on.
     """
     if k is not None:
-        refuse_small_k(k)
+        refuse_small_k(k, 1)
     if isinstance(threshold, ThresholdResult):
         rule = threshold.rule
         _refuse_other_space(rule, space)
@@ -264,9 +285,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ThresholdError(
             f"no threshold at {path}: make one with `retrieval tune-threshold … -o {path}`"
         ) from error
-    except ValueError as error:  # bad JSON or bad UTF-8
+    except ValueError as error:  # bad JSON, with its line and column, or bad UTF-8
         raise ThresholdError(
-            f"{path} is no threshold file: make one with "
+            f"{path} is no threshold file ({error}): make one with "
             f"`python -m retrieval tune-threshold … -o FILE`"
         ) from error
     if not isinstance(values, dict):

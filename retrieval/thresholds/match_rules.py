@@ -5,6 +5,7 @@ This is what a threshold file keeps, and all that is needed to match another day
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -16,6 +17,7 @@ from retrieval.refining.refinements import Refinements
 from retrieval.search.sides import Sides
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.candidates import Candidates
+from retrieval.thresholds.columns import num_columns
 from retrieval.thresholds.gathering import gather
 from retrieval.thresholds.rules import Rules, bounds
 from retrieval.thresholds.strategies import Fit, matches_of
@@ -31,7 +33,8 @@ class MatchRule:
         spaces: the spaces that are searched, with the share of each in the combined score.
         fingerprints: those of the vectors that this was tuned on, where they are known.
         combine: concat, sum, union or intersection; of no account with one space.
-        k: neighbours of each item in each space, itself included.
+        k: neighbours of each item in each space, as `--k` counts them: itself included where items
+            look among one another, and not where queries look among a gallery.
         thresholds: the least score of a match: of each space (union, intersection), or of their
             combined score.
         rules: what else decides.
@@ -60,17 +63,23 @@ class MatchRule:
         """The same way of finding neighbours, with the refinements of this rule.
 
         Raises:
-            SettingsError: neighbours in a file were refined otherwise.
+            SettingsError: other refinements are asked for, or neighbours in a file have others.
             NeighboursError: the file can't be read.
         """
-        if finding.neighbours is None:
-            return replace(finding, refinements=self.refinements)
-        if finding.applied != self.refinements:
+        own = self.refinements.to_json()
+        if finding.neighbours is not None and finding.applied.to_json() != own:
             raise SettingsError(
                 f"{finding.neighbours} was not refined as the neighbours that the threshold was "
                 f"tuned on: make it with the same refinements, or tune the threshold on it"
             )
-        return finding
+        if finding.refinements and finding.refinements.to_json() != own:
+            raise SettingsError(
+                f"the threshold was tuned {_in_words(own)}, and others are given: "
+                f"{_in_words(finding.refinements.to_json())}; leave them out, or tune it with them"
+            )
+        if finding.neighbours is not None:
+            return finding
+        return replace(finding, refinements=self.refinements)
 
     def refuse_other_vectors(self, store: Store) -> None:
         """Check the spaces of a store against those that this was tuned on.
@@ -88,13 +97,20 @@ class MatchRule:
                 )
 
 
+def _in_words(refinements: Mapping[str, Any]) -> str:
+    if not refinements:
+        return "without refinements"
+    return f"with {', '.join(f'{name} {value}' for name, value in refinements.items())}"
+
+
 def gathered(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Candidates:
     """The candidates of all queries.
 
     Raises:
-        SettingsError: neighbours in a file were refined otherwise than the rule says.
+        SettingsError: neighbours are refined otherwise than the rule says, or k leaves no room.
     """
-    return gather(sides, rule.spaces, rule.k, rule.combine, rule.found_by(finding))
+    columns = num_columns(rule.k, sides)
+    return gather(sides, rule.spaces, columns, rule.combine, rule.found_by(finding))
 
 
 def matched(
@@ -105,7 +121,7 @@ def matched(
     Where a row's matches depend on nothing but its own neighbours, only a block is held at once.
 
     Raises:
-        SettingsError: neighbours in a file were refined otherwise than the rule says.
+        SettingsError: neighbours are refined otherwise than the rule says, or k leaves no room.
     """
     categories = categories_of(sides, rule.category)
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
@@ -120,7 +136,8 @@ def _blocks(sides: Sides, rule: MatchRule, finding: Finding) -> Iterator[tuple[i
     if len(rule.spaces) > 1 or rule.rules.reciprocal:
         yield 0, gathered(sides, rule, finding)
         return
-    for start, found in iterate_found(sides, rule.spaces, rule.k, rule.found_by(finding)):
+    columns = num_columns(rule.k, sides)
+    for start, found in iterate_found(sides, rule.spaces, columns, rule.found_by(finding)):
         yield start, Candidates.of(found)
 
 

@@ -10,17 +10,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from embed.files import replacing
+from embed.wording import counted
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.tuned import ThresholdResult
 
 INK, GREY = "#22303c", "#7b8794"
 LINES = (
-    ("precision", "precision", "#c8553d", 1.4),
-    ("recall", "recall", "#588157", 1.4),
-    ("f1", "row F1", "#0b6e99", 2.4),
+    ("precision", "#c8553d", 1.4),
+    ("recall", "#588157", 1.4),
+    ("f1", "#0b6e99", 2.4),
 )
+MARKED = {"recall-at-precision": "recall", "precision-at-recall": "precision"}
+"""The line that an objective follows, where it is not F1."""
 MAX_POINTS = 4000
+NUM_POINTS = 201
 BOX = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "#d5dbe1"}
 OBJECTIVE_LABELS = {
     "row-f1": "mean row F1",
@@ -33,17 +37,18 @@ OBJECTIVE_LABELS = {
 def plot_threshold(result: ThresholdResult, path: Path) -> None:
     """Draw what other thresholds reach on the rows that this one was tuned on, it being marked.
 
-    A curve of mean row F1, precision and recall where one score is cut: its axis covers where the
-    curves move, and a second one above it shows the distance. A heat map of the objective where two
-    scores are. A file that exists is replaced.
+    A curve of F1, precision and recall where one score is cut, of rows or for an objective of pairs
+    of these: its axis covers where the curves move, and a second one above it shows the distance.
+    A heat map of the objective where two scores are. A file that exists is replaced.
     """
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if isinstance(result.picture, ScoreCurve):
         _draw_lines(axes, result.picture)
-        _mark(axes, result.picture, result.rule.thresholds[0])
-        _dress(axes)
+        _draw_wanted(axes, result)
+        _mark(axes, result.picture, result)
+        _dress(axes, result.picture)
     elif isinstance(result.picture, Surface):
         _draw_surface(figure, axes, result.picture, result)
     axes.set_title(_title(result), loc="left", color=INK, fontsize=11)
@@ -56,8 +61,8 @@ def _title(result: ThresholdResult) -> str:
     spaces = f"Space{'s' if len(result.rule.spaces) > 1 else ''} '{names}'"
     how = f" ({result.rule.combine})" if len(result.rule.spaces) > 1 else ""
     return (
-        f"{spaces}{how}, true matches by '{result.label}', {result.num_rows:,} items, "
-        f"k = {result.rule.k}"
+        f"{spaces}{how}, true matches by '{result.label}', "
+        f"{counted(result.num_rows, 'item')}, k = {result.k}"
     )
 
 
@@ -73,7 +78,7 @@ def _draw_surface(figure: Figure, axes: Axes, surface: Surface, result: Threshol
     first, second = result.rule.thresholds
     axes.plot([second], [first], marker="o", color="white", markeredgecolor=INK, markersize=8)
     axes.annotate(
-        f"best {np.nanmax(values):.4f}\nscores {first:.4f}, {second:.4f}",
+        f"{np.nanmax(values):.4f} where tuned\nscores {first:.4f}, {second:.4f}",
         (second, first),
         xytext=(-12 if second > surface.second.mean() else 12, 0),
         textcoords="offset points",
@@ -95,7 +100,8 @@ def _draw_lines(axes: Axes, curve: ScoreCurve) -> None:
     margin = 0.02 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     step = max(1, len(scores) // MAX_POINTS)
-    for name, label, colour, width in LINES:
+    for name, colour, width in LINES:
+        label = _line_name(name, curve)
         values = getattr(curve, name)
         # A threshold anywhere between two scores takes what the upper one takes.
         axes.step(
@@ -118,37 +124,91 @@ def _is_away(values: Float[np.ndarray, " c"]) -> Bool[np.ndarray, " c"]:
     return np.asarray((abs(values - values[0]) > near) & (abs(values - values[-1]) > near))
 
 
-def _mark(axes: Axes, curve: ScoreCurve, score: float) -> None:
+def _line_name(name: str, curve: ScoreCurve) -> str:
+    """'row F1' or 'recall', 'pair F1' or 'pair recall'."""
+    shown = "F1" if name == "f1" else name
+    if curve.is_of_pairs:
+        return f"pair {shown}"
+    return "row F1" if name == "f1" else shown
+
+
+def _draw_wanted(axes: Axes, result: ThresholdResult) -> None:
+    """A line at the share that has to be reached, in the colour of what has to reach it."""
+    wanted = result.objective.wanted
+    if wanted is None:
+        return
+    bound = "precision" if result.objective.name == "recall-at-precision" else "recall"
+    colour = next(colour for name, colour, _ in LINES if name == bound)
+    axes.axhline(wanted, color=colour, linewidth=1, linestyle=":", label=f"wanted {bound}")
+
+
+def _mark(axes: Axes, curve: ScoreCurve, result: ThresholdResult) -> None:
+    score = result.rule.thresholds[0]
     cut = int(np.searchsorted(-curve.cuts, -score, side="right")) - 1
-    reached = float(curve.f1[cut])
+    line = MARKED.get(result.objective.name, "f1")
+    reached = float(getattr(curve, line)[cut])
     axes.axvline(score, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.plot([score], [reached], marker="o", color=INK, markersize=6, zorder=5)
-    low, high = axes.get_xlim()
-    is_right = score > (low + high) / 2
-    heights = [reached, float(curve.precision[cut]), float(curve.recall[cut])]
+    text = (
+        f"score {score:.4f}\ndistance {1 - score:.4f}\n"
+        f"{_line_name(line, curve)} {reached:.4f} where tuned"
+    )
     axes.annotate(
-        f"score {score:.4f}\ndistance {1 - score:.4f}\nrow F1 {reached:.4f}",
-        (score, _widest_gap(heights)),
-        xytext=(-10 if is_right else 10, 0),
-        textcoords="offset points",
-        ha="right" if is_right else "left",
+        text,
+        (score, reached),
+        xytext=_free_place(axes, text, (score, reached)),
+        textcoords="axes fraction",
+        ha="center",
         va="center",
         color=INK,
         fontsize=9,
         bbox=BOX,
+        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8},
     )
 
 
-def _widest_gap(heights: list[float]) -> float:
-    """The middle of the widest gap that lines at these heights leave, so that a text hides none."""
-    edges = np.array([0, *sorted(heights), 1])
-    widest = int(np.argmax(np.diff(edges)))
-    return float(edges[widest : widest + 2].mean())
+def _free_place(axes: Axes, text: str, marked: tuple[float, float]) -> tuple[float, float]:
+    """Where a text hides least of the lines, the nearest to the mark of such places.
+
+    In fractions of the axes, as `text` is measured: about 0.0096 of them a letter.
+    """
+    lines = text.split("\n")
+    half = 0.0048 * max(map(len, lines)) + 0.01, 0.026 * len(lines) + 0.01
+    across, up = (np.linspace(side + 0.01, 0.99 - side, 41) for side in half)
+    places = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    drawn = _in_fractions(axes, _drawn_points(axes))
+    is_hidden = (abs(places[:, None] - drawn) < half).all(axis=2)
+    distances = np.hypot(*(places - _in_fractions(axes, np.array([marked]))).T)
+    x, y = places[np.lexsort((distances, is_hidden.sum(axis=1)))[0]]
+    return float(x), float(y)
 
 
-def _dress(axes: Axes) -> None:
+def _drawn_points(axes: Axes) -> Float64[np.ndarray, "p 2"]:
+    """Points along the lines, near enough to one another that no box slips between them."""
+    low, high = axes.get_xlim()
+    across, up = np.linspace(low, high, NUM_POINTS), np.linspace(*axes.get_ylim(), NUM_POINTS)
+    points = []
+    for line in axes.get_lines():
+        x, y = (np.asarray(values, np.float64) for values in line.get_data())
+        if len(x) == 2 and x[0] == x[1]:  # the marked score, from bottom to top
+            points.append(np.stack([np.full(NUM_POINTS, x[0]), up], axis=1))
+        elif len(x) == 2 and y[0] == y[1]:  # the wanted share, from side to side
+            points.append(np.stack([across, np.full(NUM_POINTS, y[0])], axis=1))
+        else:
+            order = np.argsort(x, kind="stable")
+            heights = np.interp(across, x[order], y[order])
+            points.append(np.stack([across, heights], axis=1))
+    return np.concatenate(points)
+
+
+def _in_fractions(axes: Axes, points: Float64[np.ndarray, "p 2"]) -> Float64[np.ndarray, "p 2"]:
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    return np.asarray((points - (left, bottom)) / (right - left, top - bottom))
+
+
+def _dress(axes: Axes, curve: ScoreCurve) -> None:
     axes.set_xlabel("score threshold (cosine similarity)", color=INK)
-    axes.set_ylabel("mean over items", color=INK)
+    axes.set_ylabel("of pairs" if curve.is_of_pairs else "mean over items", color=INK)
     above = axes.secondary_xaxis("top", functions=(_flip, _flip))
     above.set_xlabel("distance threshold (1 − score)", color=GREY)
     above.tick_params(colors=GREY)
@@ -156,7 +216,7 @@ def _dress(axes: Axes) -> None:
     axes.set_axisbelow(True)
     for side in ("left", "right", "top", "bottom"):
         axes.spines[side].set_color("#c3cbd3")
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
 
 
 def _flip(values: npt.ArrayLike) -> npt.ArrayLike:

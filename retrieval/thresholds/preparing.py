@@ -7,7 +7,8 @@ from retrieval.evaluation.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
-from retrieval.thresholds.curves import ScoreCurve, curve_of
+from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.curves import ScoreCurve, curve_of, pair_curve_of
 from retrieval.thresholds.gathering import as_one, gather, scored_in_all, weighted
 from retrieval.thresholds.joint import SeveralThresholds, Surface, surface
 from retrieval.thresholds.match_rules import categories_of
@@ -32,8 +33,8 @@ Shares = tuple[float, ...]
 class Prepared:
     """What is tuned on, for each choice of the spaces' shares, and the way in which it is tuned.
 
-    `k` is how many candidates each space gives, the query itself included. `shares` are those that
-    were given; there are others only where they are tuned as well.
+    `k` is how many neighbours each space gives, as `MatchRule.k` counts them. `shares` are those
+    that were given; there are others only where they are tuned as well.
     """
 
     k: int
@@ -49,6 +50,8 @@ class Prepared:
 def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     """Search for the candidates, judge them, and choose how thresholds are fitted.
 
+    `k` neighbours are looked for, as `MatchRule.k` counts them.
+
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         SettingsError: a rule that does not fit the rows.
@@ -58,6 +61,7 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     shares = tuple(given.values())
     grid = weight_grid(len(shares)) if settings.tune_weights else [shares]
     categories = categories_of(rows.sides, settings.threshold_by)
+    columns = num_columns(k, rows.sides)
     pools = {
         each: Pool.of(
             candidates,
@@ -66,7 +70,7 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
             is_self_join=rows.sides.is_self_join,
             categories=categories,
         )
-        for each, candidates in _gathered(rows, settings, k, grid).items()
+        for each, candidates in _gathered(rows, settings, columns, grid).items()
     }
     strategies = {each: _strategy(pool, settings) for each, pool in pools.items()}
     plain = BestOf(strategies) if settings.tune_weights else strategies[shares]
@@ -84,7 +88,8 @@ def picture_of(
     """
     num_scores = len(pool.candidates.scores)
     if num_scores == 1:
-        return curve_of(pool, tuning.is_tuned_on)
+        curve = curve_of if objective.name == "row-f1" else pair_curve_of
+        return curve(pool, tuning.is_tuned_on)
     plain = strategy.plain if isinstance(strategy, ByCategory) else strategy
     if num_scores == 2 and isinstance(plain, SeveralThresholds):
         return surface(plain, tuning.is_tuned_on, tuning.fit.thresholds)
@@ -92,17 +97,17 @@ def picture_of(
 
 
 def _gathered(
-    rows: EvaluationRows, settings: TuneSettings, k: int, grid: list[Shares]
+    rows: EvaluationRows, settings: TuneSettings, columns: int, grid: list[Shares]
 ) -> dict[Shares, Candidates]:
     spaces = settings.spaces
     if settings.combine == "sum" and len(spaces) > 1:  # scored once, whatever the shares
-        scored = scored_in_all(rows.sides, spaces, k, settings.finding)
+        scored = scored_in_all(rows.sides, spaces, columns, settings.finding)
         return {each: as_one(weighted(scored, each)) for each in grid}
     return {
         each: gather(
             rows.sides,
             dict(zip(spaces, each, strict=True)),
-            k,
+            columns,
             settings.combine,
             settings.finding,
         )

@@ -39,16 +39,10 @@ class Tuned:
 class Report:
     """Means over the reported rows, and precision, recall and F1 of their pairs.
 
-    Where no pair is taken, precision is 1, and where none is true, recall is. `interval` is that of
-    row F1: 95 %, by resampling groups.
+    `figures` are those of `figures_of`. `interval` is that of row F1: 95 %, by resampling groups.
     """
 
-    row_f1: float
-    precision: float
-    recall: float
-    pair_f1: float
-    pair_precision: float
-    pair_recall: float
+    figures: dict[str, float | None]
     num_rows: int
     interval: tuple[float, float]
 
@@ -116,21 +110,33 @@ def report(
 ) -> Report:
     """What the reported rows reach, with an interval; `num_true_pairs` are theirs."""
     at, outcome = tuning.is_reported, tuning.outcome
-    f1, precision, recall = (
-        values[at] for values in (outcome.f1, outcome.precision, outcome.recall)
-    )
-    pairs, hits = float(outcome.pairs[at].sum()), float(outcome.hits[at].sum())
-    in_all = pairs + num_true_pairs
     return Report(
-        row_f1=float(f1.mean()),
-        precision=float(precision.mean()),
-        recall=float(recall.mean()),
-        pair_f1=2 * hits / in_all if in_all else 1.0,
-        pair_precision=hits / pairs if pairs else 1.0,
-        pair_recall=hits / num_true_pairs if num_true_pairs else 1.0,
+        figures=figures_of(outcome, at, num_true_pairs),
         num_rows=int(at.sum()),
-        interval=bootstrap_interval(f1, members[at], generator),
+        interval=bootstrap_interval(outcome.f1[at], members[at], generator),
     )
+
+
+def figures_of(
+    outcome: Outcome, at: Bool[np.ndarray, " q"], num_true_pairs: float
+) -> dict[str, float | None]:
+    """Row F1, precision and recall over some rows, and the same of their pairs, by name.
+
+    `num_true_pairs` are theirs. A share of no pairs is None.
+    """
+    pairs, hits = float(outcome.pairs[at].sum()), float(outcome.hits[at].sum())
+    return {
+        "row_f1": float(outcome.f1[at].mean()),
+        "precision": float(outcome.precision[at].mean()),
+        "recall": float(outcome.recall[at].mean()),
+        "pair_f1": _ratio(2 * hits, pairs + num_true_pairs),
+        "pair_precision": _ratio(hits, pairs),
+        "pair_recall": _ratio(hits, num_true_pairs),
+    }
+
+
+def _ratio(above: float, below: float) -> float | None:
+    return above / below if below else None
 
 
 def _folds(

@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 
 from embed.errors import SettingsError
 from retrieval.refining.finding import EXACT, Finding
-from retrieval.search.sides import Sides
 from retrieval.selection import Selection
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
-
-DEFAULT_K = 50
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,14 @@ class TuneSettings(Selection):
                 f"--weight {unknown}={self.weights[unknown]:g} is of a space that is not searched: "
                 f"they are {', '.join(self.spaces)}"
             )
+        if self.weights and len(self.spaces) == 1:
+            raise SettingsError("--weight is for several spaces, and one is given: leave it out")
+        if self.threshold_by in (self.label, "id"):
+            raise SettingsError(
+                f"--threshold-by {self.threshold_by} would give each "
+                f"{'item' if self.threshold_by == 'id' else 'group of true matches'} a threshold "
+                f"of its own, which new items could not use: name a column such as a category"
+            )
         if not self.shrinkage >= 0:  # nor NaN
             raise SettingsError(f"--shrinkage is 0 or more: found {self.shrinkage:g}")
         if self.tune_weights and (len(self.spaces) < 2 or self.has_own_thresholds):
@@ -69,33 +74,3 @@ class TuneSettings(Selection):
     def has_own_thresholds(self) -> bool:
         """True where each space is cut at a threshold of its own."""
         return len(self.spaces) > 1 and self.combine in OWN_THRESHOLDS
-
-
-def refuse_small_k(k: int) -> None:
-    """Raise SettingsError where k leaves no room for a match."""
-    if k < 2:
-        raise SettingsError(f"--k counts the item itself and should be at least 2: found {k}")
-
-
-def columns_of(k: int | None, sides: Sides) -> int:
-    """How many candidates a query has, itself included, where `k` neighbours are asked for.
-
-    Queries that look among other items have k of these, besides themselves. None takes 50, or as
-    many as there are.
-
-    Raises:
-        SettingsError: k leaves no room for a match, or is more than there are items.
-    """
-    num_gallery = len(sides.gallery)
-    if k is None:
-        return DEFAULT_K if sides.is_self_join else 1 + DEFAULT_K
-    if sides.is_self_join:
-        refuse_small_k(k)
-    elif k < 1:
-        raise SettingsError(f"--k counts neighbours in the gallery and is 1 or more: found {k}")
-    if k > num_gallery:
-        raise SettingsError(
-            f"--k {k:,} asks for more neighbours than there are: the gallery has {num_gallery:,} "
-            f"items; give --k {num_gallery} or less, or leave it out"
-        )
-    return k if sides.is_self_join else 1 + k

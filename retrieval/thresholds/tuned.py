@@ -10,15 +10,20 @@ from embed.store import Store
 from retrieval.evaluation.metrics import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
+from retrieval.thresholds.cautions import alone_warnings, reach_warnings, row_f1_alone
+from retrieval.thresholds.columns import asked_k
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.preparing import Prepared, picture_of, prepare
-from retrieval.thresholds.protocols import Report, Tuned, refuse_unfit, report, tuned
+from retrieval.thresholds.protocols import Tuned, figures_of, refuse_unfit, report, tuned
 from retrieval.thresholds.strategies import Fit
-from retrieval.thresholds.tune_settings import TuneSettings, columns_of
+from retrieval.thresholds.tune_settings import TuneSettings
+
+WEIGHTS_RANK = "--weight changes the order of candidates alone: union and intersection cut each \
+space at a threshold of its own"
 
 OPTIMISTIC = "same-rows: tuned and reported on the same rows, so row F1 is optimistic"
 
@@ -34,10 +39,15 @@ class ThresholdResult:
         selection: the restrictions of the rows, as they were given, by option.
         protocol, seed: as in `TuneSettings`.
         num_rows, num_groups: the queries, and their distinct labels.
-        num_gallery: the items that they looked among.
+        num_gallery: the items that they looked among; all of these among one another where
+            `is_self_join` is true.
         num_reported: the rows that the means are over: fewer than num_rows with holdout.
         reached: what the reported rows reach: `row_f1`, `precision` and `recall` are means over
-            rows, the item itself included; those of pairs count each pair once.
+            rows, the item itself included; those of pairs count each pair once, None where there is
+            none.
+        row_f1_alone: row F1 of the reported rows where every item is left alone.
+        where_tuned: the same as `reached` on the rows that it was tuned on: optimistic, but what
+            the objective was the best of, and what the picture shows.
         recall_within_k: mean share of an item's true matches among its candidates, itself included:
             the recall that is left when every candidate is taken.
         warnings: which rows were left out and why, and what else to know before trusting it.
@@ -54,12 +64,20 @@ class ThresholdResult:
     num_rows: int
     num_groups: int
     num_gallery: int
+    is_self_join: bool
     num_reported: int
-    reached: Mapping[str, float]
+    reached: Mapping[str, float | None]
+    row_f1_alone: float
+    where_tuned: Mapping[str, float | None]
     interval: tuple[float, float] | None
     recall_within_k: float
     warnings: tuple[str, ...]
     picture: ScoreCurve | Surface | None = None
+
+    @property
+    def k(self) -> int:
+        """The neighbours that were looked at: the rule's k, or all where there are fewer."""
+        return min(self.rule.k, self.num_gallery)
 
 
 def tune_threshold(
@@ -77,7 +95,8 @@ def tune_threshold(
     """
     rows = evaluation_rows(store, settings, gallery_store)
     refuse_unfit(rows.num_groups, settings.protocol)
-    prepared = prepare(rows, settings, columns_of(settings.k, rows.sides))
+    k = asked_k(settings.k, rows.sides)
+    prepared = prepare(rows, settings, k)
     strategy = prepared.strategy
     tuning = tuned(strategy, rows.query_labels, rows.groups, settings.protocol, settings.seed)
     _refuse_missed(settings, tuning)
@@ -85,6 +104,7 @@ def tune_threshold(
     num_true_pairs = pool.num_true_pairs(tuning.is_reported)
     generator = np.random.default_rng(settings.seed)
     reached = report(tuning, rows.query_labels, num_true_pairs, generator)
+    recall_within_k = _recall_within_k(pool)
     return ThresholdResult(
         rule=_rule(store, settings, prepared, tuning.fit),
         label=settings.label,
@@ -95,11 +115,17 @@ def tune_threshold(
         num_rows=len(rows.sides.queries),
         num_groups=rows.num_groups,
         num_gallery=len(rows.sides.gallery),
+        is_self_join=rows.sides.is_self_join,
         num_reported=reached.num_rows,
-        reached=_figures(reached),
+        reached=reached.figures,
+        row_f1_alone=row_f1_alone(pool.judged.num_true[tuning.is_reported]),
+        where_tuned=_where_tuned(prepared, tuning),
         interval=None if settings.protocol == "same-rows" else reached.interval,
-        recall_within_k=_recall_within_k(pool),
-        warnings=_warnings(rows, settings, tuning),
+        recall_within_k=recall_within_k,
+        warnings=(
+            *_warnings(rows, settings, tuning),
+            *reach_warnings(pool.judged, recall_within_k, min(k, len(rows.sides.gallery))),
+        ),
         picture=picture_of(strategy, pool, tuning, settings.objective),
     )
 
@@ -143,18 +169,23 @@ def _calibration(pool: Pool) -> Calibration:
     return calibrated(pool.candidates.combined[is_pair], pool.judged.relevant[is_pair])
 
 
-def _figures(reached: Report) -> dict[str, float]:
-    names = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
-    return {name: getattr(reached, name) for name in names}
+def _where_tuned(prepared: Prepared, tuning: Tuned) -> dict[str, float | None]:
+    """What the fit to use reaches on the rows that it was tuned on."""
+    outcome = prepared.strategy.outcome(tuning.fit)
+    num_true_pairs = prepared.pool_of(tuning.fit).num_true_pairs(tuning.is_tuned_on)
+    return figures_of(outcome, tuning.is_tuned_on, num_true_pairs)
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
     warnings = [*rows.warnings, *settings.finding.warnings]
+    if settings.weights and settings.has_own_thresholds:
+        warnings.append(WEIGHTS_RANK)
     if settings.protocol == "same-rows":
         warnings.append(OPTIMISTIC)
-    if (tuning.outcome.num_taken == 1).all():
-        warnings.append("no score tells matches apart: the best threshold leaves every item alone")
-    return tuple(warnings)
+    at, outcome = tuning.is_reported, tuning.outcome
+    is_for_rows = settings.objective.name == "row-f1"
+    counts = outcome.num_taken[at], outcome.num_true[at]
+    return (*warnings, *alone_warnings(*counts, is_for_rows=is_for_rows))
 
 
 def _refuse_missed(settings: TuneSettings, tuning: Tuned) -> None:

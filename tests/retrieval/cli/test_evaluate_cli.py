@@ -50,7 +50,7 @@ def test_evaluate_says_everything_and_by_category(store_path: Path, retrieval_cl
 def test_evaluate_queries_among_a_gallery(store_path: Path, retrieval_cli: Invoke) -> None:
     about = ("evaluate", store_path, "--space", "near", "--label", "label")
     here = retrieval_cli(*about, *SIDES, "--ranking-only")
-    assert "60 queries among 20 rows, k = 50, threshold: none" in here.stdout
+    assert "60 queries among 20 rows, k = 20, threshold: none" in here.stdout
     assert "row F1" not in here.stdout
     found = json_of(retrieval_cli(*about, *SIDES, "--ranking-only", "--json"))
     assert (found["num_rows"], found["num_gallery"], found["num_queries"]) == (60, 20, 60)
@@ -78,8 +78,21 @@ def test_compare_in_every_format(store_path: Path, tmp_path: Path, retrieval_cli
     retrieval_cli(*about, "-o", markdown, "--plot", picture)
     assert markdown.read_text() == retrieval_cli(*about, "--format", "markdown").stdout
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    retrieval_cli(*about, "--json", "-o", markdown, "--force")
+    retrieval_cli(*about, "--format", "json", "-o", markdown, "--force")
     assert json.loads(markdown.read_text()) == found
+
+
+def test_a_table_goes_by_its_suffix(
+    store_path: Path, tmp_path: Path, retrieval_cli: Invoke
+) -> None:
+    about = ("compare", store_path, "--space", "near", "--label", "label", "--ranking-only")
+    table, picture = tmp_path / "table.json", tmp_path / "plot.png"
+    shown = retrieval_cli(*about, "-o", table, "--plot", picture).stdout
+    assert shown.splitlines()[-1] == f"table: {table}, picture: {picture}"
+    found = json_of(retrieval_cli(*about, "--json", "-o", tmp_path / "table.csv"))
+    assert json.loads(table.read_text()) == found
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text()))
+    assert float(row["map"]) == found["spaces"]["near"]["map"]
 
 
 def test_nothing_is_overwritten_and_nothing_computed_before_it_is_said(
@@ -129,7 +142,29 @@ def test_compare_stores_that_share_items(
             "evaluate {store} --space near --label label --query-where kind=drawing",
             "its values are photo, picture",
         ),
+        (
+            2,
+            "evaluate {store} --space near --label label --threshold 0.5 --objective pair-f1",
+            "with --threshold none is tuned",
+        ),
+        (
+            2,
+            "compare {store} --space near --label label --ranking-only --objective row-f1",
+            "with --ranking-only none is tuned",
+        ),
+        (
+            2,
+            "evaluate {store} --space near --label label --combine sum",
+            "--combine sum is for several spaces",
+        ),
         (2, "compare {store} --space near --label label --against far", "of the lines, near"),
+        (
+            2,
+            "compare {store} --space near --label label -o table.txt",
+            "in .md, .csv, .json: found",
+        ),
+        (2, "compare {store} --space near --label label --plot a.jpg", "ends in .png: found a.jpg"),
+        (1, "compare {store} --space near+haed --label label", "no space 'haed': there are"),
         (1, "compare {store} nowhere.h5 --space near --label label", "no store at nowhere.h5"),
     ],
 )

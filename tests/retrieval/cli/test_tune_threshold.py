@@ -107,6 +107,43 @@ def _directed(rows: np.ndarray, taken: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(queries.tolist(), rows[:, 1:][queries, places].tolist(), strict=True))
 
 
+def test_what_the_objective_reached_is_said(store_path: Path, retrieval_cli: Invoke) -> None:
+    about = ("tune-threshold", store_path, "--space", "image", "--label", "label")
+    wanted = ("--objective", "recall-at-precision", "--wanted", "0.8")
+    shown = retrieval_cli(*about, *wanted).stdout.splitlines()
+    found = json_of(retrieval_cli(*about, *wanted, "--json"))
+    reached = found["where_tuned"]
+    assert reached["pair_precision"] >= 0.8
+    assert shown[-2:] == [
+        f"left alone, all items have row F1 {2 / 5:.4f}",
+        f"objective recall-at-precision: recall of pairs {reached['pair_recall']:.4f} at precision "
+        f"of pairs {reached['pair_precision']:.4f} (wanted: 0.8 or more), on the rows that it was "
+        f"tuned on",
+    ]
+    sides = ("--query-where", "kind=photo", "--gallery-where", "kind=icon")
+    assert "36 queries among 36 rows, k = 36" in retrieval_cli(*about, *sides).stdout
+
+
+def test_of_many_categories_the_first_are_printed(tmp_path: Path, retrieval_cli: Invoke) -> None:
+    vectors, labels = clustered(25, 4, spread=0.8)
+    columns = {"label": labels, "kind": np.array([f"kind {n:02}" for n in labels], object)}
+    store = write_store(tmp_path / "store.h5", {"image": (dense_info(16), vectors)}, columns)
+    output = tmp_path / "threshold.json"
+    about = ("tune-threshold", store, "--space", "image", "--label", "label")
+    shown = retrieval_cli(*about, "--threshold-by", "kind", "-o", output).stdout
+    assert "kind 19" in shown
+    assert "kind 20" not in shown
+    assert f"… and 5 more (all in {output})" in shown
+    assert len(load(output).rule.by_category) == 25
+
+
+def test_weights_that_only_rank_are_warned_of(store_path: Path, retrieval_cli: Invoke) -> None:
+    about = ("tune-threshold", store_path, *BOTH.split(), "--label", "label", "--combine", "union")
+    result = retrieval_cli(*about, "--weight", "image=2")
+    assert "warning: --weight changes the order of candidates alone" in result.stderr
+    assert "--weight" not in retrieval_cli(*about).stderr
+
+
 MISTAKES: list[tuple[int, str, str]] = [
     (2, "--space image --weight title=2", "--weight title=2 is of a space that is not searched"),
     (2, "--space image --weight title", "--weight takes NAME=FACTOR such as image=0.6"),
@@ -137,6 +174,11 @@ MISTAKES: list[tuple[int, str, str]] = [
     (2, "--space image --at-most 1 --at-least 2", "--at-most should not be below --at-least"),
     (2, "--space image --threshold-by category --shrinkage nan", "--shrinkage is 0 or more"),
     (1, "--space image --threshold-by colour", "no column 'colour'"),
+    (2, "--space image --threshold-by label", "give each group of true matches a threshold"),
+    (2, "--space image --threshold-by id", "give each item a threshold of its own"),
+    (2, "--space image --weight image=2", "--weight is for several spaces, and one is given"),
+    (2, "--space image --combine union", "--combine union is for several spaces, and one is"),
+    (2, "--space image --shrinkage 3", "--shrinkage does nothing without --threshold-by"),
 ]
 
 

@@ -16,8 +16,15 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.evaluation.compare import CompareSettings, Comparison, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
+from retrieval.evaluation.intervals import Difference
 from retrieval.evaluation.plots import plot_comparison
-from retrieval.evaluation.tables import as_csv, as_markdown, differences_table, summary_table
+from retrieval.evaluation.tables import (
+    as_csv,
+    as_markdown,
+    differences_table,
+    interval_text,
+    summary_table,
+)
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 NEAR, LABELS = clustered(30, 4, spread=0.4)
@@ -127,6 +134,25 @@ def test_combinations_stand_beside_their_spaces(first: Path, tmp_path: Path) -> 
     with Store(first) as store:
         settings = EvaluateSettings(("near", "far"), "label", k=8, combine="union")
         assert evaluate(store, settings).metrics == union.metrics
+
+
+def test_blanks_around_the_marks_do_not_count(first: Path) -> None:
+    comparison = compared([first], "near + far", "near", against="near  +far", ranking_only=True)
+    assert [line.name for line in comparison.lines] == ["near+far", "near"]
+    assert comparison.against == "near+far"
+    with pytest.raises(SettingsError, match="each named once"):
+        compared([first], "near + far", "near+far")
+    with pytest.raises(StoreError, match="no space 'fra': there are near, far"):
+        compared([first], "near | fra")
+
+
+def test_no_difference_is_less_than_nothing(first: Path) -> None:
+    difference = Difference("map", -1e-9, (-2e-6, 0.1))
+    comparison = compared([first], "near", ranking_only=True)
+    line = replace(comparison.lines[0], differences={"map": difference})
+    comparison = replace(comparison, lines=(line,))
+    assert differences_table(comparison)[1][0][2:4] == ["+0.0000", "+0.0000 – +0.1000"]
+    assert interval_text((-1e-9, 0.5)) == "0.0000 – 0.5000"
 
 
 def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:

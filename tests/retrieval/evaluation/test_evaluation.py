@@ -21,7 +21,8 @@ from retrieval.evaluation.evaluate import (
     EvaluateSettings,
     evaluate,
 )
-from retrieval.evaluation.evaluations import NOTHING_MATCHES
+from retrieval.refining.finding import EXACT, Finding
+from retrieval.refining.refinements import Refinements
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuned import tune_threshold
@@ -207,7 +208,9 @@ def test_a_row_f1_of_items_left_alone_is_told(store_path: Path) -> None:
     assert found.metrics["row_f1"] == pytest.approx(2 / 5)  # 1 of 4 is found: 2·1 / (4 + 1)
     assert (found.metrics["pair_precision"], found.metrics["pair_f1"]) == (None, 0)
     assert found.intervals["pair_precision"] is None
-    assert found.warnings == (NOTHING_MATCHES,)
+    assert found.row_f1_alone == found.to_json()["row_f1_alone"] == pytest.approx(2 / 5)
+    (warning,) = found.warnings
+    assert "leaves 100 % of the items that have a true match alone, and row F1 is 0.4" in warning
 
 
 def test_a_threshold_can_be_the_best_for_pairs(store_path: Path) -> None:
@@ -247,6 +250,39 @@ def test_a_tuned_threshold_brings_its_k_and_warns_where_it_was_tuned(store_path:
     assert (found.k, found.warnings) == (6, (TUNED_HERE,))
     assert found.metrics["row_f1"] == pytest.approx(tuned.reached["row_f1"])
     assert found.thresholds == tuned.rule.thresholds
+
+
+def test_what_a_threshold_file_says_is_not_overruled(store_path: Path) -> None:
+    both, expand = ("near", "far"), Finding(refinements=Refinements(expand=2))
+    with Store(store_path) as store:
+        weights = {"near": 3.0}
+        tuned = tune_threshold(store, TuneSettings(both, "label", combine="sum", weights=weights))
+        about = EvaluateSettings(both, "label", threshold=tuned)
+        alike = evaluate(store, replace(about, combine="sum", weights={"near": 6.0, "far": 2.0}))
+        assert alike.metrics == evaluate(store, about).metrics
+        for change, message in (
+            ({"combine": "union"}, "tuned with --combine sum, not union"),
+            ({"weights": {"far": 2.0}}, r"other shares than --weight says: near 0\.75, far 0\.25"),
+            ({"finding": expand}, "tuned without refinements, and others are given: with expand 2"),
+        ):
+            with pytest.raises(SettingsError, match=message):
+                evaluate(store, replace(about, **change))
+
+
+def test_refinements_go_with_a_score_or_with_the_file_that_has_them(store_path: Path) -> None:
+    expand = Finding(refinements=Refinements(expand=2, blend_nearest=7))
+    with Store(store_path) as store:
+        about = EvaluateSettings(("far",), "label", threshold=0.6)
+        plain, refined = (evaluate(store, replace(about, finding=f)) for f in (EXACT, expand))
+        tuned = tune_threshold(store, TuneSettings(("far",), "label", finding=expand))
+        with_file, alike = (
+            evaluate(store, replace(about, threshold=tuned, finding=f)) for f in (EXACT, expand)
+        )
+        other = Finding(refinements=Refinements(expand=3))
+        with pytest.raises(SettingsError, match=r"tuned with expand 2.*given: with expand 3"):
+            evaluate(store, replace(about, threshold=tuned, finding=other))
+    assert plain.metrics["map"] != refined.metrics["map"]
+    assert refined.metrics["map"] == with_file.metrics["map"] == alike.metrics["map"]
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ def test_a_threshold_between_neighbouring_floats_parts_them() -> None:
 def test_rows_without_true_pairs_can_be_reported() -> None:
     alone = np.arange(NUM_ROWS)
     strategy = OneThreshold(pool(alone, Rules(), 1), Objective())
-    for fit, precision in ((strategy.fit(EVERYWHERE), 1.0), (Fit((-1.0,), 0.0), 0.0)):
+    for fit, precision in ((strategy.fit(EVERYWHERE), None), (Fit((-1.0,), 0.0), 0.0)):
         tuning = given(strategy, fit)
-        reached = report(tuning, alone, 0.0, np.random.default_rng(0))
-        assert (reached.pair_precision, reached.pair_recall) == (precision, 1.0)
-        assert reached.pair_f1 == precision
+        reached = report(tuning, alone, 0.0, np.random.default_rng(0)).figures
+        assert (reached["pair_precision"], reached["pair_recall"]) == (precision, None)
+        assert reached["pair_f1"] == precision

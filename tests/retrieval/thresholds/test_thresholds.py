@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from embed.errors import (
     StoreError,
     ThresholdError,
 )
+from embed.rows import Where
 from embed.store import Store
 from retrieval.evaluation.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
@@ -54,8 +56,12 @@ def test_same_rows_is_the_top_of_the_curve_and_says_that_it_is_optimistic(store_
     assert result.recall_within_k == pytest.approx(curve.recall[-1])
     assert result.recall_within_k <= 4 / 5
     assert result.interval is None
+    assert result.where_tuned == result.reached
+    found, true = judge_join(neighbours.rows, labels).relevant[:, 1:].sum(), 60 * 4
     assert result.warnings == (
         "same-rows: tuned and reported on the same rows, so row F1 is optimistic",
+        f"only {100 * found / true:.0f} % of the true matches are among the 4 nearest: give a "
+        f"larger --k",
     )
 
 
@@ -67,7 +73,7 @@ def test_cross_fit_is_the_default_and_gives_an_interval(result: ThresholdResult)
         8,
     )
     assert result.interval is not None
-    assert result.interval[0] <= result.reached["row_f1"] <= result.interval[1]
+    assert result.interval[0] <= (result.reached["row_f1"] or 0) <= result.interval[1]
     assert result.warnings == ()
 
 
@@ -79,7 +85,29 @@ def test_a_space_that_tells_nothing_apart_is_said_to(tmp_path: Path) -> None:
         result = tune_threshold(store, TuneSettings(("flat",), "label", k=20))
     assert result.rule.thresholds[0] > 1
     assert result.reached["row_f1"] == pytest.approx(2 / 3)
-    assert "the best threshold leaves every item alone" in result.warnings[0]
+    assert result.row_f1_alone == pytest.approx(2 / 3)
+    assert result.reached["pair_precision"] is None
+    assert (result.k, result.rule.k) == (20, 20)
+    assert result.warnings[0] == (
+        "the threshold leaves 100 % of the items that have a true match alone, and row F1 is "
+        "0.6667 where all are: give --objective pair-f1, or look at the ranking"
+    )
+
+
+def test_k_is_what_was_asked_for_on_either_kind_of_sides(store_path: Path, tmp_path: Path) -> None:
+    """Between queries and a gallery k does not count the item itself: 3 others and not 2."""
+    about = TuneSettings(("image",), "label", k=3)
+    with Store(store_path) as store:
+        copy = Store(shutil.copy(store_path, tmp_path / "copy.h5"))
+        with copy as gallery:
+            between = tune_threshold(store, about, gallery)
+        among, deep = tune_threshold(store, about), tune_threshold(store, replace(about, k=4))
+        everything = tune_threshold(store, replace(about, k=None, where=(Where("pair", "0"),)))
+    assert (between.rule.k, between.k, among.rule.k, among.k) == (3, 3, 3, 3)
+    assert between.recall_within_k == pytest.approx(deep.recall_within_k)
+    assert (between.is_self_join, among.is_self_join) == (False, True)
+    assert among.recall_within_k < deep.recall_within_k
+    assert (everything.rule.k, everything.k, everything.recall_within_k) == (50, 30, 1)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +147,7 @@ def test_a_file_gives_back_all_but_the_curve(tmp_path: Path, result: ThresholdRe
             {"score_threshold": "high"},
             "score_threshold should be a finite number such as 0.73: found 'high'",
         ),
+        ({"score_threshold": 73}, "score_threshold should be a score between −1 and 1: found 73"),
         ({"score_threshold": float("nan")}, "finite number such as 0.73: found nan"),
         ({"spaces": None}, "spaces should be an object: found None"),
         ({"spaces": {}}, "it names no spaces"),
@@ -132,7 +161,8 @@ def test_a_file_gives_back_all_but_the_curve(tmp_path: Path, result: ThresholdRe
         ({"row_f1": None}, "row_f1 should be a finite number such as 0.73: found None"),
         ({"interval": [0.1]}, "interval should have two ends"),
         ({"category": 5}, "category should be a text: found 5"),
-        ({"by_category": {"a": [float("inf")]}}, "a should be a finite number"),
+        ({"by_category": {"a": [float("inf")]}}, "by_category of 'a' should be a finite number"),
+        ({"by_category": {"a": [1.5]}}, "by_category of 'a' should be a score between"),
         ({"calibration": {"scores": [2, 1], "probabilities": [0, 1]}}, "rising scores"),
         ({"calibration": {"scores": [1, 2], "probabilities": [1]}}, "rising scores"),
         ({"objective": "luck"}, "there is no objective 'luck'"),
@@ -153,7 +183,11 @@ def test_a_file_that_is_no_threshold_is_refused(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is no threshold file"), ("[1]", "one JSON object: found a list"), ("{}", "None")],
+    [
+        ("{\n  1", "is no threshold file .*line 2 column 3"),
+        ("[1]", "one JSON object: found a list"),
+        ("{}", "None"),
+    ],
 )
 def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "threshold.json"
@@ -188,8 +222,8 @@ def test_a_threshold_fits_the_space_that_it_was_tuned_on(
             fit_to_store(store, 0.5, None, None)
         with pytest.raises(StoreError, match="no space 'nope'"):
             fit_to_store(store, 0.5, "nope", None)
-        with pytest.raises(SettingsError, match="at least 2"):
-            fit_to_store(store, result, None, 1)
+        with pytest.raises(SettingsError, match="is 1 or more: found 0"):
+            fit_to_store(store, result, None, 0)
         old = replace(result, rule=replace(result.rule, fingerprints={"image": "dense-0"}))
         with pytest.raises(FingerprintError, match=r"fingerprint dense-0, .* has dense-1"):
             fit_to_store(store, old, None, None)
