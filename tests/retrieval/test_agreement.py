@@ -1,0 +1,198 @@
+"""What is tuned, evaluated and matched agrees, whichever way neighbours are found."""
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embed.errors import NeighboursError, SettingsError
+from embed.rows import Where
+from embed.store import Store
+from retrieval.evaluation.compare import CompareSettings, compare
+from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
+from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.voting import VoteSettings, vote
+from retrieval.refining.finding import Finding
+from retrieval.refining.listing import ListingSettings, list_neighbours
+from retrieval.refining.reciprocal import Rerank
+from retrieval.refining.refinements import Refinements
+from retrieval.search.approximate import IndexSettings
+from retrieval.search.index_building import BuildSettings, build
+from retrieval.thresholds.files import load, save
+from retrieval.thresholds.rules import Rules
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuned import ThresholdResult, tune_threshold
+from tests.retrieval.retrieval_stores import (
+    binary_info,
+    clustered,
+    dense_info,
+    exact_vectors,
+    sparse_info,
+    write_store,
+)
+
+NUM_ROWS = 48
+GALLERY = {
+    "query_where": (Where("kind", "photo"),),
+    "gallery_where": (Where("kind", "drawing"),),
+}
+REFINED = Refinements(expand=3, alpha=1.0, rerank=Rerank(8, 3, 0.2))
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    near, labels = clustered(12, 4, spread=0.9)
+    far, _ = clustered(12, 4, spread=1.4, seed=3)
+    codes = np.packbits(exact_vectors(NUM_ROWS, seed=5) > 0, axis=1)
+    spaces: dict[str, tuple[Any, Any]] = {
+        "near": (dense_info(16, "near-1"), near),
+        "far": (dense_info(16, "far-1"), far),
+        "words": (sparse_info(16), exact_vectors(NUM_ROWS, seed=4, signed=False)),
+        "code": (binary_info(16), codes),
+    }
+    kinds = np.array(["photo", "photo", "drawing"] * 16, object)
+    return write_store(tmp_path / "store.h5", spaces, {"label": labels, "kind": kinds})
+
+
+@dataclass(frozen=True)
+class Case:
+    spaces: tuple[str, ...]
+    sides: dict[str, Any]
+    options: dict[str, Any]
+
+
+CASES = [
+    Case(("near",), {}, {}),
+    Case(("near",), {}, {"rules": Rules(at_least=2, at_most=4)}),
+    Case(("near",), {}, {"rules": Rules(gap=True)}),
+    Case(("near",), {}, {"rules": Rules(reciprocal=True), "threshold_by": "kind"}),
+    Case(("near",), {}, {"finding": Finding(refinements=REFINED)}),
+    Case(("near",), GALLERY, {"threshold_by": "kind"}),
+    Case(("words",), GALLERY, {}),
+    Case(("code",), {}, {}),
+    Case(("near", "far"), {}, {"combine": "concat"}),
+    Case(("near", "words"), GALLERY, {"combine": "sum"}),
+    Case(("near", "words", "code"), {}, {"combine": "union"}),
+    Case(("near", "far"), GALLERY, {"combine": "intersection"}),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_matches_in_the_file_reach_what_was_tuned_and_evaluated(
+    store_path: Path, tmp_path: Path, case: Case
+) -> None:
+    with Store(store_path) as store:
+        settings = TuneSettings(
+            case.spaces, "label", k=9, protocol="same-rows", **case.options, **case.sides
+        )
+        tuned = _kept(tune_threshold(store, settings), tmp_path)
+        match(store, MatchSettings(tmp_path / "m.csv", tuned, **case.sides))
+        again = evaluate(
+            store, EvaluateSettings(case.spaces, "label", threshold=tuned, **case.sides)
+        )
+        row_f1, precision = _by_hand(store, tmp_path / "m.csv", is_join=not case.sides)
+    assert row_f1 == pytest.approx(tuned.reached["row_f1"])
+    assert precision == pytest.approx(tuned.reached["pair_precision"])
+    assert again.metrics["row_f1"] == pytest.approx(tuned.reached["row_f1"])
+    assert again.metrics["pair_f1"] == pytest.approx(tuned.reached["pair_f1"])
+
+
+@pytest.mark.parametrize("sides", [{}, GALLERY])
+@pytest.mark.parametrize("refinements", [Refinements(), REFINED])
+def test_a_file_of_neighbours_serves_like_the_search_that_it_holds(
+    store_path: Path, tmp_path: Path, sides: dict[str, Any], refinements: Refinements
+) -> None:
+    listed = tmp_path / "neighbours.parquet"
+    searched = Finding(refinements=refinements)
+    with Store(store_path) as store:
+        wanted = {"spaces": ("near",), "k": 14, "refinements": refinements, **sides}
+        list_neighbours(store, ListingSettings(output=listed, **wanted))
+        tuned = [
+            tune_threshold(store, TuneSettings(("near",), "label", k=14, finding=way, **sides))
+            for way in (searched, Finding(neighbours=listed))
+        ]
+        evaluated = [
+            evaluate(store, EvaluateSettings(("near",), "label", k=14, finding=way, **sides))
+            for way in (searched, Finding(neighbours=listed))
+        ]
+        texts = []
+        for number, way in enumerate((Finding(), Finding(neighbours=listed))):
+            output = tmp_path / f"{number}.csv"
+            match(store, MatchSettings(output, tuned[0], finding=way, **sides))
+            texts.append(output.read_text())
+        votes = []
+        for number, way in enumerate((searched, Finding(neighbours=listed))):
+            output = tmp_path / f"votes-{number}.csv"
+            asked = VoteSettings(
+                space="near", columns=("label",), output=output, k=8, finding=way, **sides
+            )
+            vote(store, asked)
+            votes.append(output.read_text())
+    assert tuned[0].rule == tuned[1].rule
+    assert tuned[0].reached == tuned[1].reached
+    assert evaluated[0].metrics == evaluated[1].metrics
+    assert texts[0] == texts[1]
+    assert votes[0] == votes[1]
+
+
+def test_refinements_change_every_figure_alike(store_path: Path) -> None:
+    refined = Finding(refinements=REFINED)
+    with Store(store_path) as store:
+        plain = evaluate(store, EvaluateSettings(("near",), "label", k=9))
+        alone = evaluate(store, EvaluateSettings(("near",), "label", k=9, finding=refined))
+        (line,) = compare([store], CompareSettings(("near",), "label", k=9, finding=refined)).lines
+        tuned = tune_threshold(store, TuneSettings(("near",), "label", k=9, finding=refined))
+        given = evaluate(
+            store,
+            EvaluateSettings(
+                ("near",), "label", k=9, finding=refined, threshold=tuned.rule.thresholds[0]
+            ),
+        )
+    assert alone.metrics["map"] != plain.metrics["map"]
+    assert line.evaluation.metrics == alone.metrics
+    assert alone.metrics["row_f1"] == tuned.reached["row_f1"]
+    assert given.metrics["map"] == alone.metrics["map"]
+
+
+def test_an_index_serves_the_space_that_it_was_built_of_and_no_other(
+    store_path: Path, tmp_path: Path
+) -> None:
+    with Store(store_path) as store:
+        wanted = IndexSettings(space="near", method="hnsw", recall=0.9, k=9, num_queries=20)
+        path = tmp_path / "near.faiss"
+        build(store, BuildSettings(wanted, output=path))
+        by_index = Finding(index=path)
+        tuned = tune_threshold(store, TuneSettings(("near",), "label", k=9, finding=by_index))
+        exact = tune_threshold(store, TuneSettings(("near",), "label", k=9))
+        with pytest.raises((NeighboursError, SettingsError), match="near"):
+            tune_threshold(store, TuneSettings(("far",), "label", k=9, finding=by_index))
+    assert any("measured recall" in warning for warning in tuned.warnings)
+    assert tuned.reached["row_f1"] == pytest.approx(exact.reached["row_f1"], abs=0.1)
+
+
+def _kept(result: ThresholdResult, folder: Path) -> ThresholdResult:
+    """As it comes back from its file."""
+    save(result, folder / "threshold.json")
+    kept = load(folder / "threshold.json")
+    assert kept == replace(result, picture=None)
+    return kept
+
+
+def _by_hand(store: Store, path: Path, *, is_join: bool) -> tuple[float, float | None]:
+    """Row F1 and the precision of pairs, from the lines of a file and sets."""
+    labels = dict(zip(store.ids.tolist(), store.column("label").tolist(), strict=True))
+    kinds = dict(zip(store.ids.tolist(), store.column("kind").tolist(), strict=True))
+    gallery = [item for item in labels if is_join or kinds[item] == "drawing"]
+    values, pairs = [], set()
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            own, matches = line["id"], set(line["matches"].split())
+            true = {item for item in gallery if labels[item] == labels[own]} | {own}
+            taken = matches | {own}
+            values.append(2 * len(true & taken) / (len(true) + len(taken)))
+            pairs |= {tuple(sorted((own, other))) for other in matches - {own}}
+    hits = sum(labels[one] == labels[other] for one, other in pairs)
+    return float(np.mean(values)), hits / len(pairs) if pairs else None
