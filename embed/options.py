@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from embed.errors import WorkbenchError
+from embed.overwriting import refuse_overwriting
 
 CONTEXT = {"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -19,6 +20,10 @@ CONTEXT = {"show_default": True, "help_option_names": ["-h", "--help"], "max_con
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 HEADING = "heading"
 """The attribute of an option that says under which heading help has it."""
+CONFIG = "embed.options.config"
+"""Under which a context keeps the file that was given as --config."""
+INTERRUPTED = 130
+"""What a shell takes for the end by Ctrl-C."""
 
 
 class ConfiguredCommand(click.Command):
@@ -39,6 +44,11 @@ class ConfiguredCommand(click.Command):
                 help="YAML file whose keys are names of these options; the command line wins.",
             )
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, unless it would replace a file that it reads."""
+        refuse_overwriting({**ctx.params, **ctx.meta.get(CONFIG, {})})
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by their headings, those without one first."""
@@ -95,11 +105,15 @@ class CommandGroup(click.Group):
         except (WorkbenchError, OSError) as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
+    ctx.meta[CONFIG] = {"config": path}
     options = {
         option.opts[-1].removeprefix("--"): option
         for option in ctx.command.params

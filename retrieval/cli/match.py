@@ -15,7 +15,7 @@ from embed.options import (
 from embed.wording import counted
 from retrieval.cli.finding_options import search_options, take_finding
 from retrieval.cli.group import main
-from retrieval.cli.options import k_option, selected, with_threshold
+from retrieval.cli.options import k_option, one_space_option, selected, with_threshold
 from retrieval.cli.reports import print_result
 from retrieval.cli.side_options import item_options
 
@@ -26,7 +26,7 @@ from retrieval.cli.side_options import item_options
     "--threshold", required=True, metavar="FILE_OR_SCORE", help="A threshold file or a score."
 )
 @output_option("The file of matches: .csv, or for pairs .csv or .parquet.")
-@click.option("--space", metavar="NAME", help="The space to search; a threshold file knows it.")
+@one_space_option("The space to search; a threshold file knows it.", required=False)
 @k_option
 @click.option(
     "--format",

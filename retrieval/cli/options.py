@@ -4,7 +4,29 @@ from typing import Any
 
 import click
 
-space_option = click.option("--space", required=True, metavar="NAME", help="The space to search.")
+
+def only_one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """The value of an option that may be given once; click would take the last of several."""
+    if len(values) > 1:
+        raise click.UsageError(
+            f"--{option.name} is given once here: found {', '.join(values)}", ctx
+        )
+    return values[0] if values else None
+
+
+def one_space_option(help_text: str, *, required: bool = True) -> Any:
+    """`--space` of a command that searches one."""
+    return click.option(
+        "--space",
+        multiple=True,
+        required=required,
+        callback=only_one,
+        metavar="NAME",
+        help=help_text,
+    )
+
+
+space_option = one_space_option("The space to search.")
 spaces_option = click.option(
     "--space",
     "spaces",

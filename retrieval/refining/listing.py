@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from polars.exceptions import PolarsError
+
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
@@ -92,7 +94,7 @@ def list_neighbours(
     )
     info = _info(sides, settings, k)
     blocks = iterate_found(sides, dict.fromkeys(settings.spaces, 1.0), k, finding)
-    with replacing(settings.output) as path:
+    with replacing(settings.output, PolarsError) as path:
         num_pairs = write_pairs(path, sides, blocks, info)
     return ListingSummary(str(settings.output), num_pairs, info)
 

@@ -1,0 +1,144 @@
+"""What no command of the three packages may do to files, and how its mistakes read."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from embed.errors import OutputError, OutputExistsError
+from embed.files import refuse_existing, replacing
+from embed.options import CONTEXT, CommandGroup
+from tests.conftest import Invoke
+from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    vectors, labels = clustered(20, 3, spread=0.6)
+    other, _ = clustered(20, 3, spread=0.6, seed=1)
+    spaces = {"image": (dense_info(16), vectors), "title": (dense_info(16, "title-1"), other)}
+    columns = {"label": labels, "kind": np.array(["photo", "icon"] * 30, object)}
+    seen = {"title": np.arange(60) < 30}
+    return write_store(tmp_path / "store.h5", spaces, columns, seen=seen)
+
+
+@contextmanager
+def small_files(num_bytes: int) -> Iterator[None]:
+    """Nothing that is written may become larger than this, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("tune-threshold STORE --space image --label label -o STORE", "output"),
+        ("index STORE --space image -o STORE", "output"),
+        ("compare STORE --space image --label label -o STORE", "output"),
+        ("compare STORE --space image --label label --plot STORE", "plot"),
+        ("match STORE --threshold T -o T", "output"),
+        ("match STORE --threshold 0.5 --space image -o out.csv --groups LINK", "groups"),
+        ("neighbours STORE --space image --index T -o T", "output"),
+        ("vote STORE --space image --column label --config T -o T", "output"),
+    ],
+)
+def test_no_input_is_replaced(
+    store_path: Path, tmp_path: Path, retrieval_cli: Invoke, command: str, option: str
+) -> None:
+    threshold, link = tmp_path / "t.csv", tmp_path / "link.csv"
+    threshold.write_text("{}")
+    link.symlink_to(store_path)
+    names = {"STORE": store_path, "T": threshold, "LINK": link}
+    before = store_path.read_bytes()
+    arguments = [names.get(word, word) for word in command.split()]
+    refused = retrieval_cli(*arguments, "--force", exit_code=2)
+    assert refused.stderr.startswith(f"error: --{option} ")
+    assert "is what the command reads as" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert (store_path.read_bytes(), threshold.read_text()) == (before, "{}")
+
+
+def test_force_replaces_no_store_by_something_else(store_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputExistsError, match="is an HDF5 file such as a store"):
+        refuse_existing(store_path, force=True)
+    refuse_existing(store_path, force=True, is_store=True)
+    with pytest.raises(OutputError, match="is a folder and can't be replaced"):
+        refuse_existing(tmp_path, force=True)
+    with pytest.raises(OutputError, match="/dev/null is no plain file"):
+        refuse_existing(Path("/dev/null"), force=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "neighbours STORE --space image -o OUT.csv",
+        "neighbours STORE --space image -o OUT.parquet",
+        "match STORE --space image --threshold -1 -o OUT.parquet",
+        "match STORE --space image --threshold -1 -o OUT.csv",
+        "index STORE --space image --k 5 -o OUT.faiss",
+    ],
+)
+def test_a_full_disk_is_one_line_that_names_the_output(
+    store_path: Path, tmp_path: Path, retrieval_cli: Invoke, command: str
+) -> None:
+    names = {"STORE": store_path}
+    arguments = [
+        names.get(word, word.replace("OUT", f"{tmp_path}/out")) for word in command.split()
+    ]
+    with small_files(1000):
+        refused = retrieval_cli(*arguments, exit_code=1)
+    output = arguments[-1]
+    assert refused.stderr == (
+        f"error: can't write {output}: File too large: make room there, or write it to another "
+        f"place\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["store.h5"]
+
+
+def test_other_errors_pass_through_what_replaces_a_file(tmp_path: Path) -> None:
+    for error in (ConnectionResetError(104, "reset"), FileNotFoundError(2, "none", "other")):
+        with pytest.raises(type(error)), replacing(tmp_path / "x"):
+            raise error
+
+
+def test_an_index_of_another_space(store_path: Path, tmp_path: Path, retrieval_cli: Invoke) -> None:
+    index, output = tmp_path / "title.faiss", tmp_path / "near.csv"
+    retrieval_cli("index", store_path, "--space", "title", "--k", 5, "-o", index)
+    about = ("neighbours", store_path, "-o", output, "--index", index, "--space")
+    refused = retrieval_cli(*about, "image", exit_code=1)
+    assert "holds the vectors of space 'title' (fingerprint title-1), and 'image'" in refused.stderr
+    assert "(fingerprint dense-1) is searched" in refused.stderr
+    retrieval_cli(*about, "title")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["match STORE --threshold 0.5 -o o.csv", "vote STORE --column label -o o.csv", "index STORE"],
+)
+def test_one_space_is_named_once(store_path: Path, retrieval_cli: Invoke, command: str) -> None:
+    arguments = [store_path if word == "STORE" else word for word in command.split()]
+    refused = retrieval_cli(*arguments, "--space", "image", "--space", "title", exit_code=2)
+    assert "--space is given once here: found image, title" in refused.stderr
+
+
+def test_an_interrupt_is_one_line() -> None:
+    @click.group(cls=CommandGroup, context_settings=CONTEXT)
+    def main() -> None:
+        """A group."""
+
+    @main.command()
+    def wait() -> None:
+        """Be interrupted."""
+        raise KeyboardInterrupt
+
+    ended = CliRunner().invoke(main, ["wait"])
+    assert (ended.exit_code, ended.stderr) == (130, "interrupted\n")
