@@ -10,7 +10,6 @@ from pathlib import Path
 
 from embed.errors import OutputError, OutputExistsError
 
-
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -60,13 +59,14 @@ def replacing(path: Path, *errors: type[Exception]) -> Iterator[Path]:
     name = f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}"
     temporary = path.with_name(name)
     make_folder(path.parent)
+    of_writing: tuple[type[Exception], ...] = (OSError, RuntimeError, *errors)
     try:
         temporary.touch()
         yield temporary
         flush_to_disk(temporary)
         temporary.replace(path)
         flush_to_disk(path.parent)
-    except (OSError, RuntimeError, *errors) as error:
+    except of_writing as error:
         failed = _failed_write(error, temporary, path)
         if failed is None:
             raise

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -205,19 +205,28 @@ def print_json(result: Any) -> None:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A short table on standard output, its first column left-aligned and the others right."""
+    """A short table on standard output, its first column left-aligned and the others right.
+
+    Where it is wider than the terminal it is printed as several, one below the other, each with the
+    first column.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    # Off a terminal rich falls back to 80 columns, which would cut numbers in two.
+    from embed.table_layout import pieces
+
+    # Off a terminal rich falls back to 80 columns, which would cut wide tables for no reason.
     console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
-    console.print(table)
+    for piece in pieces(header, rows, console.width):
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for column, width in zip(piece.columns, piece.widths, strict=True):
+            justify: Literal["left", "right"] = "left" if column == 0 else "right"
+            table.add_column(header[column], justify=justify, overflow="fold", width=width)
+        for row in rows:
+            table.add_row(*(row[column] for column in piece.columns))
+        console.print(table)
+        title = ""
 
 
 def warn(message: str) -> None:

@@ -16,7 +16,7 @@ from embed.options import (
     where_option,
 )
 from retrieval.cli.group import main
-from retrieval.cli.options import selected, space_option
+from retrieval.cli.options import selected, space_option, unseen_by_option
 
 
 @main.command()
@@ -30,10 +30,15 @@ from retrieval.cli.options import selected, space_option
     "smallest; sq8: a byte for each component, small but no quicker than an exact search.",
 )
 @click.option("--recall", default=0.95, help="The share of exact neighbours that it should find.")
-@click.option("--k", default=50, help="Neighbours that this is measured of, itself included.")
+@click.option(
+    "--k",
+    type=int,
+    help="Neighbours that this is measured of, itself included.  [default: 50, or all]",
+)
 @click.option("--num-queries", default=1000, help="Items that it is measured on.")
 @output_option("[default: STORE's name with .SPACE.METHOD.faiss]", required=False)
 @where_option
+@unseen_by_option
 @click.option("--seed", default=0, help="Seed of the index and of these items.")
 @force_option
 @json_option

@@ -27,8 +27,9 @@ from retrieval.cli.side_options import item_options
 @output_option("Table of neighbours: .parquet, which other commands can start from, or .csv.")
 @click.option(
     "--k",
-    default=50,
-    help="Neighbours of each item, itself included; of each query, in a gallery.",
+    type=int,
+    help="Neighbours of each item, itself included; of each query, in a gallery.  "
+    "[default: 50, or all]",
 )
 @item_options
 @under(HEADING, *plain_options, index_option, *REFINEMENTS)

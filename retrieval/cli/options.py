@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from embed.options import Decorator
+
 
 def only_one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
     """The value of an option that may be given once; click would take the last of several."""
@@ -14,7 +16,7 @@ def only_one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...
     return values[0] if values else None
 
 
-def one_space_option(help_text: str, *, required: bool = True) -> Any:
+def one_space_option(help_text: str, *, required: bool = True) -> Decorator:
     """`--space` of a command that searches one."""
     return click.option(
         "--space",
@@ -57,7 +59,7 @@ unseen_by_option = click.option(
     "--unseen-by",
     multiple=True,
     metavar="SPACE",
-    help="Leave out rows that the head of this space has seen, too; repeatable.",
+    help="Leave out rows that the head of this space was trained or chosen on; repeatable.",
 )
 include_training_option = click.option(
     "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."

@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     help="What is voted on; repeatable.",
 )
 @output_option("The table to write: a .csv or .parquet file.")
-@click.option("--k", default=10, help="How many nearest others vote; the item itself does not.")
+@click.option(
+    "--k",
+    type=int,
+    help="How many nearest others vote; the item itself does not.  [default: 10, or all]",
+)
 @click.option(
     "--voting",
     type=click.Choice(["weighted", "uniform"]),

@@ -13,7 +13,7 @@ from embed.files import refuse_existing
 from embed.rows import Where
 from embed.store import Store
 from embed.tables import refuse_suffix
-from retrieval.choosing import Chosen
+from retrieval.choosing import Chosen, refuse_large_k
 from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
@@ -41,7 +41,8 @@ class MatchSettings:
         space: needed beside a score.
         k: neighbours of each item, itself included: the most matches that it can have. None takes
             the tuned threshold's, else 50.
-        where, query_where, gallery_where: which items look among which, as in `choosing.Chosen`.
+        where, query_where, gallery_where, unseen_by: which items look among which, as in
+            `choosing.Chosen`.
         layout: competition or pairs; None goes by the suffix of the output.
         id_name, matches_name: the header of the two columns of a competition's file.
         separator: between the ids of a line's matches there.
@@ -58,6 +59,7 @@ class MatchSettings:
     where: tuple[Where, ...] = ()
     query_where: tuple[Where, ...] = ()
     gallery_where: tuple[Where, ...] = ()
+    unseen_by: tuple[str, ...] = ()
     layout: Format | None = None
     id_name: str = "id"
     matches_name: str = "matches"
@@ -132,13 +134,13 @@ def match(
         FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.
-        SettingsError: a score without a space, k below 2, an id that holds the separator, or
-            another layout, linkage or suffix.
+        SettingsError: a score without a space, k below 2 or above the number of items, an
+            id that holds the separator, or another layout, linkage or suffix.
     """
     _refuse_wrong(settings)
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
-    chosen = Chosen(settings.where, settings.query_where, settings.gallery_where)
-    sides = chosen.sides(store, gallery_store)
+    sides = _sides(store, settings, gallery_store)
+    refuse_large_k(settings.k, len(sides.gallery))
     grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
@@ -161,6 +163,11 @@ def match(
         groups=None if grouping is None else _grouped(settings, grouping),
         warnings=settings.finding.warnings + _warnings(settings.threshold, len(sides.gallery)),
     )
+
+
+def _sides(store: Store, settings: MatchSettings, gallery_store: Store | None) -> Sides:
+    wheres = settings.where, settings.query_where, settings.gallery_where
+    return Chosen(*wheres, settings.unseen_by).sides(store, gallery_store)
 
 
 def _writing(

@@ -5,11 +5,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from embed.files import refuse_existing
-from embed.rows import Where, select_rows
+from embed.rows import Where
 from embed.store import Store
+from retrieval.choosing import chosen_rows, refuse_large_k
 from retrieval.search.approximate import IndexInfo, IndexSettings, approximate_index
 from retrieval.search.index_files import index_path, save_index
 from retrieval.search.sides import StoreRows
@@ -23,12 +22,14 @@ class BuildSettings:
         index: the space, the method and the recall.
         output: the file; None takes one beside the store.
         where: restrictions of the rows that the index holds.
+        unseen_by: spaces whose heads must not have seen these rows.
         force: replace the output if it exists.
     """
 
     index: IndexSettings
     output: Path | None = None
     where: tuple[Where, ...] = ()
+    unseen_by: tuple[str, ...] = ()
     force: bool = False
 
 
@@ -66,7 +67,8 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
     path = settings.output or index_path(store.path, wanted.space, wanted.method)
     refuse_existing(path, force=settings.force)
     started = perf_counter()
-    gallery = StoreRows(store, np.flatnonzero(select_rows(store, settings.where)))
+    gallery = StoreRows(store, chosen_rows(store, settings.where, settings.unseen_by))
+    refuse_large_k(wanted.k, len(gallery))
     index = approximate_index(gallery, wanted)
     save_index(index, path, force=settings.force)
     seconds, info = perf_counter() - started, index.info

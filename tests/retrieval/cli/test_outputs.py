@@ -142,3 +142,43 @@ def test_an_interrupt_is_one_line() -> None:
 
     ended = CliRunner().invoke(main, ["wait"])
     assert (ended.exit_code, ended.stderr) == (130, "interrupted\n")
+
+
+def test_files_for_the_rows_that_a_head_has_not_seen(
+    store_path: Path, tmp_path: Path, retrieval_cli: Invoke
+) -> None:
+    """A file of neighbours and an index fit the rows that tune-threshold takes by itself."""
+    near, index = tmp_path / "near.parquet", tmp_path / "i.faiss"
+    about = (store_path, "--space", "title")
+    tune = ("tune-threshold", *about, "--label", "label", "--k", 10, "-o", tmp_path / "t.json")
+    retrieval_cli("neighbours", *about, "--k", 10, "-o", near)
+    retrieval_cli("index", *about, "--k", 10, "-o", index)
+    for option, path in (("--neighbours", near), ("--index", index)):
+        refused = retrieval_cli(*tune, option, path, exit_code=1)
+        assert "again with the same --where, and --unseen-by for the rows that" in refused.stderr
+    unseen = ("--unseen-by", "title", "--force")
+    retrieval_cli("neighbours", *about, "--k", 10, "-o", near, *unseen)
+    retrieval_cli("index", *about, "--k", 10, "-o", index, *unseen)
+    for option, path in (("--neighbours", near), ("--index", index)):
+        retrieval_cli(*tune, option, path, "--force")
+    done = retrieval_cli("vote", *about, "--column", "label", "-o", tmp_path / "v.csv", *unseen)
+    assert "30 items, 30 may vote" in done.stdout
+    done = retrieval_cli("match", *about, "--threshold", 0.5, "-o", tmp_path / "m.csv", *unseen)
+    assert done.stdout.startswith("30 items with ")
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"),
+    [
+        ("match STORE --threshold 0.5 -o o.csv", 60),
+        ("vote STORE --column label -o o.csv", 59),
+        ("neighbours STORE -o o.csv", 60),
+        ("index STORE", 60),
+    ],
+)
+def test_more_neighbours_than_there_are(
+    store_path: Path, retrieval_cli: Invoke, command: str, limit: int
+) -> None:
+    arguments = [store_path if word == "STORE" else word for word in command.split()]
+    refused = retrieval_cli(*arguments, "--space", "image", "--k", limit + 1, exit_code=2)
+    assert f"--k {limit + 1} asks for more neighbours than there are" in refused.stderr
