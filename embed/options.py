@@ -22,6 +22,7 @@ HEADING = "heading"
 """The attribute of an option that says under which heading help has it."""
 CONFIG = "embed.options.config"
 """Under which a context keeps the file that was given as --config."""
+LONGEST_SENTENCE = 200
 INTERRUPTED = 130
 """What a shell takes for the end by Ctrl-C."""
 
@@ -49,6 +50,10 @@ class ConfiguredCommand(click.Command):
         """Run it, unless it would replace a file that it reads."""
         refuse_overwriting({**ctx.params, **ctx.meta.get(CONFIG, {})})
         return super().invoke(ctx)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first sentence, however long: a group's help folds it, where click would cut it."""
+        return super().get_short_help_str(max(limit, LONGEST_SENTENCE))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by their headings, those without one first."""

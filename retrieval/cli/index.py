@@ -15,6 +15,7 @@ from embed.options import (
     warn,
     where_option,
 )
+from embed.wording import counted
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, space_option, unseen_by_option
 
@@ -43,8 +44,9 @@ from retrieval.cli.options import selected, space_option, unseen_by_option
 @force_option
 @json_option
 def index(store: Path, as_json: bool, **options: Any) -> None:
-    """Build an index for approximate search, and set how hard it looks by measuring its recall.
+    """Build an index for quick, approximate search.
 
+    How hard it looks is set by measuring its recall.
     It proposes neighbours; their scores are exact. It fits the rows it was built of, and no others.
     """
     from embed.store import Store
@@ -65,7 +67,14 @@ def index(store: Path, as_json: bool, **options: Any) -> None:
     quickness = [info.seconds_per_query, info.exact_seconds_per_query]
     print_table(
         f"{info.num_rows:,} rows of '{info.space}', measured on {info.num_queries:,}",
-        ["method", "depth", "oversampling", f"recall@{info.k - 1}", "ms per query", "exact"],
+        [
+            "method",
+            "depth",
+            "oversampling",
+            f"recall of {counted(info.k - 1, 'neighbour')}",
+            "ms per query",
+            "exact ms per query",
+        ],
         [
             [
                 info.method,

@@ -36,10 +36,11 @@ from retrieval.cli.side_options import item_options
 @force_option
 @json_option
 def neighbours(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
-    """Write each item's neighbours to a table: id, neighbour_id, rank, score.
+    """Write each item's neighbours to a table.
 
-    An item is not listed as its own neighbour. With several spaces, the mean of their scores
-    counts. Refinements are done in the order in which they are listed.
+    Its columns are id, neighbour_id, rank and score. An item is not listed as its own neighbour.
+    With several spaces, the mean of their scores counts. Refinements are done in the order in which
+    they are listed.
     """
     from embed.store import Store
     from retrieval.refining.listing import ListingSettings, list_neighbours

@@ -1,8 +1,10 @@
 """Options that several commands share, and how they are read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from embed.options import Decorator
 
@@ -72,6 +74,37 @@ k_option = click.option(
     type=int,
     help="Neighbours of each item, itself included.  [default: the threshold file's, else 50]",
 )
+
+
+def is_given(option: str) -> bool:
+    """True where the command that runs was given this option, such as --alpha: no default."""
+    ctx = click.get_current_context()
+    source = ctx.get_parameter_source(_parameter(ctx, option))
+    return source in (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+
+
+def refuse_idle(needs: Mapping[str, str]) -> None:
+    """Refuse options of the command that runs which do nothing without another one.
+
+    Args:
+        needs: by option, such as --alpha, the one that it needs, such as --expand; options that the
+            command does not have are passed over.
+
+    Raises:
+        click.UsageError: an option is given, and what it needs is not.
+    """
+    ctx = click.get_current_context()
+    there = {name for parameter in ctx.command.params for name in parameter.opts}
+    for option, needed in needs.items():
+        if option in there and is_given(option) and not ctx.params[_parameter(ctx, needed)]:
+            raise click.UsageError(
+                f"{option} does nothing without {needed}: give that as well, or leave it out", ctx
+            )
+
+
+def _parameter(ctx: click.Context, option: str) -> str:
+    """The name under which click keeps an option's value."""
+    return next(str(each.name) for each in ctx.command.params if option in each.opts)
 
 
 def selected(options: dict[str, Any]) -> dict[str, Any]:

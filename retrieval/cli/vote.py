@@ -71,7 +71,15 @@ def vote(store: Path, gallery_store: Path | None, as_json: bool, **options: Any)
             f"{result.num_rows:,} items, {result.num_gallery:,} may vote, k = {result.k}, "
             f"{result.voting}"
         )
-        header = ["column", "predicted", "mean share", "judged", "accuracy", "macro F1", "score"]
+        header = [
+            "column",
+            "items predicted",
+            "mean share of votes",
+            "items judged",
+            "accuracy",
+            "macro F1",
+            "score of both",
+        ]
         print_table(title, header, [_cells(outcome) for outcome in result.columns])
         click.echo(f"votes: {result.output}")
 

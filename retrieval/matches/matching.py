@@ -99,6 +99,7 @@ class MatchSummary:
         num_rows: the items whose matches were looked for, and num_gallery those they are among.
         num_matches: matches besides each item's own: a pair that found each other counts twice.
         num_alone: items that match nothing but themselves.
+        is_self_join: True where all items looked among one another.
         groups: what was written of groups; None where none were asked for.
         warnings: what else to know before trusting it.
     """
@@ -112,6 +113,7 @@ class MatchSummary:
     num_gallery: int
     num_matches: int
     num_alone: int
+    is_self_join: bool
     groups: GroupSummary | None
     warnings: tuple[str, ...]
 
@@ -160,8 +162,9 @@ def match(
         num_gallery=len(sides.gallery),
         num_matches=num_matches,
         num_alone=num_alone,
+        is_self_join=sides.is_self_join,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=settings.finding.warnings + _warnings(settings.threshold, len(sides.gallery)),
+        warnings=settings.finding.warnings + _warnings(settings.threshold, sides),
     )
 
 
@@ -194,14 +197,35 @@ def _grouped(settings: MatchSettings, grouping: Grouping) -> GroupSummary:
     )
 
 
-def _warnings(threshold: float | ThresholdResult, num_gallery: int) -> tuple[str, ...]:
-    """Among more items more come near by chance, so that a threshold tuned among few is too low."""
-    if not isinstance(threshold, ThresholdResult) or num_gallery <= 2 * threshold.num_gallery:
+def _warnings(threshold: float | ThresholdResult, sides: Sides) -> tuple[str, ...]:
+    """What a threshold was tuned for, where that is not what it is used for."""
+    if not isinstance(threshold, ThresholdResult):
         return ()
-    return (
-        f"the threshold was tuned among {threshold.num_gallery:,} items and {num_gallery:,} are "
-        f"matched: precision will be lower than it says",
-    )
+    warnings = []
+    of_sides = {True: "all items among one another", False: "queries among a gallery"}
+    if _is_of_one_side(threshold) != sides.is_self_join:
+        warnings.append(
+            f"the threshold was tuned for {of_sides[not sides.is_self_join]} and is used for "
+            f"{of_sides[sides.is_self_join]}, where precision and recall will be others: tune it "
+            f"with the same --query-where, --gallery-where and --gallery-store"
+        )
+    if len(sides.gallery) > 2 * threshold.num_gallery:
+        # Among more items more come near by chance.
+        warnings.append(
+            f"the threshold was tuned among {threshold.num_gallery:,} items and "
+            f"{len(sides.gallery):,} are matched: precision will be lower than it says: tune it "
+            f"among as many (--include-training-rows), or restrict the items"
+        )
+    return tuple(warnings)
+
+
+def _is_of_one_side(threshold: ThresholdResult) -> bool:
+    """True where it was tuned on items that look among one another, as far as it knows.
+
+    A gallery from another store shows in nothing but its size.
+    """
+    of_sides = {"query_where", "gallery_where"} & set(threshold.selection)
+    return not of_sides and threshold.num_rows == threshold.num_gallery
 
 
 def _refuse_wrong(settings: MatchSettings) -> None:
@@ -211,10 +235,10 @@ def _refuse_wrong(settings: MatchSettings) -> None:
         raise SettingsError(f"--linkage is {' or '.join(LINKAGES)}: found '{settings.linkage}'")
     if settings.format == "pairs":
         refuse_suffix(settings.output)
-    elif settings.output.suffix == ".parquet":
+    elif settings.output.suffix != ".csv":
         raise SettingsError(
             f"a competition's file is CSV: found {settings.output}: name it .csv, or give "
-            f"--format pairs"
+            f"--format pairs for a .parquet file"
         )
     refuse_existing(settings.output, force=settings.force)
     if settings.groups is not None:

@@ -10,7 +10,7 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.choosing import chosen_rows, refuse_large_k
 from retrieval.search.approximate import IndexInfo, IndexSettings, approximate_index
-from retrieval.search.index_files import index_path, save_index
+from retrieval.search.index_files import index_path, refuse_suffix, save_index
 from retrieval.search.sides import StoreRows
 
 
@@ -61,10 +61,12 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
         OutputExistsError: the output exists and `force` was not given.
         StoreError: there is no such space or column, it is not dense, or a vector is not finite.
         SelectionError: fewer than 2 rows are selected.
-        SettingsError: a setting out of its range, or too few rows for the method.
+        SettingsError: a setting out of its range, too few rows for the method, or an output that
+            is no .faiss file.
     """
     wanted = settings.index
     path = settings.output or index_path(store.path, wanted.space, wanted.method)
+    refuse_suffix(path)
     refuse_existing(path, force=settings.force)
     started = perf_counter()
     gallery = StoreRows(store, chosen_rows(store, settings.where, settings.unseen_by))
@@ -76,9 +78,15 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
 
 
 def _warnings(info: IndexInfo) -> tuple[str, ...]:
-    if info.recall >= info.target_recall:
-        return ()
-    return (
-        f"recall {info.recall:.4f} is the best that {info.method} reaches here, below "
-        f"{info.target_recall:g}: take another --method, such as hnsw or ivf-flat",
-    )
+    warnings = []
+    if info.recall < info.target_recall:
+        warnings.append(
+            f"recall {info.recall:.4f} is the best that {info.method} reaches here, below "
+            f"{info.target_recall:g}: take another --method, such as hnsw or ivf-flat"
+        )
+    if info.seconds_per_query >= info.exact_seconds_per_query:
+        warnings.append(
+            f"the index is no quicker than an exact search of these {info.num_rows:,} rows, as it "
+            f"was measured: search without it, or take another --method or a lower --recall"
+        )
+    return tuple(warnings)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -182,3 +183,80 @@ def test_more_neighbours_than_there_are(
     arguments = [store_path if word == "STORE" else word for word in command.split()]
     refused = retrieval_cli(*arguments, "--space", "image", "--k", limit + 1, exit_code=2)
     assert f"--k {limit + 1} asks for more neighbours than there are" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--alpha 3", "--alpha does nothing without --expand"),
+        ("--expand 0 --alpha 3", "--alpha does nothing without --expand"),
+        ("--rerank-k1 9", "--rerank-k1 does nothing without --rerank"),
+        ("--augment-weights score", "--augment-weights does nothing without --augment"),
+        ("--blend-nearest 9", "--blend-nearest does nothing without --blend"),
+        ("--rerank --rerank-lambda 2", "--rerank-lambda is the share of the original score"),
+        ("--blend 2", "--blend takes a score between"),
+    ],
+)
+def test_refinements_without_effect(
+    store_path: Path, retrieval_cli: Invoke, options: str, message: str
+) -> None:
+    about = ("neighbours", store_path, "--space", "image", "-o", "near.csv")
+    assert message in retrieval_cli(*about, *options.split(), exit_code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("-o m.csv --linkage single", "--linkage does nothing without --groups"),
+        ("-o m.parquet --separator ;", "--separator is for a competition's file"),
+        ("-o m.csv --format pairs --id-name item", "--id-name is for a competition's file"),
+    ],
+)
+def test_options_of_match_without_effect(
+    store_path: Path, retrieval_cli: Invoke, options: str, message: str
+) -> None:
+    about = ("match", store_path, "--space", "image", "--threshold", "0.5")
+    assert message in retrieval_cli(*about, *options.split(), exit_code=2).stderr
+
+
+def test_what_is_no_store_says_what_it_seems_to_be(
+    tmp_path: Path, store_path: Path, retrieval_cli: Invoke
+) -> None:
+    plain = tmp_path / "plain.h5"
+    with h5py.File(plain, "w") as file:
+        file["vectors"] = np.zeros(3)
+    (tmp_path / "table.csv").write_text("id\n")
+    seeming = ((plain, "something else, with vectors"), (tmp_path / "table.csv", "to be a table"))
+    for path, what in seeming:
+        refused = retrieval_cli("index", path, "--space", "image", exit_code=1)
+        assert f"{path} is not a store: it " in refused.stderr
+        assert what in refused.stderr
+        assert "make one with `python -m embed run SOURCE" in refused.stderr
+    about = ("match", store_path, "--space", "image", "-o", tmp_path / "m.csv", "--threshold")
+    refused = retrieval_cli(*about, tmp_path / "thresold.json", exit_code=1)
+    assert "there is no such file" in refused.stderr
+    refused = retrieval_cli("index", store_path, "--space", "image", "-o", "x.json", exit_code=2)
+    assert "an index is a .faiss file: found x.json" in refused.stderr
+
+
+def test_a_threshold_of_other_sides_is_warned_of(
+    store_path: Path, tmp_path: Path, retrieval_cli: Invoke
+) -> None:
+    threshold, output = tmp_path / "t.json", tmp_path / "m.csv"
+    sides = ("--query-where", "kind=photo", "--gallery-where", "kind=icon")
+    tune = ("tune-threshold", store_path, "--space", "image", "--label", "label", "-o", threshold)
+    match = ("match", store_path, "--threshold", threshold, "-o", output, "--force")
+    retrieval_cli(*tune, "--k", 5, *sides)
+    told = retrieval_cli(*match).stderr
+    assert "tuned for queries among a gallery and is used for all items among one another" in told
+    assert "tuned for" not in retrieval_cli(*match, *sides).stderr
+    retrieval_cli(*tune, "--k", 5, "--force")
+    told = retrieval_cli(*match, *sides).stderr
+    assert "tuned for all items among one another and is used for queries among a gallery" in told
+
+
+def test_commands_are_listed_in_whole_sentences(
+    embed_cli: Invoke, heads_cli: Invoke, retrieval_cli: Invoke
+) -> None:
+    for cli in (embed_cli, heads_cli, retrieval_cli):
+        assert "..." not in cli("--help").stdout.partition("Commands:")[2]
