@@ -210,7 +210,7 @@ def print_json(result: Any) -> None:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A short table on standard output, its first column left-aligned and the others right.
+    """A short table on standard output: numbers right-aligned, the first column and prose left.
 
     Where it is wider than the terminal it is printed as several, one below the other, each with the
     first column.
@@ -226,7 +226,8 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for piece in pieces(header, rows, console.width):
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for column, width in zip(piece.columns, piece.widths, strict=True):
-            justify: Literal["left", "right"] = "left" if column == 0 else "right"
+            is_folded = any(len(row[column]) > width for row in rows)
+            justify: Literal["left", "right"] = "left" if column == 0 or is_folded else "right"
             table.add_column(header[column], justify=justify, overflow="fold", width=width)
         for row in rows:
             table.add_row(*(row[column] for column in piece.columns))
