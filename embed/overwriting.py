@@ -8,6 +8,8 @@ from embed.errors import SettingsError
 
 OUTPUTS = ("output", "groups", "plot")
 """The parameters of commands that name a file which is written."""
+IN_PLACE = ("into",)
+"""Those that name a file which is read and written on purpose."""
 
 
 def refuse_overwriting(values: Mapping[str, Any]) -> None:
@@ -19,7 +21,7 @@ def refuse_overwriting(values: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: an output is an input too, by whatever path.
     """
-    read = [(name, path) for name, path in _files(values) if name not in OUTPUTS]
+    read = [(name, path) for name, path in _files(values) if name not in (*OUTPUTS, *IN_PLACE)]
     for output, written in _files(values):
         if output not in OUTPUTS:
             continue
