@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from embed.errors import WorkbenchError
+from embed.overwriting import refuse_overwriting
 
 CONTEXT = {"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -19,6 +20,11 @@ CONTEXT = {"show_default": True, "help_option_names": ["-h", "--help"], "max_con
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 HEADING = "heading"
 """The attribute of an option that says under which heading help has it."""
+CONFIG = "embed.options.config"
+"""Under which a context keeps the file that was given as --config."""
+LONGEST_SENTENCE = 200
+INTERRUPTED = 130
+"""What a shell takes for the end by Ctrl-C."""
 
 
 class ConfiguredCommand(click.Command):
@@ -39,6 +45,15 @@ class ConfiguredCommand(click.Command):
                 help="YAML file whose keys are names of these options; the command line wins.",
             )
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, unless it would replace a file that it reads."""
+        refuse_overwriting({**ctx.params, **ctx.meta.get(CONFIG, {})})
+        return super().invoke(ctx)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first sentence, however long: a group's help folds it, where click would cut it."""
+        return super().get_short_help_str(max(limit, LONGEST_SENTENCE))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by their headings, those without one first."""
@@ -95,11 +110,15 @@ class CommandGroup(click.Group):
         except (WorkbenchError, OSError) as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 def _take_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
+    ctx.meta[CONFIG] = {"config": path}
     options = {
         option.opts[-1].removeprefix("--"): option
         for option in ctx.command.params
@@ -191,19 +210,29 @@ def print_json(result: Any) -> None:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A short table on standard output, its first column left-aligned and the others right."""
+    """A short table on standard output: numbers right-aligned, the first column and prose left.
+
+    Where it is wider than the terminal it is printed as several, one below the other, each with the
+    first column.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    # Off a terminal rich falls back to 80 columns, which would cut numbers in two.
+    from embed.table_layout import pieces
+
+    # Off a terminal rich falls back to 80 columns, which would cut wide tables for no reason.
     console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
-    console.print(table)
+    for piece in pieces(header, rows, console.width):
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for column, width in zip(piece.columns, piece.widths, strict=True):
+            is_folded = any(len(row[column]) > width for row in rows)
+            justify: Literal["left", "right"] = "left" if column == 0 or is_folded else "right"
+            table.add_column(header[column], justify=justify, overflow="fold", width=width)
+        for row in rows:
+            table.add_row(*(row[column] for column in piece.columns))
+        console.print(table)
+        title = ""
 
 
 def warn(message: str) -> None:

@@ -457,17 +457,38 @@ def _open_for_reading(path: Path) -> h5py.File:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise StoreError(
-            f"{path} is not a store: it is not an HDF5 file, or it is damaged"
-        ) from error
+        raise StoreError(f"{path} is not a store: {_seems(path)}; {_MAKE_ONE}") from error
     found = (file.attrs.get("format"), int(file.attrs.get("format_version", 0)))
     if found != (FORMAT, FORMAT_VERSION):
+        groups = ", ".join(list(file)[:5])
         file.close()
+        if found[0] is None:
+            raise StoreError(
+                f"{path} is not a store: it is an HDF5 file of something else, with "
+                f"{groups or 'nothing in it'}; {_MAKE_ONE}"
+            )
         raise StoreError(
             f"{path} has format {found[0]} version {found[1]}: this program reads "
             f"{FORMAT} version {FORMAT_VERSION}"
         )
     return file
+
+
+_MAKE_ONE = (
+    "make one with `python -m embed run SOURCE -o STORE.h5`, or of vectors that you have with "
+    "`python -m embed import`"
+)
+_SEEMING = {
+    ".csv": "it seems to be a table",
+    ".parquet": "it seems to be a table",
+    ".faiss": "it seems to be an index",
+    ".json": "it seems to be a threshold",
+    ".safetensors": "it seems to be a head, or weights",
+}
+
+
+def _seems(path: Path) -> str:
+    return _SEEMING.get(path.suffix, "it is not an HDF5 file, or it is damaged")
 
 
 def _read_info(node: Any) -> SpaceInfo:

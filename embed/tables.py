@@ -29,7 +29,7 @@ def writing_table(output: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
     """
     refuse_suffix(output)
     writing = _writing_csv if output.suffix == ".csv" else _writing_parquet
-    with replacing(output) as temporary, writing(temporary) as write:
+    with replacing(output, pl.exceptions.PolarsError) as temporary, writing(temporary) as write:
         yield write
 
 

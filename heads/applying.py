@@ -60,7 +60,7 @@ def apply_head(
     name = head_path.stem if name is None else name
     _refuse_name(name, head)
     if output is not None:
-        refuse_existing(output, force=force)
+        refuse_existing(output, force=force, is_store=True)
     with locked(output or store_path), ExitStack() as stack:
         store, *others = (stack.enter_context(Store(path)) for path in (store_path, *joined))
         stores = FeatureStores(store, *others)

@@ -88,7 +88,7 @@ def import_vectors(settings: ImportSettings) -> Imported:
     _refuse_useless(settings)
     with PartsFolder(settings.output).locked():
         if not settings.into:
-            refuse_existing(settings.output, force=settings.force)
+            refuse_existing(settings.output, force=settings.force, is_store=True)
         items, spaces = _read(settings)
         _check_lengths(items, spaces)
         return _add(settings, items, spaces) if settings.into else _create(settings, items, spaces)

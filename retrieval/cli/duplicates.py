@@ -15,7 +15,7 @@ from embed.options import (
     store_argument,
     where_option,
 )
-from embed.wording import counted
+from embed.wording import agreeing, counted
 from retrieval.cli.group import main
 from retrieval.cli.options import selected
 
@@ -72,7 +72,8 @@ class Limit(click.ParamType[tuple[str, int | float]]):
 @click.option(
     "--leaks",
     metavar="COLUMN[=VALUE,VALUE]",
-    help="Only pairs whose values of this column differ, such as split=train,val.",
+    help="List and count the pairs whose values of this column differ, such as split=train,val; "
+    "the file of -o has these alone.",
 )
 @output_option("The table of pairs to write: a .csv or .parquet file.", required=False)
 @click.option(
@@ -84,9 +85,10 @@ class Limit(click.ParamType[tuple[str, int | float]]):
 @force_option
 @json_option
 def duplicates(store: Path, as_json: bool, **options: Any) -> None:
-    """Find items that are copies of one another: exact ones, and near ones by any spaces.
+    """Find items that are copies of one another.
 
-    With --leaks, find those that stand on two sides of a split.
+    Exact ones by their bytes, and near ones by any spaces. With --leaks, find those that stand on
+    two sides of a split.
     """
     from embed.store import Store
     from retrieval.matches.duplicates import DuplicateSettings, find_duplicates
@@ -114,18 +116,26 @@ def _print(found: "DuplicateSummary") -> None:
     print_table(counted(found.num_rows, "item"), ["way", "limit", "pairs", "items"], rows)
     click.echo(
         f"{counted(found.num_pairs, 'pair')} of copies: {counted(found.num_items, 'item')} in "
-        f"{counted(found.num_groups, 'group')}, {found.num_redundant:,} not the first of theirs"
+        f"{counted(found.num_groups, 'group')}; with one of each kept, {found.num_redundant:,} "
+        f"would go"
     )
     if found.leaks is not None:
         _print_leaks(found)
-    for name, path in (("pairs", found.output), ("groups", found.groups)):
+    is_all = found.leaks is None
+    for name, path in (
+        ("pairs" if is_all else "pairs that are leaks", found.output),
+        ("groups" if is_all else "groups of all copies, leaks or not", found.groups),
+    ):
         if path is not None:
             click.echo(f"{name}: {path}")
 
 
 def _print_leaks(found: "DuplicateSummary") -> None:
+    num_leaks = sum(leak.num_pairs for leak in found.leaks or ())
+    click.echo(
+        f"{num_leaks:,} of {counted(found.num_pairs, 'pair')} {agreeing(num_leaks, 'are')} leaks"
+    )
     if not found.leaks:
-        click.echo("no leaks")
         return
     rows = [
         [" – ".join(leak.sides), f"{leak.num_pairs:,}", *(f"{n:,}" for n in leak.num_items)]

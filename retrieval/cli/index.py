@@ -15,8 +15,9 @@ from embed.options import (
     warn,
     where_option,
 )
+from embed.wording import counted
 from retrieval.cli.group import main
-from retrieval.cli.options import selected, space_option
+from retrieval.cli.options import selected, space_option, unseen_by_option
 
 
 @main.command()
@@ -30,16 +31,22 @@ from retrieval.cli.options import selected, space_option
     "smallest; sq8: a byte for each component, small but no quicker than an exact search.",
 )
 @click.option("--recall", default=0.95, help="The share of exact neighbours that it should find.")
-@click.option("--k", default=50, help="Neighbours that this is measured of, itself included.")
+@click.option(
+    "--k",
+    type=int,
+    help="Neighbours that this is measured of, itself included.  [default: 50, or all]",
+)
 @click.option("--num-queries", default=1000, help="Items that it is measured on.")
 @output_option("[default: STORE's name with .SPACE.METHOD.faiss]", required=False)
 @where_option
+@unseen_by_option
 @click.option("--seed", default=0, help="Seed of the index and of these items.")
 @force_option
 @json_option
 def index(store: Path, as_json: bool, **options: Any) -> None:
-    """Build an index for approximate search, and set how hard it looks by measuring its recall.
+    """Build an index for quick, approximate search.
 
+    How hard it looks is set by measuring its recall.
     It proposes neighbours; their scores are exact. It fits the rows it was built of, and no others.
     """
     from embed.store import Store
@@ -60,7 +67,14 @@ def index(store: Path, as_json: bool, **options: Any) -> None:
     quickness = [info.seconds_per_query, info.exact_seconds_per_query]
     print_table(
         f"{info.num_rows:,} rows of '{info.space}', measured on {info.num_queries:,}",
-        ["method", "depth", "oversampling", f"recall@{info.k - 1}", "ms per query", "exact"],
+        [
+            "method",
+            "depth",
+            "oversampling",
+            f"recall of {counted(info.k - 1, 'neighbour')}",
+            "ms per query",
+            "exact ms per query",
+        ],
         [
             [
                 info.method,

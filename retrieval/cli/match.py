@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +15,21 @@ from embed.options import (
 from embed.wording import counted
 from retrieval.cli.finding_options import search_options, take_finding
 from retrieval.cli.group import main
-from retrieval.cli.options import k_option, selected, with_threshold
+from retrieval.cli.options import (
+    is_given,
+    k_option,
+    one_space_option,
+    refuse_idle,
+    selected,
+    with_threshold,
+)
 from retrieval.cli.reports import print_result
 from retrieval.cli.side_options import item_options
+
+if TYPE_CHECKING:
+    from retrieval.matches.matching import MatchSummary
+
+COMPETITION_ONLY = ("--id-name", "--matches-name", "--separator")
 
 
 @main.command()
@@ -26,7 +38,7 @@ from retrieval.cli.side_options import item_options
     "--threshold", required=True, metavar="FILE_OR_SCORE", help="A threshold file or a score."
 )
 @output_option("The file of matches: .csv, or for pairs .csv or .parquet.")
-@click.option("--space", metavar="NAME", help="The space to search; a threshold file knows it.")
+@one_space_option("The space to search; a threshold file knows it.", required=False)
 @k_option
 @click.option(
     "--format",
@@ -54,21 +66,26 @@ from retrieval.cli.side_options import item_options
 @force_option
 @json_option
 def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
-    """Write each item's matches to a file: itself first, then others, best first."""
+    """Write each item's matches to a file.
+
+    The item itself comes first, then others, best first.
+    """
     from embed.store import Store
     from retrieval.matches.matching import MatchSettings
     from retrieval.matches.matching import match as write_matches
 
+    refuse_idle({"--linkage": "--groups"})
     finding = take_finding(options)
     settings = MatchSettings(**with_threshold(selected(options)), finding=finding)
+    if settings.format == "pairs":
+        _refuse_given(COMPETITION_ONLY)
     with ExitStack() as stack:
         opened = stack.enter_context(Store(store))
         gallery = stack.enter_context(Store(gallery_store)) if gallery_store else None
         result = write_matches(opened, settings, gallery)
     if not print_result(result.to_json(), as_json):
         click.echo(
-            f"{result.num_rows:,} items with {result.num_matches:,} matches besides themselves, "
-            f"{result.num_alone:,} alone: {result.path} "
+            f"{_found(result)}: {result.path} "
             f"({', '.join(result.spaces)}, score ≥ "
             f"{', '.join(f'{score:.4f}' for score in result.score_thresholds)})"
         )
@@ -78,3 +95,23 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
                 f"{counted(groups.num_groups, 'group')} of two items or more, the largest of "
                 f"{groups.largest:,}, {groups.num_flagged:,} flagged: {groups.path}"
             )
+
+
+def _found(result: "MatchSummary") -> str:
+    if result.is_self_join:
+        return (
+            f"{result.num_rows:,} items with {result.num_matches:,} matches besides themselves, "
+            f"{result.num_alone:,} alone"
+        )
+    return (
+        f"{result.num_rows:,} queries with {result.num_matches:,} matches among "
+        f"{result.num_gallery:,} items, {result.num_alone:,} without any"
+    )
+
+
+def _refuse_given(options: tuple[str, ...]) -> None:
+    for option in filter(is_given, options):
+        raise click.UsageError(
+            f"{option} is for a competition's file: pairs have columns of their own; leave it out, "
+            f"or give --format competition"
+        )

@@ -27,18 +27,20 @@ from retrieval.cli.side_options import item_options
 @output_option("Table of neighbours: .parquet, which other commands can start from, or .csv.")
 @click.option(
     "--k",
-    default=50,
-    help="Neighbours of each item, itself included; of each query, in a gallery.",
+    type=int,
+    help="Neighbours of each item, itself included; of each query, in a gallery.  "
+    "[default: 50, or all]",
 )
 @item_options
 @under(HEADING, *plain_options, index_option, *REFINEMENTS)
 @force_option
 @json_option
 def neighbours(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
-    """Write each item's neighbours to a table: id, neighbour_id, rank, score.
+    """Write each item's neighbours to a table.
 
-    An item is not listed as its own neighbour. With several spaces, the mean of their scores
-    counts. Refinements are done in the order in which they are listed.
+    Its columns are id, neighbour_id, rank and score. An item is not listed as its own neighbour.
+    With several spaces, the mean of their scores counts. Refinements are done in the order in which
+    they are listed.
     """
     from embed.store import Store
     from retrieval.refining.listing import ListingSettings, list_neighbours

@@ -6,7 +6,31 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-space_option = click.option("--space", required=True, metavar="NAME", help="The space to search.")
+from embed.options import Decorator
+
+
+def only_one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """The value of an option that may be given once; click would take the last of several."""
+    if len(values) > 1:
+        raise click.UsageError(
+            f"--{option.name} is given once here: found {', '.join(values)}", ctx
+        )
+    return values[0] if values else None
+
+
+def one_space_option(help_text: str, *, required: bool = True) -> Decorator:
+    """`--space` of a command that searches one."""
+    return click.option(
+        "--space",
+        multiple=True,
+        required=required,
+        callback=only_one,
+        metavar="NAME",
+        help=help_text,
+    )
+
+
+space_option = one_space_option("The space to search.")
 spaces_option = click.option(
     "--space",
     "spaces",
@@ -36,7 +60,7 @@ unseen_by_option = click.option(
     "--unseen-by",
     multiple=True,
     metavar="SPACE",
-    help="Leave out rows that the head of this space has seen, too; repeatable.",
+    help="Leave out rows that the head of this space was trained or chosen on; repeatable.",
 )
 include_training_option = click.option(
     "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrieval.cli.options import refuse_idle
+
 if TYPE_CHECKING:
     from retrieval.refining.refinements import Refinements
 
@@ -34,14 +36,28 @@ REFINEMENTS = [
     click.option("--rerank-k2", default=6, help="Encodings that are averaged."),
     click.option("--rerank-lambda", default=0.3, help="Share of the original score, 0 to 1."),
 ]
+NEEDS = {
+    "--blend-nearest": "--blend",
+    "--augment-weights": "--augment",
+    "--alpha": "--expand",
+    "--rerank-k1": "--rerank",
+    "--rerank-k2": "--rerank",
+    "--rerank-lambda": "--rerank",
+}
+"""What an option does nothing without."""
 _NAMES = ("blend", "blend_nearest", "augment", "augment_weights", "expand", "alpha")
 
 
 def take_refinements(options: dict[str, Any]) -> "Refinements":
-    """The refinements that the options ask for; they are taken out of `options`."""
+    """The refinements that the options ask for; they are taken out of `options`.
+
+    Raises:
+        click.UsageError: an option that does nothing without another is given alone.
+    """
     from retrieval.refining.reciprocal import Rerank
     from retrieval.refining.refinements import Refinements
 
+    refuse_idle(NEEDS)
     values = {name: options.pop(name) for name in _NAMES}
     k1, k2, weight = (options.pop(f"rerank_{name}") for name in ("k1", "k2", "lambda"))
     rerank = Rerank(k1, k2, weight) if options.pop("rerank") else None

@@ -29,7 +29,12 @@ gallery_store_option = click.option(
 )
 
 item_options = under(
-    HEADING, where_option, query_where_option, gallery_where_option, gallery_store_option
+    HEADING,
+    where_option,
+    query_where_option,
+    gallery_where_option,
+    gallery_store_option,
+    unseen_by_option,
 )
 """Which items look among which."""
 

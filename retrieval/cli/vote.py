@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     help="What is voted on; repeatable.",
 )
 @output_option("The table to write: a .csv or .parquet file.")
-@click.option("--k", default=10, help="How many nearest others vote; the item itself does not.")
+@click.option(
+    "--k",
+    type=int,
+    help="How many nearest others vote; the item itself does not.  [default: 10, or all]",
+)
 @click.option(
     "--voting",
     type=click.Choice(["weighted", "uniform"]),
@@ -67,7 +71,15 @@ def vote(store: Path, gallery_store: Path | None, as_json: bool, **options: Any)
             f"{result.num_rows:,} items, {result.num_gallery:,} may vote, k = {result.k}, "
             f"{result.voting}"
         )
-        header = ["column", "predicted", "mean share", "judged", "accuracy", "macro F1", "score"]
+        header = [
+            "column",
+            "items predicted",
+            "mean share of votes",
+            "items judged",
+            "accuracy",
+            "macro F1",
+            "score of both",
+        ]
         print_table(title, header, [_cells(outcome) for outcome in result.columns])
         click.echo(f"votes: {result.output}")
 

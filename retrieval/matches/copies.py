@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
 
+from embed.errors import StoreError
 from embed.store import Store
 from retrieval.matches.groups import in_order
 from retrieval.matches.links import Links
@@ -100,7 +101,16 @@ def exact_copies(store: Store, rows: Int[np.ndarray, " n"], hashed: Hashed) -> C
     """Items whose bytes are equal: of the image, of the title, or of all that was encoded.
 
     An item of which the store does not know the bytes is nobody's copy.
+
+    Raises:
+        StoreError: it does not know them of any item, of the image or of the title.
     """
+    if hashed != "content" and not store.modality_hash(hashed).any():
+        there = [name for name in store.modalities if store.modality_hash(name).any()]
+        raise StoreError(
+            f"{store.path} has no hashes of {hashed}s, which --exact {hashed} compares: it has "
+            f"those of {' and '.join(f'{name}s' for name in there) or 'nothing'}"
+        )
     return Copies(_classes(store, rows, hashed), Links.joined([]))
 
 

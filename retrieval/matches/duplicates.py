@@ -31,7 +31,8 @@ class DuplicateSettings:
         max_bits: of binary spaces by name, by how many bits two codes may differ.
         min_scores: of any spaces by name, which score two vectors reach, above 0.
         where: restrictions that all items have to fulfil.
-        leaks: COLUMN or COLUMN=VALUE,VALUE: list and count only pairs on different sides of it.
+        leaks: COLUMN or COLUMN=VALUE,VALUE: count pairs on different sides of it, and list these
+            alone; groups and all other counts are of all copies.
         output: a .csv or .parquet file for the pairs; None writes none.
         groups: likewise for the groups.
         force: replace files that exist.

@@ -13,7 +13,7 @@ from embed.files import refuse_existing
 from embed.rows import Where
 from embed.store import Store
 from embed.tables import refuse_suffix
-from retrieval.choosing import Chosen
+from retrieval.choosing import Chosen, refuse_large_k
 from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
@@ -42,7 +42,8 @@ class MatchSettings:
         space: needed beside a score.
         k: neighbours of each item: the most matches that it can have, itself included where items
             look among one another. None takes the tuned threshold's, else 50.
-        where, query_where, gallery_where: which items look among which, as in `choosing.Chosen`.
+        where, query_where, gallery_where, unseen_by: which items look among which, as in
+            `choosing.Chosen`.
         layout: competition or pairs; None goes by the suffix of the output.
         id_name, matches_name: the header of the two columns of a competition's file.
         separator: between the ids of a line's matches there.
@@ -59,6 +60,7 @@ class MatchSettings:
     where: tuple[Where, ...] = ()
     query_where: tuple[Where, ...] = ()
     gallery_where: tuple[Where, ...] = ()
+    unseen_by: tuple[str, ...] = ()
     layout: Format | None = None
     id_name: str = "id"
     matches_name: str = "matches"
@@ -99,6 +101,7 @@ class MatchSummary:
         num_rows: the items whose matches were looked for, and num_gallery those they are among.
         num_matches: matches besides each item's own: a pair that found each other counts twice.
         num_alone: items that match nothing but themselves.
+        is_self_join: True where all items looked among one another.
         groups: what was written of groups; None where none were asked for.
         warnings: what else to know before trusting it.
     """
@@ -112,6 +115,7 @@ class MatchSummary:
     num_gallery: int
     num_matches: int
     num_alone: int
+    is_self_join: bool
     groups: GroupSummary | None
     warnings: tuple[str, ...]
 
@@ -134,14 +138,14 @@ def match(
         FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.
-        SettingsError: a score without a space, k below 2, an id that holds the separator, or
-            another layout, linkage or suffix.
+        SettingsError: a score without a space, k below 2 or above the number of items, an
+            id that holds the separator, or another layout, linkage or suffix.
     """
     _refuse_wrong(settings)
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
-    chosen = Chosen(settings.where, settings.query_where, settings.gallery_where)
-    sides = chosen.sides(store, gallery_store)
+    sides = _sides(store, settings, gallery_store)
     num_columns(rule.k, sides)  # refuses a k that leaves no room
+    refuse_large_k(settings.k, len(sides.gallery))
     grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
@@ -161,9 +165,15 @@ def match(
         num_gallery=len(sides.gallery),
         num_matches=num_matches,
         num_alone=num_alone,
+        is_self_join=sides.is_self_join,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=settings.finding.warnings + _warnings(settings.threshold, len(sides.gallery)),
+        warnings=settings.finding.warnings + _warnings(settings.threshold, sides),
     )
+
+
+def _sides(store: Store, settings: MatchSettings, gallery_store: Store | None) -> Sides:
+    wheres = settings.where, settings.query_where, settings.gallery_where
+    return Chosen(*wheres, settings.unseen_by).sides(store, gallery_store)
 
 
 def _writing(
@@ -190,14 +200,35 @@ def _grouped(settings: MatchSettings, grouping: Grouping) -> GroupSummary:
     )
 
 
-def _warnings(threshold: float | ThresholdResult, num_gallery: int) -> tuple[str, ...]:
-    """Among more items more come near by chance, so that a threshold tuned among few is too low."""
-    if not isinstance(threshold, ThresholdResult) or num_gallery <= 2 * threshold.num_gallery:
+def _warnings(threshold: float | ThresholdResult, sides: Sides) -> tuple[str, ...]:
+    """What a threshold was tuned for, where that is not what it is used for."""
+    if not isinstance(threshold, ThresholdResult):
         return ()
-    return (
-        f"the threshold was tuned among {threshold.num_gallery:,} items and {num_gallery:,} are "
-        f"matched: precision will be lower than it says",
-    )
+    warnings = []
+    of_sides = {True: "all items among one another", False: "queries among a gallery"}
+    if _is_of_one_side(threshold) != sides.is_self_join:
+        warnings.append(
+            f"the threshold was tuned for {of_sides[not sides.is_self_join]} and is used for "
+            f"{of_sides[sides.is_self_join]}, where precision and recall will be others: tune it "
+            f"with the same --query-where, --gallery-where and --gallery-store"
+        )
+    if len(sides.gallery) > 2 * threshold.num_gallery:
+        # Among more items more come near by chance.
+        warnings.append(
+            f"the threshold was tuned among {threshold.num_gallery:,} items and "
+            f"{len(sides.gallery):,} are matched: precision will be lower than it says: tune it "
+            f"among as many (--include-training-rows), or restrict the items"
+        )
+    return tuple(warnings)
+
+
+def _is_of_one_side(threshold: ThresholdResult) -> bool:
+    """True where it was tuned on items that look among one another, as far as it knows.
+
+    A gallery from another store shows in nothing but its size.
+    """
+    of_sides = {"query_where", "gallery_where"} & set(threshold.selection)
+    return not of_sides and threshold.num_rows == threshold.num_gallery
 
 
 def _refuse_wrong(settings: MatchSettings) -> None:
@@ -207,10 +238,10 @@ def _refuse_wrong(settings: MatchSettings) -> None:
         raise SettingsError(f"--linkage is {' or '.join(LINKAGES)}: found '{settings.linkage}'")
     if settings.format == "pairs":
         refuse_suffix(settings.output)
-    elif settings.output.suffix == ".parquet":
+    elif settings.output.suffix != ".csv":
         raise SettingsError(
             f"a competition's file is CSV: found {settings.output}: name it .csv, or give "
-            f"--format pairs"
+            f"--format pairs for a .parquet file"
         )
     refuse_existing(settings.output, force=settings.force)
     if settings.groups is not None:

@@ -15,7 +15,7 @@ from embed.labels import label_texts
 from embed.store import Store
 from embed.tables import refuse_suffix, writing_table
 from embed.wording import counted
-from retrieval.choosing import Chosen
+from retrieval.choosing import Chosen, refuse_large_k
 from retrieval.evaluation.attribute_scores import LabelCounts
 from retrieval.matches.votes import NO_CLASS, VOTINGS, Votes, Voting, count_votes
 from retrieval.refining.finding import EXACT, Finding, iterate_found
@@ -33,7 +33,8 @@ class VoteSettings(Chosen):
         space: the space in which neighbours are near.
         columns: each is voted on by itself.
         output: a .csv or .parquet file.
-        k: how many nearest others are asked; the item itself never is.
+        k: how many nearest others are asked; the item itself never is. None takes 10, or all where
+            there are fewer.
         voting: weighted or uniform; `votes.count_votes` explains them.
         finding: how neighbours are found.
         force: replace the output if it exists.
@@ -42,10 +43,15 @@ class VoteSettings(Chosen):
     space: str
     columns: tuple[str, ...]
     output: Path
-    k: int = DEFAULT_VOTERS
+    k: int | None = None
     voting: Voting = "weighted"
     finding: Finding = EXACT
     force: bool = False
+
+    @property
+    def num_voters(self) -> int:
+        """How many are asked at most."""
+        return DEFAULT_VOTERS if self.k is None else self.k
 
 
 @dataclass(frozen=True)
@@ -104,10 +110,12 @@ def vote(store: Store, settings: VoteSettings, gallery_store: Store | None = Non
         StoreError: there is no such space or column, or a vector is not finite.
         SelectionError: nothing is left on one side.
         FingerprintError: the spaces of two stores hold vectors of different encoders.
-        SettingsError: no column or one twice, k below 1, another voting or another suffix.
+        SettingsError: no column or one twice, k below 1 or above the number of others,
+            another voting or another suffix.
     """
     _refuse_wrong(settings)
     sides = settings.sides(store, gallery_store)
+    refuse_large_k(settings.k, len(sides.gallery) - int(sides.is_self_join))
     columns = {name: _Column.of(name, sides) for name in settings.columns}
     outcomes: dict[str, list[Votes]] = {name: [] for name in columns}
     ids = sides.queries.ids
@@ -151,7 +159,7 @@ def _votes(
 ) -> Iterator[tuple[int, dict[str, Votes]]]:
     """Blocks of outcomes by column, each with the position of its first query."""
     for start, neighbours in iterate_found(
-        sides, {settings.space: 1.0}, settings.k + 1, settings.finding
+        sides, {settings.space: 1.0}, settings.num_voters + 1, settings.finding
     ):
         rows, scores = neighbours.rows[:, 1:], neighbours.scores[:, 1:]
         votes = {}
@@ -200,7 +208,7 @@ def _summary(
     return VoteSummary(
         output=str(settings.output),
         space=settings.space,
-        k=settings.k,
+        k=settings.num_voters,
         voting=settings.voting,
         num_rows=len(sides.queries),
         num_gallery=len(sides.gallery),
@@ -243,7 +251,7 @@ def _refuse_wrong(settings: VoteSettings) -> None:
         raise SettingsError(
             f"--column names one or more different columns: found {', '.join(columns) or 'none'}"
         )
-    if settings.k < 1:
+    if settings.num_voters < 1:
         raise SettingsError(f"--k is how many neighbours vote, at least 1: found {settings.k}")
     if settings.voting not in VOTINGS:
         raise SettingsError(f"--voting is {' or '.join(VOTINGS)}: found '{settings.voting}'")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embed.errors import SettingsError
+from embed.errors import NeighboursError, SettingsError
 from retrieval.refining.refinements import Refinements, refined_neighbours
 from retrieval.search.approximate import ApproximateIndex, iterate_approximate
 from retrieval.search.combined import combined_neighbours, shares_of
@@ -115,7 +115,7 @@ def iterate_found(
     """
     spaces, memory_bytes, device = list(weights), finding.memory_bytes, finding.device
     if finding.index is not None:
-        index = _index_of(finding.index, spaces)
+        index = _index_of(finding.index, sides, spaces)
         return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
     if finding.neighbours is not None:
         _refuse_unequal(weights, "neighbours in a file")
@@ -131,13 +131,22 @@ def iterate_found(
     return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
 
 
-def _index_of(path: Path, spaces: Sequence[str]) -> ApproximateIndex:
+def _index_of(path: Path, sides: Sides, spaces: Sequence[str]) -> ApproximateIndex:
     if len(spaces) > 1:
         raise SettingsError(
             f"an index holds the vectors of one space: leave out --index, or all but one of "
             f"{', '.join(spaces)}"
         )
-    return load_index(path)
+    index = load_index(path)
+    held = index.info
+    wanted = sides.gallery.store.space(spaces[0]).fingerprint
+    if (held.space, held.fingerprint) != (spaces[0], wanted):
+        raise NeighboursError(
+            f"{path} holds the vectors of space '{held.space}' (fingerprint {held.fingerprint}), "
+            f"and '{spaces[0]}' (fingerprint {wanted}) is searched: make an index of that with "
+            f"`python -m retrieval index {sides.gallery.store.path} --space {spaces[0]}`"
+        )
+    return index
 
 
 def _refuse_unequal(weights: Mapping[str, float], what: str) -> None:

@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from polars.exceptions import PolarsError
+
 from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
-from retrieval.choosing import Chosen
+from retrieval.choosing import Chosen, refuse_large_k
 from retrieval.refining.finding import NO_REFINEMENTS, Finding, iterate_found
 from retrieval.refining.refinements import Refinements
-from retrieval.search.approximate import ids_digest
+from retrieval.search.approximate import DEFAULT_K, ids_digest
 from retrieval.search.index_files import load_index
 from retrieval.search.neighbour_files import (
     NeighboursInfo,
@@ -30,7 +32,8 @@ class ListingSettings(Chosen):
         output: a .parquet or .csv file.
         spaces: one space, or several, whose mean score counts; dense ones for refinements.
         k: neighbours of each item, itself included, where items look among one another; where
-            queries look among a gallery, neighbours of each query.
+            queries look among a gallery, neighbours of each query. None takes 50, or all where
+            there are fewer.
         refinements: what is done beyond the plain search.
         index: a file of an index of the gallery, which makes the search approximate.
         memory_bytes, device: what a search may hold, and where products are made: see
@@ -40,7 +43,7 @@ class ListingSettings(Chosen):
 
     output: Path
     spaces: tuple[str, ...]
-    k: int = 50
+    k: int | None = None
     refinements: Refinements = NO_REFINEMENTS
     index: Path | None = None
     memory_bytes: int = MEMORY_BYTES
@@ -92,13 +95,15 @@ def list_neighbours(
     )
     info = _info(sides, settings, k)
     blocks = iterate_found(sides, dict.fromkeys(settings.spaces, 1.0), k, finding)
-    with replacing(settings.output) as path:
+    with replacing(settings.output, PolarsError) as path:
         num_pairs = write_pairs(path, sides, blocks, info)
     return ListingSummary(str(settings.output), num_pairs, info)
 
 
-def _columns(sides: Sides, k: int) -> int:
+def _columns(sides: Sides, asked: int | None) -> int:
     """The k of the search: the item itself counts, though a query outside has no column of it."""
+    refuse_large_k(asked, len(sides.gallery))
+    k = DEFAULT_K if asked is None else asked
     least = 2 if sides.is_self_join else 1
     if k < least:
         raise SettingsError(
@@ -121,6 +126,7 @@ def _info(sides: Sides, settings: ListingSettings, k: int) -> NeighboursInfo:
         where=tuple(map(str, settings.where)),
         query_where=tuple(map(str, settings.query_where)),
         gallery_where=tuple(map(str, settings.gallery_where)),
+        unseen_by=settings.unseen_by,
         refinements=settings.refinements.to_json(),
     )
     if settings.index is None:

@@ -42,11 +42,12 @@ class Rerank:
     def __post_init__(self) -> None:
         if self.k1 < 1 or self.k2 < 1:
             raise SettingsError(
-                f"re-ranking looks at one neighbour at least: found k1 = {self.k1}, k2 = {self.k2}"
+                f"--rerank-k1 and --rerank-k2 should be at least 1: found {self.k1} and {self.k2}"
             )
         if not 0 <= self.weight <= 1:
             raise SettingsError(
-                f"λ is the share of the original score, from 0 to 1: found {self.weight:g}"
+                f"--rerank-lambda is the share of the original score, from 0 to 1: found "
+                f"{self.weight:g}"
             )
 
     @property

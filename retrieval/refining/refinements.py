@@ -49,16 +49,12 @@ class Refinements:
     def __post_init__(self) -> None:
         for name in ("augment", "expand", "alpha"):
             if getattr(self, name) < 0:
-                raise SettingsError(f"{name} should be 0 or more: found {getattr(self, name):g}")
+                raise SettingsError(f"--{name} should be 0 or more: found {getattr(self, name):g}")
         if self.blend_nearest < 1:
-            raise SettingsError(
-                f"blending takes the nearest neighbour at least: found {self.blend_nearest}"
-            )
+            raise SettingsError(f"--blend-nearest should be at least 1: found {self.blend_nearest}")
         for threshold in self.blend:
             if not -1 <= threshold <= 1:
-                raise SettingsError(
-                    f"a score that is blended at lies between −1 and 1: found {threshold:g}"
-                )
+                raise SettingsError(f"--blend takes a score between −1 and 1: found {threshold:g}")
 
     def __bool__(self) -> bool:
         return bool(self.blend or self.augment or self.expand or self.rerank is not None)

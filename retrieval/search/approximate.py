@@ -26,6 +26,7 @@ from retrieval.search.unit_rows import GalleryScores, unit_vectors
 
 QUERY_BLOCK_ROWS = 1024
 DIGEST_BYTES = 16
+DEFAULT_K = 50
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class IndexSettings:
         space: a dense space.
         method: hnsw (a graph), ivf-flat (cells), ivf-pq (cells of short codes, the smallest) or sq8
             (a byte for each component, all of them looked at: smaller, but no quicker).
-        k: neighbours that recall is measured of, the item itself included.
+        k: neighbours that recall is measured of, the item itself included; None takes 50, or all
+            where there are fewer.
         recall: the share of the exact neighbours that should be found, from 0 to 1.
         num_queries: items that are looked up to measure it.
         seed: of the index, and of the choice of these items.
@@ -44,18 +46,18 @@ class IndexSettings:
 
     space: str
     method: Method = "hnsw"
-    k: int = 50
+    k: int | None = None
     recall: float = 0.95
     num_queries: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
-            raise SettingsError(f"recall should be above 0 and at most 1: found {self.recall:g}")
-        if self.k < 2:
-            raise SettingsError(f"k counts the item itself and should be at least 2: {self.k}")
+            raise SettingsError(f"--recall should be above 0 and at most 1: found {self.recall:g}")
+        if self.k is not None and self.k < 2:
+            raise SettingsError(f"--k counts the item itself and should be at least 2: {self.k}")
         if self.num_queries < 1:
-            raise SettingsError(f"recall is measured on 1 item at least: found {self.num_queries}")
+            raise SettingsError(f"--num-queries should be at least 1: found {self.num_queries}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def approximate_index(gallery: StoreRows, settings: IndexSettings) -> Approximat
         seed=settings.seed,
         parameters=build_parameters(built),
         effort=Effort(),
-        k=min(settings.k, len(gallery)),
+        k=min(settings.k or DEFAULT_K, len(gallery)),
         target_recall=settings.recall,
         recall=0.0,
         num_queries=min(settings.num_queries, len(gallery)),
@@ -180,7 +182,8 @@ def refuse_unfit(sides: Sides, index: ApproximateIndex) -> None:
     if (len(gallery), ids_digest(gallery)) != (info.num_rows, info.ids_digest):
         raise NeighboursError(
             f"{index.name} holds {info.num_rows:,} rows, and the {len(gallery):,} that are to be "
-            f"looked among are not the same: make the index again, with the --where of the gallery"
+            f"looked among are not the same: make the index again with the same --where, and "
+            f"--unseen-by for the rows that heads have seen"
         )
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from embed.files import refuse_existing
-from embed.rows import Where, select_rows
+from embed.rows import Where
 from embed.store import Store
+from retrieval.choosing import chosen_rows, refuse_large_k
 from retrieval.search.approximate import IndexInfo, IndexSettings, approximate_index
-from retrieval.search.index_files import index_path, save_index
+from retrieval.search.index_files import index_path, refuse_suffix, save_index
 from retrieval.search.sides import StoreRows
 
 
@@ -23,12 +22,14 @@ class BuildSettings:
         index: the space, the method and the recall.
         output: the file; None takes one beside the store.
         where: restrictions of the rows that the index holds.
+        unseen_by: spaces whose heads must not have seen these rows.
         force: replace the output if it exists.
     """
 
     index: IndexSettings
     output: Path | None = None
     where: tuple[Where, ...] = ()
+    unseen_by: tuple[str, ...] = ()
     force: bool = False
 
 
@@ -60,13 +61,16 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
         OutputExistsError: the output exists and `force` was not given.
         StoreError: there is no such space or column, it is not dense, or a vector is not finite.
         SelectionError: fewer than 2 rows are selected.
-        SettingsError: a setting out of its range, or too few rows for the method.
+        SettingsError: a setting out of its range, too few rows for the method, or an output that
+            is no .faiss file.
     """
     wanted = settings.index
     path = settings.output or index_path(store.path, wanted.space, wanted.method)
+    refuse_suffix(path)
     refuse_existing(path, force=settings.force)
     started = perf_counter()
-    gallery = StoreRows(store, np.flatnonzero(select_rows(store, settings.where)))
+    gallery = StoreRows(store, chosen_rows(store, settings.where, settings.unseen_by))
+    refuse_large_k(wanted.k, len(gallery))
     index = approximate_index(gallery, wanted)
     save_index(index, path, force=settings.force)
     seconds, info = perf_counter() - started, index.info
@@ -74,9 +78,15 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
 
 
 def _warnings(info: IndexInfo) -> tuple[str, ...]:
-    if info.recall >= info.target_recall:
-        return ()
-    return (
-        f"recall {info.recall:.4f} is the best that {info.method} reaches here, below "
-        f"{info.target_recall:g}: take another --method, such as hnsw or ivf-flat",
-    )
+    warnings = []
+    if info.recall < info.target_recall:
+        warnings.append(
+            f"recall {info.recall:.4f} is the best that {info.method} reaches here, below "
+            f"{info.target_recall:g}: take another --method, such as hnsw or ivf-flat"
+        )
+    if info.seconds_per_query >= info.exact_seconds_per_query:
+        warnings.append(
+            f"the index is no quicker than an exact search of these {info.num_rows:,} rows, as it "
+            f"was measured: search without it, or take another --method or a lower --recall"
+        )
+    return tuple(warnings)

@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 
 import faiss
 
-from embed.errors import NeighboursError
+from embed.errors import NeighboursError, SettingsError
 from embed.files import refuse_existing, replacing
 from retrieval.search.approximate import ApproximateIndex, IndexInfo
 from retrieval.search.indexes import Effort
 
 FORMAT = "retrieval-index"
 FORMAT_VERSION = 1
+SUFFIX = ".faiss"
 MARK = b"\x89RINDEX\n"
 LENGTH_BYTES = 8
 DIGEST_BYTES = 16
@@ -29,7 +30,13 @@ COPY_BYTES = 2**20
 
 def index_path(store: Path, space: str, method: str) -> Path:
     """Where the index of a space lies if no other place is named: beside the store."""
-    return store.with_name(f"{store.stem}.{space}.{method}.faiss")
+    return store.with_name(f"{store.stem}.{space}.{method}{SUFFIX}")
+
+
+def refuse_suffix(path: Path) -> None:
+    """Raise SettingsError where no index ends like this."""
+    if path.suffix != SUFFIX:
+        raise SettingsError(f"an index is a {SUFFIX} file: found {path}: rename the output")
 
 
 def save_index(index: ApproximateIndex, path: Path, *, force: bool = False) -> None:

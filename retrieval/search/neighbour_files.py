@@ -38,7 +38,7 @@ class NeighboursInfo:
         k: neighbours of each item, the item itself counted: the highest rank is k − 1.
         num_queries, num_gallery, query_ids, gallery_ids: how many items looked among how many, and
             a hash of the ids of either side.
-        where, query_where, gallery_where: how the items were selected.
+        where, query_where, gallery_where, unseen_by: how the items were selected.
         refinements: what was done beyond the plain search; {} for nothing.
         method: "exact", or that of the index.
         recall: the index's measured recall; 1 for an exact search.
@@ -53,6 +53,7 @@ class NeighboursInfo:
     where: tuple[str, ...] = ()
     query_where: tuple[str, ...] = ()
     gallery_where: tuple[str, ...] = ()
+    unseen_by: tuple[str, ...] = ()
     refinements: Mapping[str, Any] = field(default_factory=dict)
     method: str = "exact"
     recall: float = 1.0
@@ -233,7 +234,8 @@ def _refuse_unfit(
         raise NeighboursError(
             f"{path} holds neighbours of {info.num_queries:,} items among {info.num_gallery:,}, "
             f"not of the {len(sides.queries):,} among {len(sides.gallery):,} that are selected "
-            f"here: select the same, or make the neighbours again"
+            f"here: make them again with the same --where, and --unseen-by for the rows that heads "
+            f"have seen"
         )
     if k > info.k and info.k < len(sides.gallery):
         raise NeighboursError(

@@ -230,7 +230,7 @@ def parse_threshold(text: str) -> float | ThresholdResult:
     except ValueError:
         raise ThresholdError(
             f"a threshold should be a file or a score such as 0.73: "
-            f"{text} is {'a folder' if Path(text).is_dir() else 'neither'}"
+            f"{text} is {'a folder' if Path(text).is_dir() else 'neither: there is no such file'}"
         ) from None
     if not LOWEST <= given <= HIGHEST:
         raise ThresholdError(f"a score should be between −1 and 1 (1 − distance): found {text}")

@@ -51,7 +51,7 @@ def test_resume_says_where_it_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(Progress, "__call__", interrupted)  # Ctrl-C after an epoch
-        heads_cli(*arguments, exit_code=1)
+        assert heads_cli(*arguments, exit_code=130).stderr.endswith("interrupted\n")
     assert "after 1 epoch: give --resume" in heads_cli(*arguments, exit_code=1).stderr
     assert "goes on at epoch 2 of 3\n" in heads_cli(*arguments, "--resume").stderr
     finished = heads_cli(*arguments, "--resume")

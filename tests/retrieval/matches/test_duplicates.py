@@ -258,6 +258,8 @@ def test_what_makes_no_sense_is_refused(store_path: Path, tmp_path: Path) -> Non
             find_duplicates(store, replace(base, leaks="split", where=(Where("split", "val"),)))
         with pytest.raises(StoreError, match="no space 'none'"):
             find_duplicates(store, replace(base, min_scores={"none": 0.5}))
+        with pytest.raises(StoreError, match="has no hashes of texts, which --exact text compares"):
+            find_duplicates(store, replace(base, exact="text"))
         (tmp_path / "groups.csv").write_text("mine")
         with pytest.raises(OutputExistsError):
             find_duplicates(store, replace(base, groups=tmp_path / "groups.csv"))
@@ -269,8 +271,12 @@ def test_on_the_command_line(store_path: Path, tmp_path: Path, retrieval_cli: In
     files = ("-o", output, "--groups", groups)
     limits = ("--max-bits", "bits=1", "--min-score", "dense=0.7")
     shown = retrieval_cli("duplicates", store_path, *limits, *files, "--leaks", "split=train,val")
-    assert "7 pairs of copies: 5 items in 1 group, 4 not the first of theirs" in shown.stdout
+    assert (
+        "7 pairs of copies: 5 items in 1 group; with one of each kept, 4 would go" in shown.stdout
+    )
     assert "train – val" in shown.stdout
+    assert "4 of 7 pairs are leaks" in shown.stdout
+    assert f"pairs that are leaks: {output}" in shown.stdout
     assert len(output.read_text().splitlines()) == 1 + 4
     again = retrieval_cli("duplicates", store_path, *files, exit_code=1)
     assert "exists already" in again.stderr
@@ -278,7 +284,7 @@ def test_on_the_command_line(store_path: Path, tmp_path: Path, retrieval_cli: In
     assert found["num_pairs"] == 7
     assert found["ways"][0] == {"way": "exact", "limit": "content", "num_pairs": 3, "num_items": 3}
     none = retrieval_cli("duplicates", store_path, "--leaks", "split=test,train")
-    assert "no leaks" in none.stdout
+    assert "0 of 3 pairs are leaks" in none.stdout
     for wrong in ("bits", "bits=many", "=3"):
         refused = retrieval_cli("duplicates", store_path, "--max-bits", wrong, exit_code=2)
         assert "expected the name of a space" in refused.stderr

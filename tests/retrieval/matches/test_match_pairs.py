@@ -192,6 +192,7 @@ def test_what_makes_no_sense_is_refused(fan: Path, tmp_path: Path) -> None:
     base = MatchSettings(tmp_path / "m.csv", 0.7, "fan")
     cases = [
         (replace(base, layout="competition", output=tmp_path / "m.parquet"), "--format pairs"),
+        (replace(base, layout="competition", output=tmp_path / "m.h5"), r"is CSV: found .*m\.h5"),
         (replace(base, layout="pairs", output=tmp_path / "m.txt"), r"\.csv or \.parquet"),
         (replace(base, groups=tmp_path / "m.csv"), "both name .*m.csv"),
         (replace(base, groups=tmp_path / "g.txt"), r"\.csv or \.parquet"),
@@ -215,6 +216,8 @@ def test_on_the_command_line(fan: Path, tmp_path: Path, retrieval_cli: Invoke) -
     sides = ("--gallery-store", fan, "--query-where", "side=q", "--gallery-where", "side=g")
     found = json_of(retrieval_cli(*about, *sides, "--force", "--json"))
     assert (found["num_rows"], found["num_gallery"], found["groups"]) == (2, 2, None)
+    told = retrieval_cli(*about, *sides, "--force").stdout
+    assert "2 queries with 1 matches among 2 items, 1 without any" in told
     assert output.read_text() == "id,matches\na,b\nd,\n"
 
 

@@ -109,11 +109,13 @@ def test_a_threshold_tuned_among_few_items_is_warned_about(tmp_path: Path) -> No
         few = tune_threshold(store, settings)
         many = match(store, MatchSettings(output, few))
         equal = match(store, MatchSettings(output, few, where=one, force=True))
-        twice = match(store, MatchSettings(output, replace(few, num_gallery=24), force=True))
+        twice = match(
+            store, MatchSettings(output, replace(few, num_rows=24, num_gallery=24), force=True)
+        )
         score = match(store, MatchSettings(output, few.rule.thresholds[0], "image", force=True))
     assert many.warnings == (
         "the threshold was tuned among 16 items and 48 are matched: precision will be lower than "
-        "it says",
+        "it says: tune it among as many (--include-training-rows), or restrict the items",
     )
     assert equal.warnings == twice.warnings == score.warnings == ()
 

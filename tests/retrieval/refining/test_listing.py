@@ -186,7 +186,9 @@ def test_a_file_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> No
             read_neighbours(path, self_join(store, np.arange(59)), ["image"], 5)
         with pytest.raises(FingerprintError, match=r"fingerprint dense-1, .* has later"):
             read_neighbours(path, self_join(later, np.arange(60)), ["image"], 5)
-        written(folder, path, k=99, force=True)
+        with pytest.raises(SettingsError, match="--k 99 asks for more neighbours than there are"):
+            written(folder, path, k=99, force=True)
+        written(folder, path, k=60, force=True)
         assert read_neighbours(path, sides, ["image"], 200).rows.shape == (60, 60)
 
 

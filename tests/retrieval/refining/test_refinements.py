@@ -125,11 +125,11 @@ def test_mistakes_are_told(store_path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"expand": -1}, "expand should be 0 or more: found -1"),
-        ({"alpha": -0.5}, "alpha should be 0 or more: found -0.5"),
+        ({"expand": -1}, "--expand should be 0 or more: found -1"),
+        ({"alpha": -0.5}, "--alpha should be 0 or more: found -0.5"),
         ({"blend": (1.5,)}, "between −1 and 1: found 1.5"),
-        ({"blend_nearest": 0}, "at least: found 0"),
-        ({"rerank": {"k1": 0}}, "found k1 = 0, k2 = 6"),
+        ({"blend_nearest": 0}, "--blend-nearest should be at least 1: found 0"),
+        ({"rerank": {"k1": 0}}, "at least 1: found 0 and 6"),
         ({"rerank": {"weight": 1.5}}, "from 0 to 1: found 1.5"),
     ],
 )
