@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError
+from embed.labels import label_texts
 from embed.rows import Split, Where, has_value, select_rows, unseen_rows
 from embed.store import Store
 from retrieval.search.ranking import NO_ROW
@@ -137,13 +138,17 @@ def _labelled(sides: Sides, selection: Selection, warnings: list[str]) -> Evalua
     of_queries = _values(sides.queries, selection.label)
     of_gallery = of_queries if sides.is_self_join else _values(sides.gallery, selection.label)
     if of_queries.dtype.kind != of_gallery.dtype.kind:  # two stores may type a column differently
-        of_queries, of_gallery = of_queries.astype(str), of_gallery.astype(str)
+        of_queries, of_gallery = _texts(of_queries), _texts(of_gallery)
     both = of_queries if sides.is_self_join else np.concatenate([of_queries, of_gallery])
     groups, numbers = np.unique(both, return_inverse=True)
     labels = numbers[: len(of_queries)], numbers[-len(of_gallery) :]
     rows = EvaluationRows(sides, *labels, groups, tuple(dict.fromkeys(warnings)))
     _refuse_without_pairs(rows, selection)
     return rows
+
+
+def _texts(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    return np.array([text or "" for text in label_texts(values)])
 
 
 def _values(rows: StoreRows, label: str) -> Shaped[np.ndarray, " n"]:

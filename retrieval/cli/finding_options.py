@@ -9,7 +9,7 @@ from embed.options import MemorySize, under
 from retrieval.cli.refinement_options import REFINEMENTS, take_refinements
 
 if TYPE_CHECKING:
-    from retrieval.refining.finding import Finding
+    from retrieval.finding import Finding
 
 HEADING = "How neighbours are found"
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -48,7 +48,7 @@ finding_options = under(HEADING, *plain_options, index_option, neighbours_option
 
 def take_finding(options: dict[str, Any]) -> "Finding":
     """How the options want neighbours found; they are taken out of `options`."""
-    from retrieval.refining.finding import NO_REFINEMENTS, Finding
+    from retrieval.finding import NO_REFINEMENTS, Finding
 
     refinements = take_refinements(options) if "rerank" in options else NO_REFINEMENTS
     return Finding(

@@ -40,7 +40,12 @@ from retrieval.cli.options import selected, space_option, unseen_by_option
 @output_option("[default: STORE's name with .SPACE.METHOD.faiss]", required=False)
 @where_option
 @unseen_by_option
-@click.option("--seed", default=0, help="Seed of the index and of these items.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Seed of the index and of these items.",
+)
 @force_option
 @json_option
 def index(store: Path, as_json: bool, **options: Any) -> None:

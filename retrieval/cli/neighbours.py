@@ -43,7 +43,7 @@ def neighbours(store: Path, gallery_store: Path | None, as_json: bool, **options
     they are listed.
     """
     from embed.store import Store
-    from retrieval.refining.listing import ListingSettings, list_neighbours
+    from retrieval.listing import ListingSettings, list_neighbours
 
     settings = ListingSettings(refinements=take_refinements(options), **selected(options))
     with ExitStack() as stack:

@@ -66,7 +66,10 @@ include_training_option = click.option(
     "--include-training-rows", is_flag=True, help="Keep rows that heads have seen; warns of it."
 )
 seed_option = click.option(
-    "--seed", default=0, help="Seed of the folds and of the draws for the interval."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Seed of the folds and of the draws for the interval.",
 )
 k_option = click.option(
     "--k",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from retrieval.evaluation.evaluations import Category, Evaluation
     from retrieval.thresholds.match_rules import MatchRule
-    from retrieval.thresholds.tuned import ThresholdResult
+    from retrieval.thresholds.tuning import ThresholdResult
 
 MARKS = {"concat": "+", "sum": "+", "union": "or", "intersection": "and"}
 """What stands between spaces that are combined."""

@@ -111,7 +111,7 @@ def tune_threshold(
     """
     from embed.store import Store
     from retrieval.thresholds.files import to_json
-    from retrieval.thresholds.tuning import tune_to_file
+    from retrieval.thresholds.tuning_files import tune_to_file
 
     refuse_idle({"--shrinkage": "--threshold-by"})
     refuse_combine_of_one(options)

@@ -14,7 +14,7 @@ from retrieval.evaluation.contenders import MARKS, Contender, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.evaluation.intervals import Difference, paired_difference
 from retrieval.evaluation.shared_rows import shared_rows
-from retrieval.refining.finding import EXACT, Finding
+from retrieval.finding import EXACT, Finding
 from retrieval.selection import EvaluationRows, Selection
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings

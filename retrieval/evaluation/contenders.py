@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 from retrieval.evaluation.judgements import judge
-from retrieval.refining.finding import Finding
+from retrieval.evaluation.measuring import DEEPEST
+from retrieval.finding import Finding
 from retrieval.search.combined import shares_of
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows
@@ -178,4 +179,5 @@ def _nearest(
     rows: EvaluationRows, shares: Mapping[str, float], columns: int, finding: Finding
 ) -> Int[np.ndarray, "q m"]:
     """The nearest by the weighted mean of the scores, however their matches are chosen."""
+    columns = finding.columns(columns, least=1 + DEEPEST)
     return gather(rows.sides, shares, columns, "concat", finding).rows

@@ -8,14 +8,14 @@ from embed.errors import SettingsError, ThresholdError
 from embed.store import Store
 from retrieval.evaluation.contenders import MARKS, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
-from retrieval.refining.finding import EXACT, Finding
+from retrieval.finding import EXACT, Finding
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.columns import DEFAULT_K, asked_k
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import ThresholdResult, restrictions
+from retrieval.thresholds.tuning import ThresholdResult, restrictions
 
 CONCAT = "concat"
 

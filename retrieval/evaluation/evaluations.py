@@ -22,8 +22,8 @@ from retrieval.thresholds.cautions import alone_warnings, row_f1_alone
 DEEPEST_CELLS = 2**23
 """R-precision and MAP@R need as many neighbours as there are true matches: this many at most."""
 
-SHALLOW = "R-precision and MAP@R are left out: some queries have too many true matches to look so \
-deep for all of them"
+SHALLOW = "R-precision and MAP@R are left out: some queries have more true matches than neighbours \
+were looked at"
 
 Metrics = dict[str, float | None]
 Intervals = dict[str, tuple[float, float] | None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64
 
-from retrieval.refining.finding import EXACT, Finding
+from retrieval.finding import EXACT, Finding
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides
 from retrieval.thresholds.candidates import Candidates

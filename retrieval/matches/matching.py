@@ -14,6 +14,7 @@ from embed.rows import Where
 from embed.store import Store
 from embed.tables import refuse_suffix
 from retrieval.choosing import Chosen, refuse_large_k
+from retrieval.finding import EXACT, Finding
 from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
@@ -24,12 +25,11 @@ from retrieval.matches.match_files import (
     writing_competition,
     writing_pairs,
 )
-from retrieval.refining.finding import EXACT, Finding
 from retrieval.search.sides import Sides
 from retrieval.thresholds.columns import num_columns
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.match_rules import MatchRule
-from retrieval.thresholds.tuned import ThresholdResult
+from retrieval.thresholds.tuning import ThresholdResult
 
 
 @dataclass(frozen=True)

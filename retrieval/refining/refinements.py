@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Any
 
 from embed.errors import SettingsError
@@ -48,7 +49,7 @@ class Refinements:
 
     def __post_init__(self) -> None:
         for name in ("augment", "expand", "alpha"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < inf:
                 raise SettingsError(f"--{name} should be 0 or more: found {getattr(self, name):g}")
         if self.blend_nearest < 1:
             raise SettingsError(f"--blend-nearest should be at least 1: found {self.blend_nearest}")

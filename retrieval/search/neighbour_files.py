@@ -112,7 +112,16 @@ def read_info(path: Path) -> NeighboursInfo:
         raise NeighboursError(f"{path} {_NO_FILE}") from error
     if text is None:
         raise NeighboursError(f"{path} {_NO_FILE}")
-    values = json.loads(text)
+    try:
+        return _info_from_json(path, json.loads(text))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise NeighboursError(
+            f"{path} does not say what its neighbours are of, as `retrieval neighbours` writes it: "
+            f"make it again ({error})"
+        ) from error
+
+
+def _info_from_json(path: Path, values: dict[str, Any]) -> NeighboursInfo:
     found = (values.pop("format", None), values.pop("format_version", None))
     if found != (FORMAT, FORMAT_VERSION):
         raise NeighboursError(
@@ -120,7 +129,10 @@ def read_info(path: Path) -> NeighboursInfo:
             f"version {found[1]}: make it again with `python -m retrieval neighbours`"
         )
     tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return NeighboursInfo(**(values | tuples))
+    info = NeighboursInfo(**(values | tuples))
+    if not (isinstance(info.spaces, dict) and isinstance(info.k, int)):
+        raise ValueError(f"spaces are {info.spaces!r} and k is {info.k!r}")
+    return info
 
 
 _NO_FILE = (

@@ -32,7 +32,7 @@ from retrieval.thresholds.gathering import COMBINATIONS
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS, MatchRule
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
-from retrieval.thresholds.tuned import ThresholdResult
+from retrieval.thresholds.tuning import ThresholdResult
 
 FORMAT = "retrieval-threshold"
 FORMAT_VERSION = 2

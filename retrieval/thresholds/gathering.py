@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from embed.errors import SettingsError
-from retrieval.refining.finding import EXACT, Finding, found_neighbours
+from retrieval.finding import EXACT, Finding, found_neighbours
 from retrieval.search.combined import shares_of
 from retrieval.search.pairs import pair_scores
 from retrieval.search.ranking import NO_ROW, Neighbours
@@ -55,7 +55,9 @@ def scored_in_all(
         )
     found = [found_neighbours(sides, {space: 1.0}, k, finding).rows for space in spaces]
     rows = _distinct(np.concatenate(found, axis=1), sides.own)
-    scores = np.stack([pair_scores(sides, space, rows) for space in spaces])
+    scores = np.stack(
+        [pair_scores(sides, space, rows, memory_bytes=finding.memory_bytes) for space in spaces]
+    )
     scores[:, :, 0] = 1
     return Candidates(rows, scores, scores.mean(axis=0))
 

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from embed.errors import FingerprintError, SettingsError
+from embed.labels import label_texts
 from embed.store import Store
-from retrieval.refining.finding import EXACT, NO_REFINEMENTS, Finding, iterate_found
+from retrieval.finding import EXACT, NO_REFINEMENTS, Finding, iterate_found
 from retrieval.refining.refinements import Refinements
 from retrieval.search.sides import Sides
 from retrieval.thresholds.calibration import Calibration
@@ -142,11 +143,12 @@ def _blocks(sides: Sides, rule: MatchRule, finding: Finding) -> Iterator[tuple[i
 
 
 def categories_of(sides: Sides, column: str | None) -> Shaped[np.ndarray, " q"] | None:
-    """The categories of the queries, where there are any.
+    """The categories of the queries as text, '' where one is missing; None without a column.
 
     Raises:
         StoreError: there is no such column.
     """
     if column is None:
         return None
-    return np.asarray(sides.queries.store.column(column)[sides.queries.rows].astype(str))
+    values = sides.queries.store.column(column)[sides.queries.rows]
+    return np.array([text or "" for text in label_texts(values)])

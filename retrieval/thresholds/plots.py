@@ -13,7 +13,7 @@ from embed.files import replacing
 from embed.wording import counted
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
-from retrieval.thresholds.tuned import ThresholdResult
+from retrieval.thresholds.tuning import ThresholdResult
 
 INK, GREY = "#22303c", "#7b8794"
 LINES = (

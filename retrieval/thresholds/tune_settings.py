@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embed.errors import SettingsError
-from retrieval.refining.finding import EXACT, Finding
+from retrieval.finding import EXACT, Finding
 from retrieval.selection import Selection
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS
 from retrieval.thresholds.objectives import Objective

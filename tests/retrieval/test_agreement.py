@@ -13,10 +13,10 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.evaluation.compare import CompareSettings, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
+from retrieval.finding import Finding
+from retrieval.listing import ListingSettings, list_neighbours
 from retrieval.matches.matching import MatchSettings, match
 from retrieval.matches.voting import VoteSettings, vote
-from retrieval.refining.finding import Finding
-from retrieval.refining.listing import ListingSettings, list_neighbours
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.refinements import Refinements
 from retrieval.search.approximate import IndexSettings
@@ -24,7 +24,7 @@ from retrieval.search.index_building import BuildSettings, build
 from retrieval.thresholds.files import load, save
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import ThresholdResult, tune_threshold
+from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
 from tests.retrieval.retrieval_stores import (
     binary_info,
     clustered,

@@ -21,11 +21,11 @@ from retrieval.evaluation.evaluate import (
     EvaluateSettings,
     evaluate,
 )
-from retrieval.refining.finding import EXACT, Finding
+from retrieval.finding import EXACT, Finding
 from retrieval.refining.refinements import Refinements
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import tune_threshold
+from retrieval.thresholds.tuning import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 

@@ -15,7 +15,7 @@ from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import ThresholdResult, tune_threshold
+from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
 from tests.conftest import Invoke, json_of
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 

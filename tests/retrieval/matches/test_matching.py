@@ -15,7 +15,7 @@ from retrieval.search.neighbours import find_neighbours, iterate_neighbours
 from retrieval.search.sides import self_join
 from retrieval.thresholds.curves import metrics_at
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import tune_threshold
+from retrieval.thresholds.tuning import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, sparse_info, write_store
 
 
@@ -76,7 +76,7 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
     def in_blocks(*args: Any, **options: Any) -> object:
         return iterate_neighbours(*args, **options, block_rows=7)
 
-    monkeypatch.setattr("retrieval.refining.finding.iterate_neighbours", in_blocks)
+    monkeypatch.setattr("retrieval.finding.iterate_neighbours", in_blocks)
     with Store(path) as store:
         tuned = tune_threshold(store, TuneSettings(("image",), "label", k=6, protocol="same-rows"))
         summary = match(store, MatchSettings(tmp_path / "matches.csv", tuned))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embed.store import Store
-from retrieval.refining.finding import Finding
+from retrieval.finding import Finding
 from retrieval.refining.refinements import Refinements
 from retrieval.selection import evaluation_rows
 from retrieval.thresholds.objectives import Objective
@@ -16,7 +16,7 @@ from retrieval.thresholds.preparing import prepare
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.strategies import OneThreshold, matches_of
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import tune_threshold
+from retrieval.thresholds.tuning import tune_threshold
 from tests.retrieval.retrieval_stores import dense_info, write_store
 from tests.retrieval.thresholds.plain_matching import (
     distinct_scores,

@@ -11,7 +11,7 @@ from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.plots import _free_place, plot_threshold
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import tune_threshold
+from retrieval.thresholds.tuning import tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 

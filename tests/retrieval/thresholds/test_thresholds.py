@@ -23,7 +23,7 @@ from retrieval.thresholds.curves import score_curve
 from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save, to_json
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuned import ThresholdResult, tune_threshold
+from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 

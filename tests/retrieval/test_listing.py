@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from embed.errors import FingerprintError, NeighboursError, OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.refining.listing import ListingSettings, list_neighbours
+from retrieval.listing import ListingSettings, list_neighbours
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.refinements import Refinements, refined_neighbours
 from retrieval.search.approximate import (

@@ -64,7 +64,12 @@ class Finding:
         """
         if self.neighbours is None:
             return self.refinements
-        return Refinements.from_json(read_info(self.neighbours).refinements)
+        try:
+            return Refinements.from_json(read_info(self.neighbours).refinements)
+        except TypeError as error:  # a refinement that this program does not know
+            raise NeighboursError(
+                f"{self.neighbours} was refined in a way that is not known here: {error}"
+            ) from error
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -88,6 +93,16 @@ class Finding:
         assert self.neighbours is not None
         listed = read_info(self.neighbours)
         return listed.method, listed.recall
+
+    def columns(self, wanted: int, least: int) -> int:
+        """As many columns as are wanted and a file of neighbours has, though not below the least.
+
+        Raises:
+            NeighboursError: the file can't be read.
+        """
+        if self.neighbours is None:
+            return wanted
+        return min(wanted, max(least, read_info(self.neighbours).k))
 
 
 EXACT = Finding()

@@ -10,7 +10,7 @@ from embed.errors import SettingsError
 from embed.files import refuse_existing, replacing
 from embed.store import Store
 from retrieval.choosing import Chosen, refuse_large_k
-from retrieval.refining.finding import NO_REFINEMENTS, Finding, iterate_found
+from retrieval.finding import NO_REFINEMENTS, Finding, iterate_found
 from retrieval.refining.refinements import Refinements
 from retrieval.search.approximate import DEFAULT_K, ids_digest
 from retrieval.search.index_files import load_index
