@@ -22,7 +22,7 @@ def pieces(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
     """The columns in one table where that fits `width`, else in several one below the other.
 
     Each has the first column, and as many others as fit by their least widths; what is then left
-    goes to those that would like more, from left to right.
+    goes to those that would like more, from left to right, and to the first one last.
     """
     columns = [[name, *(row[n] for row in rows)] for n, name in enumerate(header)]
     least, most = list(map(_least, columns)), list(map(_most, columns))
@@ -38,12 +38,12 @@ def _widths(
     group: Sequence[int], least: Sequence[int], most: Sequence[int], width: int
 ) -> tuple[int, ...]:
     spare = width - _width([least[n] for n in group])
-    widths = []
-    for column in group:
+    widths = {}
+    for column in (*group[1:], group[0]):
         more = max(0, min(spare, most[column] - least[column]))
         spare -= more
-        widths.append(least[column] + more)
-    return tuple(widths)
+        widths[column] = least[column] + more
+    return tuple(widths[column] for column in group)
 
 
 def _width(widths: Sequence[int]) -> int:
