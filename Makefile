@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/python -m retrieval tune-threshold $(DEMO)/store.h5 --space head --label label \
 		-o $(DEMO)/threshold.json --force
 	$(BIN)/python -m retrieval match $(DEMO)/store.h5 --threshold $(DEMO)/threshold.json \
-		-o $(DEMO)/matches.csv --force
+		--unseen-by head -o $(DEMO)/matches.csv --force
 	$(BIN)/python -m retrieval compare $(DEMO)/store.h5 --label label \
 		--space hog --space phash --space tfidf --space head
 	@echo "In $(DEMO)/:"
@@ -35,7 +35,7 @@ demo: setup
 	@echo "  store.h5              items and their four spaces"
 	@echo "  head.safetensors      the head; its training in head.png and head.jsonl"
 	@echo "  threshold.json        the tuned threshold; its curve in threshold.png"
-	@echo "  matches.csv           the matches of each item, best first"
+	@echo "  matches.csv           the matches of each item that the head has not seen, best first"
 
 # Two processes, for two cores: most tests keep to one.
 test: setup
