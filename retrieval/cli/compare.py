@@ -86,7 +86,18 @@ LAYOUTS = {".md": "markdown", ".csv": "csv", ".json": "json"}
     unseen_by_option,
     include_training_option,
 )
-@under(HEADING, *plain_options, *REFINEMENTS)
+@under(
+    HEADING,
+    *plain_options,
+    click.option(
+        "--neighbours",
+        multiple=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Start from this Parquet file in the line of its spaces; repeatable.",
+    ),
+    *REFINEMENTS,
+)
 @seed_option
 @click.option(
     "--format",
@@ -135,8 +146,9 @@ def compare(
             refuse_existing(path, force=force)
     refuse_untuned_objective(options)
     options["objective"] = Objective(options["objective"])
+    neighbours = options.pop("neighbours")
     finding = take_finding(options)
-    settings = CompareSettings(**selected(options), finding=finding)
+    settings = CompareSettings(**selected(options), finding=finding, neighbours=neighbours)
     with ExitStack() as stack:
         opened = [stack.enter_context(Store(path)) for path in stores]
         comparison = compare_spaces(opened, settings)

@@ -1,7 +1,7 @@
 """Spaces side by side, of one store or of several: on the same rows, with paired differences."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from retrieval.evaluation.evaluations import Evaluation, evaluate_on
 from retrieval.evaluation.intervals import Difference, paired_difference
 from retrieval.evaluation.shared_rows import shared_rows
 from retrieval.finding import EXACT, Finding
+from retrieval.search.neighbour_files import read_info
 from retrieval.selection import EvaluationRows, Selection
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.tune_settings import TuneSettings
@@ -38,7 +39,8 @@ class CompareSettings(Selection):
             by union and `a&b` by intersection, unless a space has just that name. Blanks around
             the marks do not count.
         k: neighbours of each item, itself included where items look among one another; None is 50.
-        finding: how neighbours are found.
+        finding: how neighbours are found, but for the lines that `neighbours` serve.
+        neighbours: Parquet files of neighbours, each for the line of the spaces that it holds.
         objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
         against: the line that the others are compared with: its name, or best; None takes the
@@ -48,6 +50,7 @@ class CompareSettings(Selection):
 
     k: int | None = None
     finding: Finding = EXACT
+    neighbours: tuple[Path, ...] = ()
     objective: Objective = field(default_factory=Objective)
     seed: int = 0
     against: str | None = None
@@ -136,6 +139,7 @@ def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
     settings = _without_blanks(settings, stores)
     _refuse_repeated(stores, settings)
     combinations = {space: _combination(space, stores) for space in settings.spaces}
+    _refuse_unused(settings.neighbours, combinations.values())
     parts = [part for combination in combinations.values() for part in combination.spaces]
     _refuse_unknown(stores, (*parts, *settings.unseen_by))
     heads = [_present(store, (*parts, *settings.unseen_by)) for store in stores]
@@ -183,16 +187,32 @@ def _combination(text: str, stores: Sequence[Store]) -> _Combination:
 
 
 def _contender(name: str, combination: _Combination, settings: CompareSettings) -> SpacesContender:
+    held = _files_by_spaces(settings.neighbours).get(frozenset(combination.spaces))
+    is_served = held is not None and combination.combine == "concat"
     tuning = TuneSettings(
         combination.spaces,
         settings.label,
         k=settings.k,
         combine=combination.combine,
         objective=settings.objective,
-        finding=settings.finding,
+        finding=replace(settings.finding, neighbours=held) if is_served else settings.finding,
         seed=settings.seed,
     )
     return SpacesContender(name, tuning, is_ranking_only=settings.ranking_only)
+
+
+def _files_by_spaces(paths: Sequence[Path]) -> dict[frozenset[str], Path]:
+    return {frozenset(read_info(path).spaces): path for path in paths}
+
+
+def _refuse_unused(paths: Sequence[Path], combinations: Iterable[_Combination]) -> None:
+    served = {frozenset(each.spaces) for each in combinations if each.combine == "concat"}
+    for spaces, path in _files_by_spaces(paths).items():
+        if spaces not in served:
+            raise SettingsError(
+                f"{path} holds neighbours in {' + '.join(sorted(spaces))}, and no line is of that: "
+                f"give --space {'+'.join(sorted(spaces))}, or leave the file out"
+            )
 
 
 def compare_entries(entries: Sequence[Entry], against: str | None, seed: int) -> Comparison:

@@ -81,7 +81,7 @@ def _warnings(info: IndexInfo) -> tuple[str, ...]:
     warnings = []
     if info.recall < info.target_recall:
         warnings.append(
-            f"recall {info.recall:.4f} is the best that {info.method} reaches here, below "
+            f"recall {info.recall:.4f} is what {info.method} reaches here, below "
             f"{info.target_recall:g}: take another --method, such as hnsw or ivf-flat"
         )
     if info.seconds_per_query >= info.exact_seconds_per_query:

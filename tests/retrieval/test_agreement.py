@@ -157,6 +157,21 @@ def test_refinements_change_every_figure_alike(store_path: Path) -> None:
     assert given.metrics["map"] == alone.metrics["map"]
 
 
+def test_compare_starts_from_the_files_of_its_lines(store_path: Path, tmp_path: Path) -> None:
+    near, both = tmp_path / "near.parquet", tmp_path / "both.parquet"
+    lines = ("near", "far", "near+far")
+    with Store(store_path) as store:
+        list_neighbours(store, ListingSettings(output=near, spaces=("near",), k=14))
+        list_neighbours(store, ListingSettings(output=both, spaces=("near", "far"), k=14))
+        settings = CompareSettings(lines, "label", k=14)
+        searched = compare([store], settings)
+        listed = compare([store], replace(settings, neighbours=(near, both)))
+        with pytest.raises(SettingsError, match=r"near.parquet holds neighbours in near, and no"):
+            compare([store], replace(settings, spaces=("far",), neighbours=(near,)))
+    for one, other in zip(searched.lines, listed.lines, strict=True):
+        assert one.evaluation.metrics == other.evaluation.metrics
+
+
 def test_an_index_serves_the_space_that_it_was_built_of_and_no_other(
     store_path: Path, tmp_path: Path
 ) -> None:
