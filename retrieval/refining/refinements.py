@@ -11,8 +11,7 @@ from retrieval.refining.expansion import AugmentationWeights, augmented, expande
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.reranking import reranked
 from retrieval.refining.vectors import SideVectors, side_vectors
-from retrieval.search.combined import combined_neighbours
-from retrieval.search.neighbours import Neighbours, find_neighbours
+from retrieval.search.neighbours import Neighbours
 from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import Sides
 
@@ -105,8 +104,7 @@ def refined_neighbours(
 
     Args:
         sides: the queries and the gallery; results count positions in the gallery.
-        spaces: a dense space, or several, whose mean score counts; without refinements they may be
-            of any kind.
+        spaces: a dense space, or several, whose mean score counts.
         k: how many, the item itself included.
         refinements: what is done.
         memory_bytes: what a search may hold; vectors that are refined are not counted.
@@ -120,21 +118,10 @@ def refined_neighbours(
     """
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
-    if not refinements and spaces:
-        return _plain(sides, spaces, k, memory_bytes, device)
     vectors = refined_vectors(side_vectors(sides, spaces, memory_bytes, device), refinements)
     if refinements.rerank is not None:
         return reranked(vectors, k, refinements.rerank)
     return vectors.nearest(k)
-
-
-def _plain(
-    sides: Sides, spaces: Sequence[str], k: int, memory_bytes: int, device: str
-) -> Neighbours:
-    if len(spaces) == 1:
-        return find_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
-    weights = dict.fromkeys(spaces, 1.0)
-    return combined_neighbours(sides, weights, k, memory_bytes=memory_bytes)
 
 
 def refined_vectors(sides: SideVectors, refinements: Refinements) -> SideVectors:

@@ -285,9 +285,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ThresholdError(
             f"no threshold at {path}: make one with `retrieval tune-threshold … -o {path}`"
         ) from error
-    except ValueError as error:  # bad JSON, with its line and column, or bad UTF-8
+    except ValueError as error:
+        is_text = not isinstance(error, UnicodeDecodeError)
+        why = f"it is no JSON: {error}" if is_text else "it is no text"
         raise ThresholdError(
-            f"{path} is no threshold file ({error}): make one with "
+            f"{path} is no threshold file ({why}): make one with "
             f"`python -m retrieval tune-threshold … -o FILE`"
         ) from error
     if not isinstance(values, dict):

@@ -9,7 +9,7 @@ from embed.errors import SettingsError
 from retrieval.finding import EXACT, Finding, found_neighbours
 from retrieval.search.combined import shares_of
 from retrieval.search.pairs import pair_scores
-from retrieval.search.ranking import NO_ROW, Neighbours
+from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides
 from retrieval.thresholds.candidates import Candidates
 
@@ -78,11 +78,6 @@ def weighted(candidates: Candidates, shares: Sequence[float]) -> Candidates:
 def as_one(candidates: Candidates) -> Candidates:
     """Candidates that are cut by their combined score alone."""
     return Candidates(candidates.rows, candidates.combined[None], candidates.combined)
-
-
-def as_neighbours(candidates: Candidates) -> Neighbours:
-    """The candidates as they are ranked."""
-    return Neighbours(candidates.rows, candidates.combined)
 
 
 def _mean(candidates: Candidates, shares: Sequence[float]) -> Float32[np.ndarray, "q c"]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from embed.store import Store
+from retrieval.finding import Finding, found_neighbours
 from retrieval.refining.blending import blended
 from retrieval.refining.expansion import augmented, expanded
 from retrieval.refining.reciprocal import Rerank
@@ -57,7 +58,7 @@ def test_nothing_is_the_plain_search(store_path: Path) -> None:
         sides = self_join(store, np.arange(1, 32))
         for space in ("image", "words"):
             expected = find_neighbours(sides, space, 5)
-            found = refined_neighbours(sides, [space], 5, Refinements())
+            found = found_neighbours(sides, {space: 1.0}, 5, Finding(refinements=Refinements()))
             np.testing.assert_array_equal(found.rows, expected.rows)
             np.testing.assert_array_equal(found.scores, expected.scores)
         direct = side_vectors(sides, ["image"]).nearest(5)
@@ -67,7 +68,7 @@ def test_nothing_is_the_plain_search(store_path: Path) -> None:
 def test_several_spaces_have_the_mean_of_their_scores(store_path: Path) -> None:
     with Store(store_path) as store:
         sides = self_join(store, np.array([0, 1, 2, 8, 9, 30]))
-        both = refined_neighbours(sides, ["image", "title"], 6, Refinements())
+        both = found_neighbours(sides, {"image": 1.0, "title": 1.0}, 6)
         tables = [scores_by_row(find_neighbours(sides, name, 6)) for name in ("image", "title")]
     np.testing.assert_allclose(scores_by_row(both), (tables[0] + tables[1]) / 2, atol=1e-6)
 

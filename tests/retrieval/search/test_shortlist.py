@@ -74,7 +74,7 @@ def searched(vectors: Float[np.ndarray, "n d"], k: int, plan: Plan, num_queries:
     return DenseSearch(units, units, k, plan)(0, num_queries)
 
 
-def same(one: Neighbours, other: Neighbours) -> None:
+def assert_same(one: Neighbours, other: Neighbours) -> None:
     np.testing.assert_array_equal(one.rows, other.rows)
     np.testing.assert_array_equal(one.scores, other.scores)
 
@@ -85,12 +85,12 @@ def test_every_path_ends_with_the_same_bits(kind) -> None:  # type: ignore[no-un
     k, num_queries = 9, 130
     expected = searched(vectors, k, Plan(NUM_ROWS, num_queries, 2**20), num_queries)
     in_blocks = searched(vectors, k, Plan(700, num_queries, 5000), num_queries)
-    same(in_blocks, expected)
+    assert_same(in_blocks, expected)
     for device in DEVICES:
         for gallery_rows, strip_rows, num_workers in ((NUM_ROWS, 130, 1), (1150, 40, 3)):
             shortlists = Shortlists(device, strip_rows, num_workers)
             plan = Plan(gallery_rows, num_queries, 2**16, shortlists)
-            same(searched(vectors, k, plan, num_queries), expected)
+            assert_same(searched(vectors, k, plan, num_queries), expected)
 
 
 @settings(max_examples=15, deadline=None)
@@ -109,7 +109,7 @@ def test_shortlists_lose_nothing_among_near_ties(
     vectors = np.repeat(centres, num_copies, axis=0)[:NUM_ROWS] + noise
     expected = searched(vectors, k, Plan(NUM_ROWS, 50, 2**20), 50)
     plan = Plan(NUM_ROWS, 50, 2**20, Shortlists(CPU, 50, 1))
-    same(searched(vectors, k, plan, 50), expected)
+    assert_same(searched(vectors, k, plan, 50), expected)
 
 
 def listed(
