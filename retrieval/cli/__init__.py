@@ -7,6 +7,7 @@ from retrieval.cli import (
     index,
     match,
     neighbours,
+    serve,
     tune_threshold,
     vote,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "main",
     "match",
     "neighbours",
+    "serve",
     "tune_threshold",
     "vote",
 ]

@@ -1,0 +1,83 @@
+"""What is served: a store, how its items match, and all that is computed of them."""
+
+from functools import cached_property
+
+from embed.store import Store
+from retrieval.choosing import Chosen
+from retrieval.search.sides import Sides
+from retrieval.service.catalogue import Catalogue
+from retrieval.service.settings import ServiceSettings
+from retrieval.thresholds.files import fit_to_store, parse_threshold
+from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.tuning import ThresholdResult
+
+
+class Snapshot:
+    """A store as it was when it was opened, and everything that is known of it.
+
+    Nothing in it changes but what is computed on demand; where the store is replaced, the service
+    takes a new one.
+
+    Raises:
+        StoreError: the file is no store.
+        ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.catalogue = Catalogue(
+            Store(settings.store), settings.image_column, settings.title_column
+        )
+        given = None if settings.threshold is None else parse_threshold(settings.threshold)
+        self.threshold = given if isinstance(given, ThresholdResult) else None
+        self._score = given if isinstance(given, float) else None
+        if self.threshold is not None:
+            self.threshold.rule.refuse_other_vectors(self.catalogue.store)
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.catalogue.store
+
+    @cached_property
+    def rule(self) -> MatchRule | None:
+        """How items match; None where nothing says it, or a score stands for several spaces."""
+        if self.threshold is not None:
+            return self.threshold.rule
+        if self._score is None or len(self.spaces) > 1:
+            return None
+        return fit_to_store(self.store, self._score, self.spaces[0], None)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The spaces that are searched, unless a query names others."""
+        if self.threshold is not None:
+            return tuple(self.threshold.rule.spaces)
+        return (self.settings.space,) if self.settings.space else tuple(self.store.spaces)
+
+    @property
+    def label(self) -> str | None:
+        """The column that says which items truly match, where there is one."""
+        return self.settings.label or (self.threshold.label if self.threshold else None)
+
+    @cached_property
+    def sides(self) -> Sides:
+        """All items, among one another."""
+        return Chosen().sides(self.store)
+
+    def close(self) -> None:
+        """Close the store's file; arrays that are mapped from it stay valid."""
+        self.store.close()
+
+
+class Service:
+    """The snapshot that is served now."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self._snapshot = Snapshot(settings)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The store as it is now; hold on to it for the length of a request."""
+        return self._snapshot
