@@ -23,6 +23,9 @@ from retrieval.search.sparse_vectors import COMPONENTS_TOGETHER, SCORED_BYTES, U
 DOUBTFUL_CELLS = 2**22
 """Scores held at once while items with ties at the last place are searched again."""
 
+LEAST_SCORED = 2**12
+"""Components of either side of pairs that are scored at once, at the least."""
+
 # Of a component that is held in rows and in columns, or in rows alone; of a row and a thread, in a
 # product; of a component of the vocabulary: where its column starts, and its ones.
 HELD_TWICE_BYTES, HELD_BYTES, THREAD_BYTES, DIM_BYTES = 16, 8, 8, 8
@@ -76,7 +79,8 @@ def plan_sparse(queries: UnitSparse, gallery: UnitSparse, k: int, memory_bytes: 
     Raises:
         SettingsError: the memory is too little; the message says the least.
     """
-    beside = DIM_BYTES * gallery.dim + max(queries.reading_bytes, gallery.reading_bytes)
+    beside = DIM_BYTES * gallery.dim + SCORED_BYTES * LEAST_SCORED
+    beside += max(queries.reading_bytes, gallery.reading_bytes)
     strip_row_bytes = CANDIDATE_BYTES * (k + SLACK)
     least = beside + _least_to_share(queries, gallery, strip_row_bytes)
     refuse_too_little(least, memory_bytes)
@@ -89,7 +93,7 @@ def plan_sparse(queries: UnitSparse, gallery: UnitSparse, k: int, memory_bytes: 
         min(len(queries), query_rows, QUERY_ROWS if len(runs) == 1 else query_rows),
         shared // 4,
         strip_row_bytes,
-        min(COMPONENTS_TOGETHER, shared // (16 * SCORED_BYTES)),
+        min(COMPONENTS_TOGETHER, LEAST_SCORED + shared // (16 * SCORED_BYTES)),
     )
 
 
