@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import scipy.sparse
 from jaxtyping import Float32
 
 from embed.errors import SettingsError
-from embed.store import Store
+from embed.store import SpaceInfo, Store
 from retrieval.search.combined import combined_neighbours
 from retrieval.search.neighbours import Neighbours, find_neighbours, iterate_neighbours
 from retrieval.search.pairs import pair_scores
@@ -32,14 +33,14 @@ K = 6
 BUDGETS = (1_700_000, 2**21, 2**31)
 
 
-def spaces_of(num_rows: int, seed: int) -> dict[str, tuple]:
+def spaces_of(num_rows: int, seed: int) -> dict[str, tuple[SpaceInfo, Any]]:
     """Crowds of equal rows, which lie far apart, rows of zeros, and ties everywhere."""
     generator = np.random.default_rng(seed)
     exact = exact_vectors(num_rows, seed=seed, signed=False)
     exact[:: 1 + num_rows // 60] = exact[0]
     words = scipy.sparse.random(num_rows, 400, 0.02, "csr", rng=generator, dtype=np.float32)
     drawn = words.toarray()
-    drawn[5::9] = drawn[5]
+    drawn[5::40] = drawn[5]
     drawn[7::50] = 0
     codes = generator.integers(0, 256, (num_rows, 2), dtype=np.uint8)
     codes[:, 1] &= 0b11110000
@@ -129,7 +130,8 @@ def test_memory_and_blocks_never_change_a_bit(
     sides = sides_of(stores)[join]
     expected = find_neighbours(sides, space, 3)
     least = least_memory(lambda memory: find_neighbours(sides, space, 3, memory_bytes=memory))
-    for times, block_rows in ((1, None), (1.3, 37 if join != "self-join" else 999)):
+    # The least memory is for 16 queries at a time, which takes long where all are asked.
+    for times, block_rows in ((1, None), (1.3, 37)) if join != "self-join" else ((1.5, None),):
         found = find_neighbours(
             sides, space, 3, memory_bytes=int(least * times), block_rows=block_rows
         )
@@ -137,12 +139,14 @@ def test_memory_and_blocks_never_change_a_bit(
 
 
 def test_rows_without_components_have_no_neighbours(stores: tuple[Store, Store]) -> None:
-    sides = sides_of(stores)["self-join"]
-    found = find_neighbours(sides, "words", K, memory_bytes=BUDGETS[0])
     empty = np.flatnonzero(np.diff(stores[0].sparse("words").indptr) == 0)
     assert len(empty) > 20
-    assert (found.rows[empty, 1:] == NO_ROW).all()
-    assert np.isneginf(found.scores[empty, 1:]).all()
+    everything = StoreRows(stores[0], np.arange(NUM_ROWS))
+    sides = between(StoreRows(stores[0], empty), everything)
+    found = find_neighbours(sides, "words", K, memory_bytes=BUDGETS[0])
+    np.testing.assert_array_equal(found.rows[:, 0], empty)
+    assert (found.rows[:, 1:] == NO_ROW).all()
+    assert np.isneginf(found.scores[:, 1:]).all()
 
 
 def test_budgets_of_these_tests_need_several_blocks(stores: tuple[Store, Store]) -> None:
@@ -185,7 +189,7 @@ def test_a_combined_search_is_the_same_where_nothing_is_held(stores: tuple[Store
     weights = {"words": 1.0, "code": 2.0}
     expected = combined_neighbours(sides, weights, K)
     least = least_memory(lambda m: combined_neighbours(sides, weights, K, memory_bytes=m))
-    for memory_bytes in (4 * least, 40 * least):
+    for memory_bytes in (10 * least, 40 * least):
         assert_same(combined_neighbours(sides, weights, K, memory_bytes=memory_bytes), expected)
 
 
@@ -232,7 +236,10 @@ def test_scores_of_pairs_hold_no_more_than_the_memory(large: Store, space: str) 
     gallery = StoreRows(large, np.arange(80_000))
     sides = between(StoreRows(large, np.arange(0, 80_000, 10)), gallery)
     result_bytes = rows.nbytes * 4  # where each pair stands, and its score
-    search = lambda memory: pair_scores(sides, space, rows, memory_bytes=memory)  # noqa: E731
+
+    def search(memory_bytes: int) -> Float32[np.ndarray, "q 1"]:
+        return pair_scores(sides, space, rows, memory_bytes=memory_bytes)
+
     assert peak_of(lambda: search(memory_bytes)) < memory_bytes + result_bytes
     np.testing.assert_array_equal(search(memory_bytes), search(2**31))
 

@@ -58,13 +58,16 @@ def test_pages_of_a_mapped_store_are_handed_back(
     }
     path = write_store(tmp_path / "a.h5", {"space": spaces[kind]})
     with Store(path) as store:
-        parts = store.sparse_parts("space") if kind == "sparse" else None
-        mapped = store.array("space") if parts is None else parts.indices
+        rows = np.arange(20_000)
+        units: UnitVectors | UnitSparse | Codes
+        if kind == "sparse":
+            parts = store.sparse_parts("space")
+            mapped, units = parts.indices, UnitSparse(parts, rows)
+        else:
+            mapped = store.array("space")
+            units = UnitVectors(mapped, rows) if kind == "dense" else Codes(mapped, rows)
         assert float(mapped.sum()) > 0
         assert resident_bytes(path) > 4.5e6
-        units = {"dense": UnitVectors, "sparse": UnitSparse, "binary": Codes}[kind](
-            mapped if parts is None else parts, np.arange(20_000)
-        )
         for start in range(0, 20_000, 1000):
             assert units.between(start, start + 1000).shape[0] == 1000
         assert resident_bytes(path) < 4e6
