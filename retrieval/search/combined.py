@@ -6,6 +6,7 @@ each scaled by the root of its weight, is the weighted sum of their scores.
 
 from collections.abc import Iterator, Mapping
 from math import isqrt
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -165,7 +166,7 @@ class CombinedSearch:
             replace_rows(best, at, found)
 
 
-def _checked(sides: Sides, space: str) -> PairScores:
+def _checked(sides: Sides, space: str) -> PairScores[Any]:
     """The scores of a space whose vectors are of one encoder, and finite."""
     refuse_other_vectors(sides, space)
     kind = sides.gallery.store.space(space).kind
