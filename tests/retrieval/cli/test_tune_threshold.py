@@ -147,8 +147,12 @@ def test_weights_that_only_rank_are_warned_of(store_path: Path, retrieval_cli: I
 MISTAKES: list[tuple[int, str, str]] = [
     (2, "--space image --weight title=2", "--weight title=2 is of a space that is not searched"),
     (2, "--space image --weight title", "--weight takes NAME=FACTOR such as image=0.6"),
-    (2, f"{BOTH} --weight image=0", "weight of a space is above 0: found image=0"),
-    (2, f"{BOTH} --weight image=nan", "weight of a space is above 0: found image=nan"),
+    (2, f"{BOTH} --weight image=0", "weight of a space is a number other than 0: found image=0"),
+    (
+        2,
+        f"{BOTH} --weight image=nan",
+        "weight of a space is a number other than 0: found image=nan",
+    ),
     (2, "--space image --objective recall-at-precision", "takes a --wanted share such as 0.9"),
     (2, "--space image --wanted 0.9", "--objective row-f1 takes no --wanted share"),
     (

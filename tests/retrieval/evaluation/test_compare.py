@@ -14,7 +14,8 @@ from PIL import Image
 from embed.errors import SelectionError, SettingsError, StoreError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.evaluation.compare import CompareSettings, Comparison, compare
+from retrieval.evaluation.compare import CompareSettings, compare
+from retrieval.evaluation.comparison import Comparison
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
 from retrieval.evaluation.intervals import Difference
 from retrieval.evaluation.plots import plot_comparison
@@ -175,7 +176,9 @@ def test_mistakes_are_told(first: Path, tmp_path: Path) -> None:
         compared([first, first], "near")
     with pytest.raises(SettingsError, match="at least 2: found 1"):
         compared([first], "near", k=1)
-    with pytest.raises(SettingsError, match="one of the lines, near, far, or best: found head"):
+    with pytest.raises(
+        SettingsError, match="one of the lines, near, far, or best or best-space: found head"
+    ):
         compared([first], "near", "far", against="head")
     with pytest.raises(StoreError, match=r"has no space 'head': there are near, far"):
         compared([first], "head")

@@ -12,15 +12,14 @@ from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.protocols import given, report, tuned
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.strategies import (
-    BestOf,
     ByCategory,
     Fit,
     OneThreshold,
     Strategy,
     matches_of,
     reach,
-    weight_grid,
 )
+from retrieval.thresholds.weighing import BestOf, weight_grid
 
 NUM_ROWS, WIDTH = 60, 12
 CATEGORIES = np.array(["shoes", "hats", ""])[np.arange(NUM_ROWS) // 3 % 3]
