@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int, Shaped
 from embed.errors import SelectionError
 from embed.store import Store
 from embed.wording import counted
-from retrieval.evaluation.judgements import judge
+from retrieval.metrics.judgements import judge
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import StoreRows, between, self_join
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows

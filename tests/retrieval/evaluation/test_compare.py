@@ -16,7 +16,6 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.evaluation.compare import CompareSettings, Comparison, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
-from retrieval.evaluation.intervals import Difference
 from retrieval.evaluation.plots import plot_comparison
 from retrieval.evaluation.tables import (
     as_csv,
@@ -25,6 +24,7 @@ from retrieval.evaluation.tables import (
     interval_text,
     summary_table,
 )
+from retrieval.metrics.intervals import Difference
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 NEAR, LABELS = clustered(30, 4, spread=0.4)
