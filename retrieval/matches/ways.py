@@ -11,7 +11,7 @@ from embed.store import Store
 from embed.wording import counted
 from retrieval.finding import Finding
 from retrieval.matches.copies import exact_copies, near_copies
-from retrieval.matches.copy_pairs import EXACT, Way
+from retrieval.matches.copy_pairs import BY_BYTES, Way
 from retrieval.matches.duplicate_settings import DuplicateSettings
 from retrieval.search.neighbour_files import read_info
 
@@ -57,7 +57,7 @@ def ways_of_looking(
         StoreError: there is no such space, or a vector is not finite.
         NeighboursError: a file of neighbours is of other rows.
     """
-    ways = [Way(EXACT, settings.exact, exact_copies(store, rows, settings.exact))]
+    ways = [Way(BY_BYTES, settings.exact, exact_copies(store, rows, settings.exact))]
     for space, bits in settings.max_bits.items():
         num_bits = store.space(space).dim
         # Half a bit more than allowed: between two scores, so that no rounding matters.

@@ -177,7 +177,7 @@ def iterate_approximate(
 
     A gallery of up to half of `memory_bytes` is held for the scores, beside the index.
     """
-    refuse_unfit(sides, index)
+    refuse_other_gallery(sides, index)
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
     k = min(k, 1 + len(sides.gallery) - int((sides.own != NO_ROW).all()))
@@ -185,7 +185,7 @@ def iterate_approximate(
     return _blocks(sides, k, index, scores)
 
 
-def refuse_unfit(sides: Sides, index: ApproximateIndex) -> None:
+def refuse_other_gallery(sides: Sides, index: ApproximateIndex) -> None:
     """Raise where an index does not hold the gallery that is to be searched."""
     info = index.info
     refuse_other_vectors(sides, info.space)

@@ -10,7 +10,7 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.choosing import chosen_rows, refuse_large_k
 from retrieval.search.approximate import IndexInfo, IndexSettings, approximate_index
-from retrieval.search.index_files import index_path, refuse_suffix, save_index
+from retrieval.search.index_files import index_path, refuse_index_suffix, save_index
 from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import StoreRows
 
@@ -71,7 +71,7 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
     """
     wanted = settings.index
     path = settings.output or index_path(store.path, wanted.space, wanted.method)
-    refuse_suffix(path)
+    refuse_index_suffix(path)
     refuse_existing(path, force=settings.force)
     started = perf_counter()
     gallery = StoreRows(store, chosen_rows(store, settings.where, settings.unseen_by))
