@@ -71,28 +71,36 @@ class Finding:
                 f"{self.neighbours} was refined in a way that is not known here: {error}"
             ) from error
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What to know of neighbours that were not found exactly.
+    def warnings_for(self, columns: int) -> tuple[str, ...]:
+        """What to know of neighbours that were not found exactly, where so many are used.
+
+        The item itself is one of them, as in `find_neighbours`.
 
         Raises:
             NeighboursError: the file can't be read.
         """
         if self.is_plain or self.refinements:
             return ()
-        method, recall = self._measured
+        method, recall, k = self._measured
         if method == "exact":
             return ()
-        return (f"neighbours come from an index ({method}) whose measured recall is {recall:.4f}",)
+        found = f"neighbours come from an index ({method}): it found {recall:.4f} of the nearest"
+        if k == columns:
+            return (f"{found} {columns - 1:,} where that was measured",)
+        return (
+            f"{found} {k - 1:,} where that was measured, and may find another share of the "
+            f"{columns - 1:,} that are used here",
+        )
 
     @property
-    def _measured(self) -> tuple[str, float]:
+    def _measured(self) -> tuple[str, float, int]:
+        """The method, the recall, and the k that it was measured of."""
         if self.index is not None:
             index = load_index(self.index).info
-            return index.method, index.recall
+            return index.method, index.recall, index.k
         assert self.neighbours is not None
         listed = read_info(self.neighbours)
-        return listed.method, listed.recall
+        return listed.method, listed.recall, listed.recall_k
 
     def columns(self, wanted: int, least: int) -> int:
         """As many columns as are wanted and a file of neighbours has, though not below the least.

@@ -132,4 +132,5 @@ def _info(sides: Sides, settings: ListingSettings, k: int) -> NeighboursInfo:
     if settings.index is None:
         return info
     index = load_index(settings.index)
-    return replace(info, method=index.info.method, recall=index.info.recall)
+    measured = index.info
+    return replace(info, method=measured.method, recall=measured.recall, recall_k=measured.k)

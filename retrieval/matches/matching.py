@@ -25,7 +25,7 @@ from retrieval.matches.match_files import (
     writing_pairs,
 )
 from retrieval.search.sides import Sides
-from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.columns import num_columns, refuse_large_at_least
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
@@ -137,8 +137,10 @@ def match(
     _refuse_wrong(settings)
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
     sides = settings.sides(store, gallery_store)
-    num_columns(rule.k, sides)  # refuses a k that leaves no room
+    columns = num_columns(rule.k, sides)  # refuses a k that leaves no room
     refuse_large_k(settings.k, len(sides.gallery))
+    if settings.k is not None:
+        refuse_large_at_least(rule.rules.at_least, rule.k, sides)
     grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
@@ -160,7 +162,7 @@ def match(
         num_alone=num_alone,
         is_self_join=sides.is_self_join,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=settings.finding.warnings + _warnings(settings.threshold, sides),
+        warnings=settings.finding.warnings_for(columns) + _warnings(settings.threshold, sides),
     )
 
 

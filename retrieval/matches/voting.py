@@ -205,6 +205,7 @@ def _summary(
         for (name, column), votes in zip(columns.items(), outcomes, strict=True)
     )
     scores = [outcome.score for outcome in found if outcome.score is not None]
+    num_others = len(sides.gallery) - int(sides.is_self_join)
     return VoteSummary(
         output=str(settings.output),
         space=settings.space,
@@ -214,7 +215,10 @@ def _summary(
         num_gallery=len(sides.gallery),
         columns=found,
         attribute_score=sum(scores) / len(scores) if scores else None,
-        warnings=_warnings(settings, int(seen.sum())),
+        warnings=(
+            *settings.finding.warnings_for(1 + min(settings.num_voters, num_others)),
+            *_warnings(settings, int(seen.sum())),
+        ),
     )
 
 

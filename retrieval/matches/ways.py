@@ -72,7 +72,10 @@ def ways_of_looking(
 
 def warnings_of(ways: Sequence[Way], findings: Mapping[str, Finding]) -> tuple[str, ...]:
     """What files of neighbours leave open."""
-    warnings = [warning for finding in findings.values() for warning in finding.warnings]
+    warnings: list[str] = []
+    for finding in findings.values():
+        if finding.neighbours is not None:
+            warnings += finding.warnings_for(read_info(finding.neighbours).k)
     for way in ways:
         num_full = way.copies.num_full
         if num_full:
