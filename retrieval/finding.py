@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import NeighboursError, SettingsError
+from embed.progress import show_progress
 from retrieval.refining.refinements import Refinements, refined_neighbours
 from retrieval.search.approximate import ApproximateIndex, iterate_approximate
 from retrieval.search.combined import combined_neighbours, shares_of
@@ -17,6 +18,8 @@ from retrieval.search.sides import Sides
 
 NO_REFINEMENTS = Refinements()
 BLOCK_ROWS = 4096
+PATIENCE_SECONDS, LINE_SECONDS = 3.0, 10.0
+"""What a search may take before a terminal shows a bar, and what lies between lines elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Finding:
         index: a file of an index of the gallery, which makes the search approximate.
         neighbours: a Parquet file of neighbours that were found before.
         device: where large products are made: auto, cpu, cuda or cuda:N.
+        shows_progress: tell on standard error how far a search is that takes some seconds.
     """
 
     memory_bytes: int = MEMORY_BYTES
@@ -36,6 +40,7 @@ class Finding:
     index: Path | None = None
     neighbours: Path | None = None
     device: str = "auto"
+    shows_progress: bool = False
 
     def __post_init__(self) -> None:
         given = {
@@ -139,7 +144,8 @@ def iterate_found(
     spaces, memory_bytes, device = list(weights), finding.memory_bytes, finding.device
     if finding.index is not None:
         index = _index_of(finding.index, sides, spaces)
-        return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
+        blocks = iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
+        return _shown(blocks, sides, spaces[0], finding)
     if finding.neighbours is not None:
         _refuse_unequal(weights, "neighbours in a file")
         return _pieces(read_neighbours(finding.neighbours, sides, spaces, k))
@@ -151,7 +157,24 @@ def iterate_found(
     if len(spaces) > 1:
         shares = shares_of(weights)
         return _pieces(combined_neighbours(sides, shares, k, memory_bytes=memory_bytes))
-    return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
+    blocks = iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
+    return _shown(blocks, sides, spaces[0], finding)
+
+
+def _shown(
+    blocks: Iterator[tuple[int, Neighbours]], sides: Sides, space: str, finding: Finding
+) -> Iterator[tuple[int, Neighbours]]:
+    """The same blocks; how many queries they are of is told as they pass."""
+    with show_progress(
+        f"search in {space}",
+        len(sides.queries),
+        quiet=not finding.shows_progress,
+        patience_seconds=PATIENCE_SECONDS,
+        line_seconds=LINE_SECONDS,
+    ) as advance:
+        for start, found in blocks:
+            advance(len(found.rows))
+            yield start, found
 
 
 def _index_of(path: Path, sides: Sides, spaces: Sequence[str]) -> ApproximateIndex:

@@ -23,7 +23,9 @@ def findings_of(settings: DuplicateSettings) -> dict[str, Finding]:
         NeighboursError: a file can't be read.
         SettingsError: a file serves none of the spaces, two serve one, or one holds refined scores.
     """
-    plain = Finding(settings.memory_bytes, device=settings.device)
+    plain = Finding(
+        settings.memory_bytes, device=settings.device, shows_progress=settings.shows_progress
+    )
     spaces = (*settings.max_bits, *settings.min_scores)
     findings = dict.fromkeys(spaces, plain)
     for path in settings.neighbours:
