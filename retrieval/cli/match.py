@@ -71,7 +71,7 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
     The item itself comes first, then others, best first.
     """
     from embed.store import Store
-    from retrieval.matches.matching import MatchSettings
+    from retrieval.matches.match_settings import MatchSettings
     from retrieval.matches.matching import match as write_matches
 
     refuse_idle({"--linkage": "--groups"})

@@ -15,7 +15,8 @@ from retrieval.evaluation.compare import CompareSettings, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
 from retrieval.finding import Finding
 from retrieval.listing import ListingSettings, list_neighbours
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.matches.voting import VoteSettings, vote
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.refinements import Refinements

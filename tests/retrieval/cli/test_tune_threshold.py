@@ -11,7 +11,8 @@ from embed.store import Store
 from retrieval.metrics.judgements import judge_join
 from retrieval.search.combined import combined_neighbours
 from retrieval.search.sides import self_join
-from retrieval.thresholds.files import load, to_json
+from retrieval.thresholds.files import load
+from retrieval.thresholds.threshold_json import to_json
 from tests.conftest import Invoke, json_of
 from tests.retrieval.retrieval_stores import (
     binary_info,
