@@ -10,13 +10,13 @@ from jaxtyping import Int
 from embed.errors import SettingsError
 from retrieval.evaluation.contenders import Contender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
-from retrieval.evaluation.intervals import (
+from retrieval.evaluation.measuring import Measured
+from retrieval.metrics.intervals import (
     Difference,
     Ratio,
     paired_difference,
     paired_ratio_difference,
 )
-from retrieval.evaluation.measuring import Measured
 from retrieval.selection import EvaluationRows
 
 PAIRED = ("row_f1", "map", "recall@1")

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from retrieval.evaluation.comparison import Comparison, Line
-from retrieval.evaluation.intervals import Difference
+from retrieval.metrics.intervals import Difference
+from retrieval.thresholds.wording import distance_text, threshold_text
 
 TITLES = {
     "row_f1": "row F1",
@@ -120,11 +121,6 @@ def number_text(value: float | None) -> str:
     return "–" if value is None else f"{round(value, 4) + 0.0:.4f}"  # never −0.0000
 
 
-def threshold_text(thresholds: tuple[float, ...]) -> str:
-    """One threshold, or those of several spaces."""
-    return ", ".join(map(number_text, thresholds))
-
-
 def weights_text(weights: Mapping[str, float]) -> str:
     """Those of several spaces in their order, or a dash where there are none."""
     return ", ".join(f"{weight:.2f}" for weight in weights.values()) or "–"
@@ -156,7 +152,7 @@ def _main_cells(comparison: Comparison, line: Line) -> list[str]:
 
 def _threshold_cells(line: Line) -> list[str]:
     found = line.evaluation
-    return [threshold_text(found.thresholds), threshold_text(found.distances)]
+    return [threshold_text(found.thresholds), distance_text(found.thresholds)]
 
 
 def _difference_cells(difference: Difference) -> list[str]:
