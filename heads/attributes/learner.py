@@ -63,16 +63,15 @@ class AttributeLearner(Learner):
         self.labels = _classes_to_draw_by(data)
         counts = torch.from_numpy(data.vocabulary.class_counts()).to(device)
         self._class_weights = balanced_weights(counts) if settings.class_weights else None
-        network = settings.network.for_rows(len(data.sides.train))
         self.network = AttributeNetwork(
-            self.table.num_features, data.vocabulary.num_classes(), network
+            self.table.num_features, data.vocabulary.num_classes(), settings.network
         ).to(device)
         self.info = attribute_info(
             ATTRIBUTES,
             task,
             references,
             data,
-            settings=asdict(network),
+            settings=asdict(settings.network),
             training={
                 **asdict(training),
                 "class_weights": settings.class_weights,
@@ -129,21 +128,17 @@ class AttributeLearner(Learner):
 
     def _logits(
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
-    ) -> Float[Tensor, "b m a k"]:
+    ) -> Float[Tensor, "b a k"]:
         with self._runtime.autocast():
-            logits: Tensor = self.network.of_members(features, categories)
+            logits: Tensor = self.network(features, categories)
         return logits.float()
 
     def _loss(
         self,
-        logits: Float[Tensor, "b m a k"],
+        logits: Float[Tensor, "b a k"],
         categories: Int[Tensor, " b"],
         labels: Int[Tensor, "b a"],
     ) -> Float[Tensor, ""]:
-        """The mean over members, each of which has a loss of its own."""
-        num_members, logits = logits.shape[1], logits.flatten(0, 1)
-        categories = categories.repeat_interleave(num_members)
-        labels = labels.repeat_interleave(num_members, dim=0)
         weights = None
         if self._class_weights is not None:
             weights = weights_of_labels(self._class_weights, categories, labels)

@@ -6,7 +6,7 @@ are grouped by category with one sort.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,44 +17,26 @@ from embed.errors import SettingsError
 from heads.attributes.inputs import InputStatistics
 from heads.training.dropout import QuickDropout
 
-MEMBERS = 4
-FEW_ROWS = 10_000
-
 
 @dataclass(frozen=True)
 class AttributeSettings:
     """The classifiers: `hidden` units each, or 0 for a linear one; dropout before the last layer.
 
-    `input_dropout` sets features to zero in training. Each pair has `members` classifiers that
-    learn by themselves from other starts, and whose logits are averaged; None is `MEMBERS` for at
-    most `FEW_ROWS` training rows, where chance decides much, and one for more.
+    `input_dropout` sets features to zero in training.
     """
 
     hidden: int = 256
     dropout: float = 0.5
     input_dropout: float = 0.5
-    members: int | None = None
 
     def __post_init__(self) -> None:
         if self.hidden < 0:
             raise SettingsError(
                 f"--hidden is a number of units, or 0 for linear classifiers: found {self.hidden}"
             )
-        members = 1 if self.members is None else self.members
-        if members < 1 or (members > 1 and self.hidden == 0):
-            raise SettingsError(
-                f"--members is 1 or more, and 1 for linear classifiers (--hidden 0), which all "
-                f"come to the same: found {self.members}"
-            )
         for name, share in (("dropout", self.dropout), ("input-dropout", self.input_dropout)):
             if not 0 <= share < 1:
                 raise SettingsError(f"--{name} lies from 0 to below 1: found {share}")
-
-    def for_rows(self, num_rows: int) -> "AttributeSettings":
-        """The same with a number of members, as so many training rows need them."""
-        if self.members is not None:
-            return self
-        return replace(self, members=MEMBERS if self.hidden and num_rows <= FEW_ROWS else 1)
 
 
 class AttributeNetwork(nn.Module):
@@ -73,7 +55,6 @@ class AttributeNetwork(nn.Module):
         self, num_features: int, num_classes: Int[np.ndarray, "c a"], settings: AttributeSettings
     ) -> None:
         super().__init__()
-        self.num_members = settings.members or 1
         self.num_attributes = num_classes.shape[1]
         self.max_classes = int(num_classes.max())
         self.register_buffer("input_mean", torch.zeros(num_features))
@@ -102,20 +83,13 @@ class AttributeNetwork(nn.Module):
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
     ) -> Float[Tensor, "b a k"]:
         """Logits (float32); −∞ where a row's category has no such class, or is −1."""
-        return self.of_members(features, categories).mean(dim=1)
-
-    def of_members(
-        self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
-    ) -> Float[Tensor, "b m a k"]:
-        """The logits of each member, which the loss of training is over."""
         inputs = self.dropout((features - self.input_mean) * self.input_scale)
         sizes = torch.bincount(categories + 1, minlength=len(self.categories) + 1).tolist()
         if max(sizes[1:]) == len(features):  # one category: nothing to sort
             logits = self.categories[sizes.index(len(features)) - 1](inputs)
         else:
             logits = self._by_category(inputs, categories, sizes)
-        shape = (self.num_members, self.num_attributes, self.max_classes)
-        shaped: Tensor = logits.unflatten(1, shape)
+        shaped: Tensor = logits.unflatten(1, (self.num_attributes, self.max_classes))
         return shaped / self.temperature
 
     @torch.no_grad()
@@ -131,7 +105,7 @@ class AttributeNetwork(nn.Module):
 
     def _by_category(
         self, inputs: Float[Tensor, "b d"], categories: Int[Tensor, " b"], sizes: list[int]
-    ) -> Float[Tensor, "b mak"]:
+    ) -> Float[Tensor, "b ak"]:
         order = torch.argsort(categories, stable=True)
         groups = torch.split(inputs[order], sizes)
         blocks = [
@@ -139,13 +113,12 @@ class AttributeNetwork(nn.Module):
             for category, group in zip(self.categories, groups[1:], strict=True)
             if len(group)
         ]
-        width = self.num_members * self.num_attributes * self.max_classes
-        strange = inputs.new_full((sizes[0], width), -math.inf)
+        strange = inputs.new_full((sizes[0], self.num_attributes * self.max_classes), -math.inf)
         return torch.cat([strange, *blocks])[torch.argsort(order)]
 
 
 class _Category(nn.Module):
-    """The classifiers of one category: (r, d) features to (r, m·a·k) logits."""
+    """The classifiers of one category: (r, d) features to (r, a·k) logits."""
 
     blank: Tensor
     columns: Tensor
@@ -159,14 +132,11 @@ class _Category(nn.Module):
             blank[attribute, :number] = 0
         learned = [attribute for attribute, number in enumerate(num_classes) if number > 1]
         columns = [a * width + k for a in learned for k in range(num_classes[a])]
-        members = settings.members or 1
-        columns = [member * blank.numel() + c for member in range(members) for c in columns]
-        self.register_buffer("blank", blank.flatten().repeat(members), persistent=False)
+        self.register_buffer("blank", blank.flatten(), persistent=False)
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
-        of_pairs = [num_classes[a] for a in learned] * members
-        self.pairs = _classifiers(num_features, of_pairs, settings)
+        self.pairs = _classifiers(num_features, [num_classes[a] for a in learned], settings)
 
-    def forward(self, features: Float[Tensor, "r d"]) -> Float[Tensor, "r mak"]:
+    def forward(self, features: Float[Tensor, "r d"]) -> Float[Tensor, "r ak"]:
         """Logits of the classes of each pair, side by side as the whole network has them."""
         # Not len(): an export would take the number of rows for a constant.
         blank = self.blank.expand(features.shape[0], -1)
@@ -186,7 +156,7 @@ def _classifiers(
 
 
 class _HiddenClassifiers(nn.Module):
-    """Linear, LayerNorm, ReLU, dropout, linear, for p pairs of all members at once.
+    """Linear, LayerNorm, ReLU, dropout, linear, for p pairs at once.
 
     The second layers are padded to the most classes of any pair of this category.
     """

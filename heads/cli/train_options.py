@@ -127,12 +127,6 @@ attribute_options = under(
     number_option(
         "--hidden", int, "Attributes: units of the hidden layer; 0: linear.  [default: 256]"
     ),
-    number_option(
-        "--members",
-        int,
-        "Attributes: classifiers of each pair, whose logits are averaged.  [default: 4 up to "
-        "10,000 training rows, else 1]",
-    ),
     click.option(
         "--class-weights",
         is_flag=True,

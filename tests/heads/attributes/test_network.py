@@ -213,42 +213,9 @@ def test_dropout_is_off_when_evaluating() -> None:
     assert torch.equal(made(features(), CATEGORIES), made(features(), CATEGORIES))
 
 
-def test_the_logits_are_the_mean_of_those_of_members() -> None:
-    made = network(hidden=5, members=3).eval()
-    of_members = made.of_members(features(), CATEGORIES)
-    assert of_members.shape == (len(CATEGORIES), 3, 3, 4)
-    exists = of_members[:, 0].isfinite()
-    assert all(torch.equal(of_members[:, m].isfinite(), exists) for m in range(3))
-    assert (of_members[:, 0] != of_members[:, 1])[exists & (of_members[:, 0] != 0)].all()
-    logits = made(features(), CATEGORIES)
-    torch.testing.assert_close(logits[exists], of_members.mean(dim=1)[exists])
-    assert logits[~exists].isneginf().all()
-
-
-def test_members_learn_by_themselves() -> None:
-    made = network(hidden=5, members=2, dropout=0.0)
-    own = made.of_members(features(), CATEGORIES)[:, 1]
-    torch.autograd.backward(attribute_loss(own, labels()))
-    for category in made.categories[:2]:
-        gradient = category.pairs.second_weight.grad  # type: ignore[union-attr]
-        assert isinstance(gradient, Tensor)
-        first, second = gradient.chunk(2)  # pairs of one member after those of the other
-        assert not first.any()
-        assert second.any()
-
-
-def test_few_rows_have_several_members_and_many_rows_one() -> None:
-    assert AttributeSettings().for_rows(10_000).members == 4
-    assert AttributeSettings().for_rows(10_001).members == 1
-    assert AttributeSettings(hidden=0).for_rows(10).members == 1
-    assert AttributeSettings(members=2).for_rows(10_001).members == 2
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"members": 0}, "--members is 1 or more"),
-        ({"members": 2, "hidden": 0}, "1 for linear classifiers"),
         ({"hidden": -1}, "--hidden is a number of units"),
         ({"dropout": 1.0}, "--dropout lies from 0 to below 1: found 1.0"),
         ({"input_dropout": -0.1}, "--input-dropout lies from 0"),
