@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from embed.errors import SelectionError
 from heads.attributes.calibration import calibrate
 from heads.attributes.inputs import InputStatistics
+from heads.attributes.logistic import fit_logistic
 from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
 from heads.attributes.network import AttributeNetwork
 from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
@@ -61,17 +62,19 @@ class AttributeLearner(Learner):
         self._categories = torch.from_numpy(data.train.categories).to(device)
         self._labels = torch.from_numpy(data.train.labels).to(device)
         self.labels = _classes_to_draw_by(data)
+        self._data = data
         counts = torch.from_numpy(data.vocabulary.class_counts()).to(device)
         self._class_weights = balanced_weights(counts) if settings.class_weights else None
-        self.network = AttributeNetwork(
-            self.table.num_features, data.vocabulary.num_classes(), settings.network
-        ).to(device)
+        num_classes, num_features = data.vocabulary.num_classes(), self.table.num_features
+        num_products = int((counts.sum(dim=-1).cpu().numpy() * num_classes).sum()) * num_features
+        network = settings.network.for_data(self.table.num_rows * num_features, num_products)
+        self.network = AttributeNetwork(num_features, num_classes, network).to(device)
         self.info = attribute_info(
             ATTRIBUTES,
             task,
             references,
             data,
-            settings=asdict(settings.network),
+            settings=asdict(network),
             training={
                 **asdict(training),
                 "class_weights": settings.class_weights,
@@ -96,6 +99,17 @@ class AttributeLearner(Learner):
         given = torch.tensor([space.weight for space in spaces], device=device)
         weights = given * statistics.space_weights(sizes.tolist())
         self.network.input_scale.mul_(weights.repeat_interleave(sizes))
+        if self.network.beside is not None:
+            self._fit(self.network.beside)
+
+    def _fit(self, linear: AttributeNetwork) -> None:
+        """Fit the logistic regression that stands beside what is trained."""
+        rows = torch.arange(self.table.num_rows)
+        blocks = self.table.batches(torch.split(rows, ROWS_PER_BLOCK))
+        features = torch.cat([features.cpu() for _, features in blocks])
+        # Where it does not converge, it is as good as it needs to be here.
+        fitted, _ = fit_logistic(self._data.vocabulary, features.numpy(), self._data.train)
+        linear.load_state_dict(fitted.state_dict())
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
         """The mean loss of a batch; rows are mixed within their category only."""
@@ -130,7 +144,7 @@ class AttributeLearner(Learner):
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
     ) -> Float[Tensor, "b a k"]:
         with self._runtime.autocast():
-            logits: Tensor = self.network(features, categories)
+            logits: Tensor = self.network.learned(features, categories)
         return logits.float()
 
     def _loss(

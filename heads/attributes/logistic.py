@@ -45,7 +45,7 @@ def fit_logistic(
     """
     settings = settings or LogisticSettings()
     network = AttributeNetwork(
-        features.shape[1], vocabulary.num_classes(), AttributeSettings(hidden=0)
+        features.shape[1], vocabulary.num_classes(), AttributeSettings(hidden=0, linear_share=0.0)
     )
     warned = []
     for pair in vocabulary.pairs:

@@ -6,7 +6,7 @@ are grouped by category with one sort.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,26 +17,55 @@ from embed.errors import SettingsError
 from heads.attributes.inputs import InputStatistics
 from heads.training.dropout import QuickDropout
 
+LINEAR_SHARE = 0.5
+QUICK_VALUES, QUICK_PRODUCTS = 2**26, 2**30
+"""A regression up to this size takes some seconds, and 256 MiB."""
+
 
 @dataclass(frozen=True)
 class AttributeSettings:
     """The classifiers: `hidden` units each, or 0 for a linear one; dropout before the last layer.
 
-    `input_dropout` sets features to zero in training.
+    `input_dropout` sets features to zero in training. `linear_share` is how much of the logits
+    comes from a logistic regression beside the hidden layers, on the features as they are: what
+    the two get wrong differs. None is `LINEAR_SHARE` where that is fitted in seconds, else 0.
     """
 
     hidden: int = 256
     dropout: float = 0.5
     input_dropout: float = 0.5
+    linear_share: float | None = None
 
     def __post_init__(self) -> None:
         if self.hidden < 0:
             raise SettingsError(
                 f"--hidden is a number of units, or 0 for linear classifiers: found {self.hidden}"
             )
-        for name, share in (("dropout", self.dropout), ("input-dropout", self.input_dropout)):
+        shares = {
+            "dropout": self.dropout,
+            "input-dropout": self.input_dropout,
+            "linear-share": self.linear_share or 0.0,
+        }
+        for name, share in shares.items():
             if not 0 <= share < 1:
                 raise SettingsError(f"--{name} lies from 0 to below 1: found {share}")
+        if self.hidden == 0 and self.linear_share:
+            raise SettingsError(
+                f"--linear-share says how much a linear classifier has to say beside hidden "
+                f"layers, and --hidden 0 leaves none: found {self.linear_share}"
+            )
+
+    def for_data(self, num_values: int, num_products: int) -> "AttributeSettings":
+        """The same with a linear share.
+
+        Args:
+            num_values: rows × features, which a regression holds at once.
+            num_products: rows × features × classes, the work of one of its some hundred passes.
+        """
+        if self.linear_share is not None:
+            return self
+        is_quick = num_values <= QUICK_VALUES and num_products <= QUICK_PRODUCTS
+        return replace(self, linear_share=LINEAR_SHARE if self.hidden and is_quick else 0.0)
 
 
 class AttributeNetwork(nn.Module):
@@ -45,8 +74,10 @@ class AttributeNetwork(nn.Module):
     `num_classes` is a table of categories by attributes, 0 where a category lacks an attribute.
     A pair of one class takes no weights: its logit is 0. Features are standardised first, by
     statistics that `fit_inputs` keeps. Logits are divided by `temperature`, 1 until calibration.
+    `beside` has a share of them where there is one: it is fitted before training, and left so.
     """
 
+    beside: "AttributeNetwork | None"
     input_mean: Tensor
     input_scale: Tensor
     temperature: Tensor
@@ -64,6 +95,12 @@ class AttributeNetwork(nn.Module):
         self.categories = nn.ModuleList(
             _Category(num_features, row.tolist(), self.max_classes, settings) for row in num_classes
         )
+        self.linear_share = settings.linear_share or 0.0
+        self.beside = None
+        if self.linear_share:
+            self.beside = AttributeNetwork(
+                num_features, num_classes, AttributeSettings(hidden=0, linear_share=0.0)
+            ).requires_grad_(requires_grad=False)
 
     @torch.no_grad()
     def fit_inputs(self, statistics: InputStatistics) -> None:
@@ -83,6 +120,16 @@ class AttributeNetwork(nn.Module):
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
     ) -> Float[Tensor, "b a k"]:
         """Logits (float32); −∞ where a row's category has no such class, or is −1."""
+        logits = self.learned(features, categories)
+        if self.beside is not None:
+            linear = self.beside(features, categories)
+            logits = (1 - self.linear_share) * logits + self.linear_share * linear
+        return logits / self.temperature
+
+    def learned(
+        self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b a k"]:
+        """The logits of the classifiers that training changes."""
         inputs = self.dropout((features - self.input_mean) * self.input_scale)
         sizes = torch.bincount(categories + 1, minlength=len(self.categories) + 1).tolist()
         if max(sizes[1:]) == len(features):  # one category: nothing to sort
@@ -90,7 +137,7 @@ class AttributeNetwork(nn.Module):
         else:
             logits = self._by_category(inputs, categories, sizes)
         shaped: Tensor = logits.unflatten(1, (self.num_attributes, self.max_classes))
-        return shaped / self.temperature
+        return shaped
 
     @torch.no_grad()
     def set_linear(

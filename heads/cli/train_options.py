@@ -127,6 +127,12 @@ attribute_options = under(
     number_option(
         "--hidden", int, "Attributes: units of the hidden layer; 0: linear.  [default: 256]"
     ),
+    number_option(
+        "--linear-share",
+        float,
+        "Attributes: share of a logistic regression, fitted beside the hidden layers, in the "
+        "logits.  [default: 0.5 where it is fitted in seconds, else 0]",
+    ),
     click.option(
         "--class-weights",
         is_flag=True,

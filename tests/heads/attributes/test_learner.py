@@ -12,9 +12,11 @@ from embed.rows import Split, Where
 from embed.store import Store
 from heads.attributes.inputs import InputStatistics
 from heads.attributes.learner import AttributeLearner
+from heads.attributes.logistic import LogisticSettings
 from heads.attributes.network import AttributeNetwork, AttributeSettings
 from heads.attributes.settings import AttributeHeadSettings
 from heads.features import FeatureStores
+from heads.run import train_head
 from heads.settings import head_settings
 from heads.tasks import Task
 from heads.training.settings import Runtime
@@ -29,6 +31,7 @@ def by_category(**fields: Any) -> Task:
 
 def test_attributes_are_learnt_by_category(store_path: Path) -> None:
     options = {"epochs": 30, "learning_rate": 5e-3, "dropout": 0.1, "input_dropout": 0.0}
+    options["linear_share"] = 0.0  # what is learnt by itself
     trained = train(store_path, by_category(), "attributes", **options)
     assert trained.info.metrics["attribute_score"] > 0.45  # chance is below .4
     assert 0 < trained.info.metrics["accuracy"] <= 1
@@ -64,6 +67,23 @@ def test_spaces_have_the_weight_that_rows_suggest_times_the_given_one(store_path
     assert measured[0] != measured[1]
     weights = torch.cat([measured[0].expand(48), 0.5 * measured[1].expand(16)])
     torch.testing.assert_close(learner.network.input_scale, plain.input_scale * weights)
+
+
+def test_the_linear_classifier_beside_is_the_logistic_baseline(store_path: Path) -> None:
+    head = train(store_path, by_category(), "attributes", epochs=2)
+    with Store(store_path) as store:
+        baseline = train_head(FeatureStores(store), by_category(), LogisticSettings())
+    assert head.info.settings["linear_share"] == 0.5
+    own = {
+        name.removeprefix("beside."): tensor
+        for name, tensor in head.network.state_dict().items()
+        if name.startswith("beside.")
+    }
+    expected = baseline.network.state_dict()
+    assert own.keys() == expected.keys()
+    assert all(torch.equal(own[name], expected[name]) for name in own)
+    alone = train(store_path, by_category(), "attributes", epochs=2, linear_share=0.0)
+    assert not any(name.startswith("beside.") for name in alone.network.state_dict())
 
 
 def test_calibration_keeps_predictions_and_a_temperature(store_path: Path) -> None:

@@ -213,9 +213,33 @@ def test_dropout_is_off_when_evaluating() -> None:
     assert torch.equal(made(features(), CATEGORIES), made(features(), CATEGORIES))
 
 
+def test_a_linear_classifier_beside_has_its_share_and_does_not_learn() -> None:
+    made = network(hidden=5, linear_share=0.25).eval()
+    assert made.beside is not None
+    logits, exists = made(features(), CATEGORIES), made(features(), CATEGORIES).isfinite()
+    learned = made.learned(features(), CATEGORIES)
+    linear = made.beside(features(), CATEGORIES)
+    torch.testing.assert_close(logits[exists], (0.75 * learned + 0.25 * linear)[exists])
+    assert torch.equal(learned.isfinite(), exists)
+    torch.autograd.backward(attribute_loss(logits, labels()))
+    assert all(weights.grad is None for weights in made.beside.parameters())
+    assert any(weights.grad is not None for weights in made.parameters())
+
+
+def test_the_linear_share_goes_by_what_a_regression_takes() -> None:
+    few, many = 2**20, 2**30
+    assert AttributeSettings().for_data(few, many).linear_share == 0.5
+    assert AttributeSettings().for_data(few, many + 1).linear_share == 0
+    assert AttributeSettings().for_data(many, many).linear_share == 0
+    assert AttributeSettings(hidden=0).for_data(few, few).linear_share == 0
+    assert AttributeSettings(linear_share=0.1).for_data(many, 2 * many).linear_share == 0.1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"linear_share": 1.0}, "--linear-share lies from 0 to below 1: found 1.0"),
+        ({"linear_share": 0.5, "hidden": 0}, "--hidden 0 leaves none"),
         ({"hidden": -1}, "--hidden is a number of units"),
         ({"dropout": 1.0}, "--dropout lies from 0 to below 1: found 1.0"),
         ({"input_dropout": -0.1}, "--input-dropout lies from 0"),
