@@ -164,7 +164,7 @@ def measure(found: Found, rows: EvaluationRows, nearest: int) -> Measured:
     values = ranking_values(judged, nearest)
     if found.outcome is None:
         return Measured(values, None, judged.groups)
-    pairs = pair_counts(found.outcome, is_self_join=rows.sides.is_self_join)
+    pairs = pair_counts(found.outcome)
     return Measured(row_values(found.outcome) | values, pairs, judged.groups)
 
 

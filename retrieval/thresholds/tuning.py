@@ -101,9 +101,7 @@ def tune_threshold(
     tuning = tuned(strategy, rows.query_labels, rows.groups, settings.protocol, settings.seed)
     _refuse_missed(settings, tuning)
     pool = prepared.pool_of(tuning.fit)
-    num_true_pairs = pool.num_true_pairs(tuning.is_reported)
-    generator = np.random.default_rng(settings.seed)
-    reached = report(tuning, rows.query_labels, num_true_pairs, generator)
+    reached = report(tuning, rows.query_labels, np.random.default_rng(settings.seed))
     recall_within_k = _recall_within_k(pool)
     return ThresholdResult(
         rule=_rule(store, settings, prepared, tuning.fit),
@@ -171,9 +169,7 @@ def _calibration(pool: Pool) -> Calibration:
 
 def _where_tuned(prepared: Prepared, tuning: Tuned) -> dict[str, float | None]:
     """What the fit to use reaches on the rows that it was tuned on."""
-    outcome = prepared.strategy.outcome(tuning.fit)
-    num_true_pairs = prepared.pool_of(tuning.fit).num_true_pairs(tuning.is_tuned_on)
-    return figures_of(outcome, tuning.is_tuned_on, num_true_pairs)
+    return figures_of(prepared.strategy.outcome(tuning.fit), tuning.is_tuned_on)
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def test_holdout_tunes_on_half_of_the_groups_and_reports_the_others() -> None:
     assert not reported & set(judged.groups[~tuning.is_reported])
     curve = score_curve(neighbours, judged, ~tuning.is_reported)
     assert tuning.fit.thresholds == (curve.threshold(curve.best_cut()),)
-    reached = report(tuning, judged.groups, 100.0, np.random.default_rng(0))
+    reached = report(tuning, judged.groups, np.random.default_rng(0))
     expected = metrics_at(neighbours, judged, tuning.fit.thresholds[0])[:, tuning.is_reported]
     found = [reached.figures[name] for name in ("row_f1", "precision", "recall")]
     assert found == pytest.approx(list(expected.mean(axis=1)))
@@ -79,7 +79,7 @@ def test_same_rows_is_never_below_the_honest_protocols() -> None:
     reached = {}
     for protocol in ("same-rows", "cross-fit"):
         tuning = tune(neighbours, judged, protocol, seed=1)
-        found = report(tuning, judged.groups, 200.0, np.random.default_rng(0))
+        found = report(tuning, judged.groups, np.random.default_rng(0))
         reached[protocol] = found.figures["row_f1"] or 0.0
     assert reached["same-rows"] >= reached["cross-fit"] > 0
     assert reached["same-rows"] == pytest.approx(score_curve(neighbours, judged).f1.max())

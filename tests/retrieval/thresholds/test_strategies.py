@@ -170,6 +170,6 @@ def test_rows_without_true_pairs_can_be_reported() -> None:
     strategy = OneThreshold(pool(alone, Rules(), 1), Objective())
     for fit, precision in ((strategy.fit(EVERYWHERE), None), (Fit((-1.0,), 0.0), 0.0)):
         tuning = given(strategy, fit)
-        reached = report(tuning, alone, 0.0, np.random.default_rng(0)).figures
+        reached = report(tuning, alone, np.random.default_rng(0)).figures
         assert (reached["pair_precision"], reached["pair_recall"]) == (precision, None)
         assert reached["pair_f1"] == precision
