@@ -1,6 +1,7 @@
 """Options that several commands share, and how they are read."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -76,6 +77,12 @@ k_option = click.option(
     type=int,
     help="Neighbours of each item, itself included.  [default: the threshold file's, else 50]",
 )
+
+
+def decisions_option(help_text: str) -> Decorator:
+    """`--decisions`, which each command uses in its own way."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--decisions", type=path, metavar="FILE", help=help_text)
 
 
 def is_given(option: str) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64
 
 from retrieval.finding import EXACT, Finding
+from retrieval.matches.honouring import Honouring
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides
 from retrieval.thresholds.candidates import Candidates
@@ -60,8 +61,10 @@ class PairBlock:
     reached: Bool[np.ndarray, "s p"]
 
 
-def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Iterator[MatchBlock]:
-    """The matches of all queries, first to last.
+def match_blocks(
+    sides: Sides, rule: MatchRule, finding: Finding = EXACT, honouring: Honouring | None = None
+) -> Iterator[MatchBlock]:
+    """The matches of all queries, first to last; people's decisions are laid over them, if any.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
@@ -72,6 +75,8 @@ def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Ite
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
     categories = categories_of(sides, rule.category)
     for start, candidates, taken in matched(sides, rule, finding):
+        if honouring is not None:
+            candidates, taken = honouring(start, candidates, taken)
         own = None if categories is None else categories[start : start + len(taken)]
         thresholds = fit.of_rows(own)[:, :, None]
         exists = candidates.rows != NO_ROW

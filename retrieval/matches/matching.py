@@ -16,6 +16,7 @@ from embed.tables import refuse_suffix
 from retrieval.choosing import Chosen, refuse_large_k
 from retrieval.finding import EXACT, Finding
 from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
+from retrieval.matches.honouring import Changes, Honouring, decisions_of
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
     FORMATS,
@@ -50,6 +51,9 @@ class MatchSettings:
         groups: a .csv or .parquet file for the groups; None writes none.
         linkage: what makes a group: single (chains of matches) or complete (all pairs match).
         finding: how neighbours are found; refinements are the threshold's.
+        decisions: a file of people's decisions, which go before everything else; None takes the one
+            beside the store, where there is one.
+        no_decisions: pass over them.
         force: replace files that exist.
     """
 
@@ -68,6 +72,8 @@ class MatchSettings:
     groups: Path | None = None
     linkage: Linkage = "single"
     finding: Finding = EXACT
+    decisions: Path | None = None
+    no_decisions: bool = False
     force: bool = False
 
     @property
@@ -103,6 +109,7 @@ class MatchSummary:
         num_alone: items that match nothing but themselves.
         is_self_join: True where all items looked among one another.
         groups: what was written of groups; None where none were asked for.
+        decisions: what people's decisions have changed; None where there are none.
         warnings: what else to know before trusting it.
     """
 
@@ -117,6 +124,7 @@ class MatchSummary:
     num_alone: int
     is_self_join: bool
     groups: GroupSummary | None
+    decisions: Changes | None
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +137,9 @@ def match(
 ) -> MatchSummary:
     """Write the matches of each item, by score, best first; `match_files` has the two layouts.
 
+    What people have decided of pairs beside the store is honoured: what is the same matches both
+    ways, and what is different does not, whatever the threshold and the rules say.
+
     Lines are in the store's order. Only a block of items is in memory at a time, beside the
     vectors, so the size of the output does not matter; groups need all candidates.
 
@@ -138,6 +149,7 @@ def match(
         FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.
+        DecisionsError: the file of decisions is missing or damaged.
         SettingsError: a score without a space, k below 2 or above the number of items, an
             id that holds the separator, or another layout, linkage or suffix.
     """
@@ -146,10 +158,12 @@ def match(
     sides = _sides(store, settings, gallery_store)
     num_columns(rule.k, sides)  # refuses a k that leaves no room
     refuse_large_k(settings.k, len(sides.gallery))
-    grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
+    decisions = None if settings.no_decisions else decisions_of(store, settings.decisions)
+    honouring = None if decisions is None else Honouring(sides, rule, decisions)
+    grouping = _grouping(sides, rule, settings, honouring)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
-        for block in match_blocks(sides, rule, settings.finding):
+        for block in match_blocks(sides, rule, settings.finding, honouring):
             write(block)
             num_matches += int(block.num_others.sum())
             num_alone += int((block.num_others == 0).sum())
@@ -167,8 +181,22 @@ def match(
         num_alone=num_alone,
         is_self_join=sides.is_self_join,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=settings.finding.warnings + _warnings(settings.threshold, sides),
+        decisions=None if honouring is None else honouring.changes,
+        warnings=(
+            *settings.finding.warnings,
+            *_warnings(settings.threshold, sides),
+            *(() if honouring is None else honouring.warnings),
+        ),
     )
+
+
+def _grouping(
+    sides: Sides, rule: MatchRule, settings: MatchSettings, honouring: Honouring | None
+) -> Grouping | None:
+    if settings.groups is None:
+        return None
+    decided = None if honouring is None else honouring.decided
+    return Grouping(sides, rule, settings.linkage, decided)
 
 
 def _sides(store: Store, settings: MatchSettings, gallery_store: Store | None) -> Sides:
