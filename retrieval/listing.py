@@ -17,7 +17,7 @@ from retrieval.search.index_files import load_index
 from retrieval.search.neighbour_files import (
     NeighboursInfo,
     fingerprints,
-    refuse_suffix,
+    refuse_neighbours_suffix,
     write_pairs,
 )
 from retrieval.search.plans import MEMORY_BYTES
@@ -86,7 +86,7 @@ def list_neighbours(
         SettingsError: an output that is neither .parquet nor .csv, k that is too low, or an index
             together with refinements or several spaces.
     """
-    refuse_suffix(settings.output)
+    refuse_neighbours_suffix(settings.output)
     refuse_existing(settings.output, force=settings.force)
     sides = settings.sides(store, gallery_store)
     k = _columns(sides, settings.k)

@@ -146,7 +146,7 @@ def _labelled(sides: Sides, selection: Selection, warnings: list[str]) -> Evalua
     labels = numbers[: len(of_queries)], numbers[-len(of_gallery) :]
     _refuse_two_labels(sides, selection.label, *labels, groups)
     rows = EvaluationRows(sides, *labels, groups, tuple(dict.fromkeys(warnings)))
-    _refuse_without_pairs(rows, selection)
+    refuse_without_pairs(rows, selection.label)
     return rows
 
 
@@ -181,18 +181,18 @@ def _values(rows: StoreRows, label: str) -> Shaped[np.ndarray, " n"]:
     return np.asarray(rows.store.column(label)[rows.rows])
 
 
-def _refuse_without_pairs(rows: EvaluationRows, selection: Selection) -> None:
-    """Some query must have a true match besides itself."""
+def refuse_without_pairs(rows: EvaluationRows, label: str) -> None:
+    """Raise SelectionError where no query has a true match besides itself."""
     sides, why = rows.sides, "".join(f"; {warning}" for warning in rows.warnings)
     in_gallery = np.bincount(rows.gallery_labels, minlength=len(rows.groups))
     if (in_gallery[rows.query_labels] > (sides.own != NO_ROW)).any():
         return
     if sides.is_self_join:
         raise SelectionError(
-            f"no two of the {len(sides.queries):,} selected rows share a '{selection.label}', so "
+            f"no two of the {len(sides.queries):,} selected rows share a '{label}', so "
             f"none has a true match: give a --label whose values repeat{why}"
         )
     raise SelectionError(
-        f"none of the {len(sides.queries):,} queries shares its '{selection.label}' with another "
+        f"none of the {len(sides.queries):,} queries shares its '{label}' with another "
         f"of the {len(sides.gallery):,} items of the gallery, so none has a true match{why}"
     )

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
-from retrieval.evaluation.judgements import judge
 from retrieval.evaluation.measuring import DEEPEST
 from retrieval.finding import Finding
+from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows

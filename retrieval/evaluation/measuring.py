@@ -6,10 +6,9 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from retrieval.evaluation.intervals import bootstrap_ratio_intervals
-from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import PairCounts
-from retrieval.evaluation.rankings import (
+from retrieval.metrics.intervals import bootstrap_ratio_intervals
+from retrieval.metrics.judgements import Judgements
+from retrieval.metrics.rankings import (
     average_precision_at_k,
     average_precision_at_r,
     found_share_at_k,
@@ -21,6 +20,7 @@ from retrieval.evaluation.rankings import (
     trec_average_precision_at_k,
     truncated_precision_at_k,
 )
+from retrieval.metrics.sets import PairCounts
 from retrieval.thresholds.pools import Outcome
 
 DEEPEST = 10

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from retrieval.evaluation.compare import Comparison, Line
-from retrieval.evaluation.intervals import Difference
+from retrieval.metrics.intervals import Difference
 
 TITLES = {
     "row_f1": "row F1",

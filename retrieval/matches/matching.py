@@ -10,7 +10,6 @@ from jaxtyping import Shaped
 
 from embed.errors import SettingsError
 from embed.files import refuse_existing
-from embed.rows import Where
 from embed.store import Store
 from embed.tables import refuse_suffix
 from retrieval.choosing import Chosen, refuse_large_k
@@ -33,8 +32,8 @@ from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
 
 
-@dataclass(frozen=True)
-class MatchSettings:
+@dataclass(frozen=True, kw_only=True)
+class MatchSettings(Chosen):
     """What to match, and how to write it.
 
     Attributes:
@@ -43,8 +42,6 @@ class MatchSettings:
         space: needed beside a score.
         k: neighbours of each item: the most matches that it can have, itself included where items
             look among one another. None takes the tuned threshold's, else 50.
-        where, query_where, gallery_where, unseen_by: which items look among which, as in
-            `choosing.Chosen`.
         layout: competition or pairs; None goes by the suffix of the output.
         id_name, matches_name: the header of the two columns of a competition's file.
         separator: between the ids of a line's matches there.
@@ -61,10 +58,6 @@ class MatchSettings:
     threshold: float | ThresholdResult
     space: str | None = None
     k: int | None = None
-    where: tuple[Where, ...] = ()
-    query_where: tuple[Where, ...] = ()
-    gallery_where: tuple[Where, ...] = ()
-    unseen_by: tuple[str, ...] = ()
     layout: Format | None = None
     id_name: str = "id"
     matches_name: str = "matches"
@@ -155,7 +148,7 @@ def match(
     """
     _refuse_wrong(settings)
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
-    sides = _sides(store, settings, gallery_store)
+    sides = settings.sides(store, gallery_store)
     num_columns(rule.k, sides)  # refuses a k that leaves no room
     refuse_large_k(settings.k, len(sides.gallery))
     decisions = None if settings.no_decisions else decisions_of(store, settings.decisions)
@@ -197,11 +190,6 @@ def _grouping(
         return None
     decided = None if honouring is None else honouring.decided
     return Grouping(sides, rule, settings.linkage, decided)
-
-
-def _sides(store: Store, settings: MatchSettings, gallery_store: Store | None) -> Sides:
-    wheres = settings.where, settings.query_where, settings.gallery_where
-    return Chosen(*wheres, settings.unseen_by).sides(store, gallery_store)
 
 
 def _writing(

@@ -16,9 +16,9 @@ from embed.store import Store
 from embed.tables import refuse_suffix, writing_table
 from embed.wording import counted
 from retrieval.choosing import Chosen, refuse_large_k
-from retrieval.evaluation.attribute_scores import LabelCounts
 from retrieval.finding import EXACT, Finding, iterate_found
 from retrieval.matches.votes import NO_CLASS, VOTINGS, Votes, Voting, count_votes
+from retrieval.metrics.attribute_scores import LabelCounts
 from retrieval.search.neighbours import NO_ROW
 from retrieval.search.sides import Sides, StoreRows
 

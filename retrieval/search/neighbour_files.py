@@ -68,7 +68,7 @@ def fingerprints(side: StoreRows, spaces: Sequence[str]) -> dict[str, str]:
     return {name: side.store.space(name).fingerprint for name in spaces}
 
 
-def refuse_suffix(path: Path) -> None:
+def refuse_neighbours_suffix(path: Path) -> None:
     """Raise SettingsError where no file of neighbours ends like this."""
     if path.suffix not in SUFFIXES:
         raise SettingsError(

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.metrics.intervals import bootstrap_interval
 from retrieval.thresholds.pools import Outcome
 from retrieval.thresholds.strategies import Fit, Strategy
 

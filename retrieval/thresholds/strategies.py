@@ -54,8 +54,21 @@ def matches_of(
     With several spaces any score that reaches its own is enough (union), or all have to
     (intersection).
     """
-    reached = list(map(reach, candidates.scores, thresholds))
-    taken = np.logical_or.reduce(reached) if takes_any else np.logical_and.reduce(reached)
+    return taken_within(limits, reached_by(candidates, thresholds), takes_any=takes_any)
+
+
+def reached_by(
+    candidates: Candidates, thresholds: Float64[np.ndarray, "s #q"]
+) -> Bool[np.ndarray, "s q c"]:
+    """True where a score reaches the threshold of its space and row."""
+    return np.stack(list(map(reach, candidates.scores, thresholds)))
+
+
+def taken_within(
+    limits: Bounds, reached: Bool[np.ndarray, "s q c"], *, takes_any: bool = True
+) -> Bool[np.ndarray, "q c"]:
+    """The matches by what is reached: in any space or in all of them, within the limits."""
+    taken = reached.any(axis=0) if takes_any else reached.all(axis=0)
     return np.asarray((taken & limits.possible) | limits.always)
 
 

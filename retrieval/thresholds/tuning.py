@@ -7,7 +7,7 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.evaluation.metrics import row_recall
+from retrieval.metrics.sets import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
 from retrieval.thresholds.cautions import alone_warnings, reach_warnings, row_f1_alone

@@ -117,7 +117,7 @@ def test_the_matches_in_the_file_reach_what_was_tuned_and_evaluated(
             case.spaces, "label", k=9, protocol="same-rows", **case.options, **case.sides
         )
         tuned = _kept(tune_threshold(store, settings), tmp_path)
-        match(store, MatchSettings(tmp_path / "m.csv", tuned, **case.sides))
+        match(store, MatchSettings(output=tmp_path / "m.csv", threshold=tuned, **case.sides))
         again = evaluate(
             store, EvaluateSettings(case.spaces, "label", threshold=tuned, **case.sides)
         )
@@ -179,7 +179,7 @@ def test_a_file_of_neighbours_serves_like_the_search_that_it_holds(
         texts = []
         for number, way in enumerate((Finding(), Finding(neighbours=listed))):
             output = tmp_path / f"{number}.csv"
-            match(store, MatchSettings(output, tuned[0], finding=way, **sides))
+            match(store, MatchSettings(output=output, threshold=tuned[0], finding=way, **sides))
             texts.append(output.read_text())
         votes = []
         for number, way in enumerate((searched, Finding(neighbours=listed))):

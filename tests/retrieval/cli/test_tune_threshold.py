@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embed.store import Store
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.combined import combined_neighbours
 from retrieval.search.sides import self_join
 from retrieval.thresholds.files import load, to_json

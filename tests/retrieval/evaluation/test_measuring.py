@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Bool, Int
 
-from retrieval.evaluation.judgements import judge_join
 from retrieval.evaluation.measuring import Measured, pair_counts, ranking_values, row_values
-from retrieval.evaluation.metrics import PairCounts
+from retrieval.metrics.judgements import judge_join
+from retrieval.metrics.sets import PairCounts
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.rules import Rules

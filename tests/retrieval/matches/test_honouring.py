@@ -131,8 +131,8 @@ def test_decided_pairs_and_no_others_change(
         return
     rule, (query_where, gallery_where) = RULES[name], SIDES[sides]
     settings = MatchSettings(
-        tmp_path / "pairs.parquet",
-        tuned(rule),
+        output=tmp_path / "pairs.parquet",
+        threshold=tuned(rule),
         query_where=query_where,
         gallery_where=gallery_where,
         force=True,
@@ -180,7 +180,9 @@ def test_both_layouts_have_the_same_matches_and_decisions_may_lie_elsewhere(
     store_path: Path, tmp_path: Path, in_blocks: None
 ) -> None:
     with Store(store_path) as store:
-        settings = MatchSettings(tmp_path / "pairs.parquet", tuned(ONE), force=True)
+        settings = MatchSettings(
+            output=tmp_path / "pairs.parquet", threshold=tuned(ONE), force=True
+        )
         before = written(store, settings)
         made = some_decisions(before, 7)
         elsewhere = write_decisions(tmp_path / "elsewhere.jsonl", *made)
@@ -199,7 +201,7 @@ def test_what_has_gone_or_was_cut_short_is_told(store_path: Path, tmp_path: Path
     path = write_decisions(decisions_path(store_path), ("r0", "gone", "same"), ("r1", "r2", "same"))
     path.write_bytes(path.read_bytes() + path.read_bytes()[:40])
     with Store(store_path) as store:
-        settings = MatchSettings(tmp_path / "m.csv", tuned(ONE), force=True)
+        settings = MatchSettings(output=tmp_path / "m.csv", threshold=tuned(ONE), force=True)
         summary = match(store, settings)
         with pytest.raises(DecisionsError, match="no decisions at"):
             match(store, replace(settings, decisions=tmp_path / "none.jsonl"))
@@ -238,9 +240,9 @@ def test_groups_respect_decisions(fan: Path, tmp_path: Path, linkage: Any) -> No
             path = tmp_path / "made.jsonl"
             path.unlink(missing_ok=True)
             settings = MatchSettings(
-                tmp_path / "m.csv",
-                float(threshold),
-                "fan",
+                output=tmp_path / "m.csv",
+                threshold=float(threshold),
+                space="fan",
                 decisions=write_decisions(path, *made) if made else None,
                 groups=groups,
                 linkage=linkage,
@@ -253,7 +255,11 @@ def test_groups_respect_decisions(fan: Path, tmp_path: Path, linkage: Any) -> No
             assert grouped() == {frozenset("abcd")}
             assert grouped(("d", "e", "same")) == {frozenset("abcde")}
             assert grouped(("c", "d", "different"), ("b", "d", "different")) == {frozenset("abc")}
-            only = ("a", "b", "different"), ("c", "d", "different"), ("b", "d", "different")
+            only: tuple[Made, ...] = (
+                ("a", "b", "different"),
+                ("c", "d", "different"),
+                ("b", "d", "different"),
+            )
             assert grouped(("a", "c", "different"), *only) == {frozenset("bc")}
             assert grouped(("a", "e", "same"), ("a", "c", "different"), *only) == {
                 frozenset("ae"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from retrieval.evaluation.judgements import Judgements, judge_join
+from retrieval.metrics.judgements import Judgements, judge_join
 from retrieval.search.ranking import NO_ROW
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.evaluation.judgements import Judgements
+from retrieval.metrics.judgements import Judgements
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.joint import SeveralThresholds
 from retrieval.thresholds.objectives import Objective

@@ -4,8 +4,8 @@ from jaxtyping import Int
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.evaluation.intervals import bootstrap_interval
-from retrieval.evaluation.judgements import Judgements, judge_join
+from retrieval.metrics.intervals import bootstrap_interval
+from retrieval.metrics.judgements import Judgements, judge_join
 from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.curves import metrics_at, score_curve
@@ -133,5 +133,5 @@ def test_the_interval_does_not_depend_on_how_many_draws_fit_in_memory(
 ) -> None:
     values, groups = np.random.default_rng(0).random(50), np.arange(50) // 2
     at_once = bootstrap_interval(values, groups, np.random.default_rng(0))
-    monkeypatch.setattr("retrieval.evaluation.intervals.DRAW_CELLS", 100)
+    monkeypatch.setattr("retrieval.metrics.intervals.DRAW_CELLS", 100)
     assert bootstrap_interval(values, groups, np.random.default_rng(0)) == at_once

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Int
 
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.joint import SeveralThresholds
 from retrieval.thresholds.objectives import Objective

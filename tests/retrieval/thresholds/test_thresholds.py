@@ -17,7 +17,7 @@ from embed.errors import (
 )
 from embed.rows import Where
 from embed.store import Store
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
 from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save, to_json
