@@ -54,9 +54,8 @@ weight_option = click.option(
     metavar="NAME=FACTOR",
     help="Share of a space in the mean; repeatable.  [default: 1 each, or the threshold file's]",
 )
-label_option = click.option(
-    "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
-)
+LABEL_HELP = "Rows with equal values are true matches."
+label_option = click.option("--label", required=True, metavar="COLUMN", help=LABEL_HELP)
 unseen_by_option = click.option(
     "--unseen-by",
     multiple=True,

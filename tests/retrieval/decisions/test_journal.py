@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,14 +148,15 @@ def test_a_crash_that_left_zeros_at_the_end_is_passed_over(tmp_path: Path) -> No
     ],
 )
 def test_a_line_that_is_damaged_otherwise_is_an_error(
-    tmp_path: Path, damage: "object", message: str
+    tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]], message: str
 ) -> None:
     path = write_decisions(tmp_path / "d.jsonl", ("a", "b", "same"), ("c", "d", "same"))
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(damage(lines)))  # type: ignore[operator]
-    for use in (lambda: Journal(path).read(), lambda: Journal(path).append(decision("e", "f"))):
-        with pytest.raises(DecisionsError, match=message):
-            use()
+    path.write_bytes(b"".join(damage(lines)))
+    with pytest.raises(DecisionsError, match=message):
+        Journal(path).read()
+    with pytest.raises(DecisionsError, match=message):
+        Journal(path).append(decision("e", "f"))
 
 
 def to_undo(line: bytes) -> bytes:
