@@ -1,13 +1,13 @@
 """The groups of matches, and the order in which people look at them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from embed.errors import SelectionError, SettingsError
+from embed.errors import IdError, SettingsError
 from retrieval.matches.complete_link import complete_groups
 from retrieval.matches.grouping import Linkage
 from retrieval.matches.groups import Groups, connected_groups, describe_groups, spanning_forest
@@ -39,13 +39,14 @@ class StoreGroups:
         weakest: the place among the matches of each group's weakest link, on the way along which
             its items hold together best; −1 where an item is alone.
         margins: by how much each group's weakest link is above its threshold; where each space has
-            one of its own, its score.
+            one of its own (`has_margins` is False), its score.
     """
 
     groups: Groups
     matches: Links
     weakest: Int64[np.ndarray, " g"]
     margins: Float64[np.ndarray, " g"]
+    has_margins: bool
 
     @property
     def num_shared(self) -> int:
@@ -67,25 +68,28 @@ class StoreGroups:
         """The rows of a group's items: the two of its weakest link first.
 
         Raises:
-            SelectionError: there is no such group.
+            IdError: there is no such group.
         """
         if not 0 <= number < len(self.groups.sizes):
-            raise SelectionError(
+            raise IdError(
                 f"there is no group {number + 1}: they are numbered from 1 to "
                 f"{len(self.groups.sizes)}"
             )
         rows = np.flatnonzero(self.groups.numbers == number)
-        place = self.weakest[number]
-        if place < 0:
-            return rows
-        first = np.array([self.matches.one[place], self.matches.other[place]])
+        first = np.array(self.weakest_link(number) or (), np.int64)
         return np.concatenate([first, np.setdiff1d(rows, first)])
 
-    def links(self, number: int) -> Links:
-        """The matches within a group, weakest first."""
+    def weakest_link(self, number: int) -> tuple[int, int] | None:
+        """The rows of a group's weakest link; None where an item is alone."""
+        place = self.weakest[number]
+        return None if place < 0 else (int(self.matches.one[place]), int(self.matches.other[place]))
+
+    def links(self, number: int) -> Iterator[tuple[tuple[int, int], float]]:
+        """The rows of each match within a group, and its score: the weakest first."""
         inside = self.matches.where(self.groups.numbers[self.matches.one] == number)
         order = np.argsort(inside.scores, kind="stable")
-        return Links(inside.one[order], inside.other[order], inside.scores[order])
+        pairs = zip(inside.one[order].tolist(), inside.other[order].tolist(), strict=True)
+        return zip(pairs, inside.scores[order].tolist(), strict=True)
 
 
 def groups_of(
@@ -131,13 +135,15 @@ def make_groups(
     make = connected_groups if linkage == "single" else complete_groups
     numbers = make(num_items, matches)
     # Where each space is cut at a threshold of its own, chains are of another score.
-    own = thresholds[0] if len(thresholds) == 1 else np.array([-np.inf])
+    has_margins = len(thresholds) == 1
+    own = thresholds[0] if has_margins else np.array([-np.inf])
     groups = describe_groups(numbers, matches, known, float(own.min()))
     least = np.full(len(groups.sizes), np.inf)
     np.minimum.at(least, numbers, np.broadcast_to(own, num_items))
     inside = matches.within(numbers)
     margins = groups.weakest_chain - np.where(np.isfinite(least), least, 0)
-    return StoreGroups(groups, inside, _weakest_links(num_items, inside, numbers), margins)
+    weakest = _weakest_links(num_items, inside, numbers)
+    return StoreGroups(groups, inside, weakest, margins, has_margins)
 
 
 def links_of(candidates: Candidates, chosen: Bool[np.ndarray, "n c"]) -> Links:

@@ -87,7 +87,7 @@ def pca_map(items: StoreRows, space: str, report: Report) -> StoreMap:
     if num_axes < 2 or not _varies(sample):
         return StoreMap(items.rows, np.zeros((len(items), 2), np.float32), (0.0, 0.0))
     solver = _solver(sample)
-    if solver == "full" and scipy.sparse.issparse(sample):
+    if solver == "full" and not isinstance(sample, np.ndarray):
         sample = sample.toarray()
     axes = PCA(num_axes, svd_solver=solver, random_state=SEED).fit(sample)
     largest = np.abs(axes.components_).argmax(axis=1)
