@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -56,6 +56,10 @@ class Background(Generic[Result]):
             Whatever the work has raised.
         """
         return self._future.result(timeout_seconds)
+
+    def is_ready_within(self, seconds: float) -> bool:
+        """Whether it is ready, now or after a moment."""
+        return bool(wait([self._future], seconds).done)
 
     def followed(self, report: Report, share: float) -> Result:
         """Wait for the result as a part of other work, which is done to a share when this is.
