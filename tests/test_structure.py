@@ -17,6 +17,7 @@ CONTRACT = {
     "embed.labels",
     "embed.locks",
     "embed.options",
+    "embed.progress",
     "embed.rows",
     "embed.store",
     "embed.tables",

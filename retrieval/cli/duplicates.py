@@ -16,7 +16,7 @@ from embed.options import (
     where_option,
 )
 from embed.wording import agreeing, counted
-from retrieval.cli.finding_options import HEADING, plain_options
+from retrieval.cli.finding_options import HEADING, plain_options, shows_progress
 from retrieval.cli.group import main
 from retrieval.cli.options import selected
 from retrieval.cli.reports import print_result
@@ -109,7 +109,7 @@ def duplicates(store: Path, as_json: bool, **options: Any) -> None:
     from retrieval.matches.duplicates import find_duplicates
 
     limits = {name: _by_space(options[name], name) for name in ("max_bits", "min_scores")}
-    settings = DuplicateSettings(**(selected(options) | limits))
+    settings = DuplicateSettings(**(selected(options) | limits), shows_progress=shows_progress())
     with Store(store) as opened:
         found = find_duplicates(opened, settings)
     if not print_result(found.to_json(), as_json):

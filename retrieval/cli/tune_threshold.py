@@ -117,7 +117,7 @@ def tune_threshold(
     halfway to the next lower score.
     """
     from embed.store import Store
-    from retrieval.thresholds.files import to_json
+    from retrieval.thresholds.threshold_json import to_json
     from retrieval.thresholds.tuning_files import tune_to_file
 
     refuse_idle({"--shrinkage": "--threshold-by"})

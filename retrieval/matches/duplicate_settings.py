@@ -29,6 +29,7 @@ class DuplicateSettings:
             then those among the neighbours that are listed.
         memory_bytes, device: what a search may hold, and where products are made: see
             `find_neighbours`.
+        shows_progress: as in `Finding`.
         output: a .csv or .parquet file for the pairs; None writes none.
         groups: likewise for the groups.
         force: replace files that exist.
@@ -42,6 +43,7 @@ class DuplicateSettings:
     neighbours: tuple[Path, ...] = ()
     memory_bytes: int = MEMORY_BYTES
     device: str = "auto"
+    shows_progress: bool = False
     output: Path | None = None
     groups: Path | None = None
     force: bool = False

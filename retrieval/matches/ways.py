@@ -23,7 +23,9 @@ def findings_of(settings: DuplicateSettings) -> dict[str, Finding]:
         NeighboursError: a file can't be read.
         SettingsError: a file serves none of the spaces, two serve one, or one holds refined scores.
     """
-    plain = Finding(settings.memory_bytes, device=settings.device)
+    plain = Finding(
+        settings.memory_bytes, device=settings.device, shows_progress=settings.shows_progress
+    )
     spaces = (*settings.max_bits, *settings.min_scores)
     findings = dict.fromkeys(spaces, plain)
     for path in settings.neighbours:
@@ -72,7 +74,10 @@ def ways_of_looking(
 
 def warnings_of(ways: Sequence[Way], findings: Mapping[str, Finding]) -> tuple[str, ...]:
     """What files of neighbours leave open."""
-    warnings = [warning for finding in findings.values() for warning in finding.warnings]
+    warnings: list[str] = []
+    for finding in findings.values():
+        if finding.neighbours is not None:
+            warnings += finding.warnings_for(read_info(finding.neighbours).k)
     for way in ways:
         num_full = way.copies.num_full
         if num_full:

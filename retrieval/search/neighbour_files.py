@@ -42,6 +42,7 @@ class NeighboursInfo:
         refinements: what was done beyond the plain search; {} for nothing.
         method: "exact", or that of the index.
         recall: the index's measured recall; 1 for an exact search.
+        recall_k: the k that this was measured of, the item itself counted; 0 for an exact search.
     """
 
     spaces: dict[str, str]
@@ -57,6 +58,7 @@ class NeighboursInfo:
     refinements: Mapping[str, Any] = field(default_factory=dict)
     method: str = "exact"
     recall: float = 1.0
+    recall_k: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Every field."""

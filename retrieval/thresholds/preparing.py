@@ -10,7 +10,7 @@ from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
-from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.columns import num_columns, refuse_large_at_least
 from retrieval.thresholds.curves import ScoreCurve, curve_of, pair_curve_of
 from retrieval.thresholds.decided_pools import decided_pool
 from retrieval.thresholds.gathering import as_one, gather, scored_in_all, weighted
@@ -67,6 +67,7 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
         SettingsError: a rule that does not fit the rows.
     """
     refuse_one_way(settings.rules, is_self_join=rows.sides.is_self_join)
+    refuse_large_at_least(settings.rules.at_least, k, rows.sides)
     given = shares_of({space: settings.weights.get(space, 1.0) for space in settings.spaces})
     shares = tuple(given.values())
     grid = weight_grid(len(shares)) if settings.tune_weights else [shares]

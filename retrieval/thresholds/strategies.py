@@ -20,6 +20,11 @@ NO_MATCH = 1 + 1e-6
 """A threshold that no score reaches."""
 
 
+def reaches_none(threshold: float) -> bool:
+    """True where a threshold lies above every score: 1, but for rounding."""
+    return threshold > (1 + NO_MATCH) / 2
+
+
 @dataclass(frozen=True)
 class Fit:
     """What was fitted: a threshold for each space that is cut by its own scores.

@@ -11,7 +11,7 @@ from retrieval.metrics.sets import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
 from retrieval.thresholds.cautions import alone_warnings, reach_warnings, row_f1_alone
-from retrieval.thresholds.columns import asked_k
+from retrieval.thresholds.columns import asked_k, num_columns
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.match_rules import MatchRule
@@ -178,7 +178,8 @@ def _where_tuned(prepared: Prepared, tuning: Tuned) -> dict[str, float | None]:
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
-    warnings = [*rows.warnings, *settings.finding.warnings]
+    columns = num_columns(asked_k(settings.k, rows.sides), rows.sides)
+    warnings = [*rows.warnings, *settings.finding.warnings_for(columns)]
     if settings.weights and settings.has_own_thresholds:
         warnings.append(WEIGHTS_RANK)
     if settings.protocol == "same-rows":

@@ -15,12 +15,14 @@ from retrieval.evaluation.compare import CompareSettings, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
 from retrieval.finding import Finding
 from retrieval.listing import ListingSettings, list_neighbours
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.matches.voting import VoteSettings, vote
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.refinements import Refinements
 from retrieval.search.approximate import IndexSettings
 from retrieval.search.index_building import BuildSettings, build
+from retrieval.search.index_files import load_index
 from retrieval.thresholds.files import load, save
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
@@ -242,7 +244,17 @@ def test_an_index_serves_the_space_that_it_was_built_of_and_no_other(
         exact = tune_threshold(store, TuneSettings(("near",), "label", k=9))
         with pytest.raises((NeighboursError, SettingsError), match="near"):
             tune_threshold(store, TuneSettings(("far",), "label", k=9, finding=by_index))
-    assert any("measured recall" in warning for warning in tuned.warnings)
+        output = tmp_path / "near.parquet"
+        list_neighbours(store, ListingSettings(output=output, spaces=("near",), k=12, index=path))
+        near = Finding(neighbours=output)
+        listed = tune_threshold(store, TuneSettings(("near",), "label", k=12, finding=near))
+    told = "neighbours come from an index (hnsw): it found {} of the nearest 8 where "
+    recall = f"{load_index(path).info.recall:.4f}"
+    (warning,) = (each for each in tuned.warnings if "index" in each)
+    assert warning == f"{told.format(recall)}that was measured"
+    (warning,) = (each for each in listed.warnings if "index" in each)
+    assert warning.startswith(told.format(recall))
+    assert warning.endswith("may find another share of the 11 that are used here")
     assert tuned.reached["row_f1"] == pytest.approx(exact.reached["row_f1"], abs=0.1)
 
 

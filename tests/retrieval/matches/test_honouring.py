@@ -14,7 +14,8 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.decisions.journal import decisions_path
 from retrieval.decisions.records import Verdict
-from retrieval.matches.matching import MatchSettings, MatchSummary, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import MatchSummary, match
 from retrieval.search.neighbours import iterate_neighbours
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.objectives import Objective

@@ -10,7 +10,8 @@ import pytest
 from embed.errors import OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.rules import Rules

@@ -9,7 +9,8 @@ import pytest
 from embed.errors import FingerprintError, OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import find_neighbours, iterate_neighbours
 from retrieval.search.sides import self_join

@@ -12,7 +12,8 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.decisions.records import Verdict
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.metrics.judgements import judge
 from retrieval.selection import evaluation_rows
 from retrieval.thresholds.files import load, save
