@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from retrieval.service.problems import RESPONSES, add_problems
-from retrieval.service.routes import figures, groups, items, maps, search, status, store
+from retrieval.service.review import Reviewing
+from retrieval.service.routes import figures, groups, items, maps, review, search, status, store
 from retrieval.service.service import Service
 
 ROUTERS = (
@@ -17,6 +18,7 @@ ROUTERS = (
     figures.router,
     groups.router,
     maps.router,
+    review.router,
 )
 
 
@@ -32,6 +34,7 @@ def create_app(service: Service) -> FastAPI:
         responses=RESPONSES,
     )
     app.state.service = service
+    app.state.reviewing = Reviewing(service)
     add_problems(app)
     for router in ROUTERS:
         app.include_router(router)
