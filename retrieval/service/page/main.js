@@ -82,6 +82,7 @@ addEventListener("keydown", (event) => {
 });
 
 describeStore().then(({ name, num_items: size }) => {
-  document.getElementById("store").textContent = `${name} · ${count(size)} items`;
+  document.getElementById("store").append(
+    name, element("span", { class: "shell-size" }, ` · ${count(size)} items`));
 }, () => {}); // the view says what is wrong
 follow();
