@@ -11,7 +11,7 @@ const LABELS = { row_f1: "Row F1", precision: "Precision", recall: "Recall" };
 export function thresholdPanel(matching, moved) {
   const ending = new AbortController();
   const sliders = matching.names.map((name) => slider(name, matching, move));
-  const reset = element("button", { class: "link", type: "button", onclick: () => moved({}) }, "Back to the tuned");
+  const reset = element("button", { class: "link", type: "button", onclick: () => moved({}) }, "Back to tuned");
   const figures = figureList();
   let curve = null;
 
