@@ -5,10 +5,16 @@ from importlib.resources import files
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from retrieval.service.routes import status
+from retrieval.service.problems import RESPONSES, add_problems
+from retrieval.service.routes import items, search, status, store
 from retrieval.service.service import Service
 
-ROUTERS = (status.router,)
+ROUTERS = (
+    status.router,
+    store.router,
+    search.router,
+    items.router,
+)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -20,8 +26,10 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        responses=RESPONSES,
     )
     app.state.service = service
+    add_problems(app)
     for router in ROUTERS:
         app.include_router(router)
     page = str(files("retrieval.service") / "page")

@@ -1,15 +1,24 @@
 """What is served: a store, how its items match, and all that is computed of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from itertools import count
+from pathlib import Path
+from threading import Lock
 
 from embed.store import Store
 from retrieval.choosing import Chosen
 from retrieval.search.sides import Sides
 from retrieval.service.catalogue import Catalogue
+from retrieval.service.images import ItemImages, Thumbnails
+from retrieval.service.search import Searcher
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.files import fit_to_store, parse_threshold
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
+
+_NUMBERS = count()
 
 
 class Snapshot:
@@ -25,6 +34,7 @@ class Snapshot:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
+        self.number = next(_NUMBERS)
         self.catalogue = Catalogue(
             Store(settings.store), settings.image_column, settings.title_column
         )
@@ -33,6 +43,8 @@ class Snapshot:
         self._score = given if isinstance(given, float) else None
         if self.threshold is not None:
             self.threshold.rule.refuse_other_vectors(self.catalogue.store)
+        self.images = ItemImages(self.catalogue, settings)
+        self.searcher = Searcher(self.catalogue.store)
 
     @property
     def store(self) -> Store:
@@ -65,19 +77,64 @@ class Snapshot:
         """All items, among one another."""
         return Chosen().sides(self.store)
 
+    @property
+    def threshold_name(self) -> str | None:
+        """The name of the threshold's file."""
+        given = self.settings.threshold
+        return None if given is None or self.threshold is None else Path(given).name
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of what is served."""
+        return tuple(filter(None, [self.images.warning]))
+
     def close(self) -> None:
         """Close the store's file; arrays that are mapped from it stay valid."""
+        self.searcher.close()
         self.store.close()
 
 
 class Service:
-    """The snapshot that is served now."""
+    """The snapshot that is served now, and what outlives it."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
+        self.thumbnails = Thumbnails(settings.thumbnail_bytes, settings.limits.max_pixels)
+        self.warnings: tuple[str, ...] = ()
+        self._lock = Lock()
         self._snapshot = Snapshot(settings)
+        self._num_holders: dict[Snapshot, int] = {}
 
     @property
     def snapshot(self) -> Snapshot:
-        """The store as it is now; hold on to it for the length of a request."""
+        """The store as it is now; routes take `CurrentSnapshot`, which stays open."""
         return self._snapshot
+
+    @contextmanager
+    def held(self) -> Iterator[Snapshot]:
+        """The store as it is now, open for as long as the block lasts."""
+        with self._lock:
+            snapshot = self._snapshot
+            self._num_holders[snapshot] = self._num_holders.get(snapshot, 0) + 1
+        try:
+            yield snapshot
+        finally:
+            with self._lock:
+                self._num_holders[snapshot] -= 1
+                is_last = not self._num_holders[snapshot]
+                if is_last:
+                    del self._num_holders[snapshot]
+            if is_last and snapshot is not self._snapshot:
+                snapshot.close()
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Serve another snapshot; the one before is closed when its last request ends."""
+        with self._lock:
+            before, self._snapshot = self._snapshot, snapshot
+            is_idle = before not in self._num_holders
+        if is_idle:
+            before.close()
+
+    def close(self) -> None:
+        """End everything; no request is to come."""
+        self._snapshot.close()
