@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from retrieval.service.problems import RESPONSES, add_problems
-from retrieval.service.routes import items, search, status, store
+from retrieval.service.routes import items, listing, search, status, store
 from retrieval.service.service import Service
 
 ROUTERS = (
@@ -14,6 +14,7 @@ ROUTERS = (
     store.router,
     search.router,
     items.router,
+    listing.router,
 )
 
 

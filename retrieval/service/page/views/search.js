@@ -116,8 +116,7 @@ class Search {
     if (location.hash.startsWith("#/search") || location.hash === "") {
       history.replaceState(history.state, "", addressOf(this.state));
     }
-    this.grid.node.childElementCount && this.refreshAddresses();
-    if (this.isCutShort) this.countMatches();
+    this.refreshAddresses();
   });
 
   refreshAddresses() {
@@ -188,9 +187,9 @@ class Search {
     this.notes.replaceChildren(...[...this.store.warnings, ...(answer.warnings ?? [])]
       .map((warning) => element("p", { class: "note" }, warning)));
     this.grid.show(answer.results);
-    this.mark();
     const isFull = answer.results.length >= this.state.k && this.state.k < MOST;
-    this.more.hidden = !isFull || answer.isSample;
+    this.more.hidden = !isFull || Boolean(answer.isSample);
+    this.mark();
     if (!answer.results.length) this.sayEmpty();
     if (wasInGrid) this.heading.focus(); // what had it is gone
     await this.describeQuery(signal);
@@ -213,33 +212,18 @@ class Search {
     }
   }
 
-  /** Where more match than are shown, the service counts them. */
-  async countMatches() {
-    try {
-      const answer = await this.ask(this.asking.signal);
-      this.answer = { ...this.answer, num_matches: answer.num_matches };
-      this.isCounted = true;
-      this.say();
-    } catch (error) {
-      if (error.name !== "AbortError") this.fail(error);
-    }
-  }
-
   // Showing.
 
   mark() {
     if (!this.answer) return;
     this.only.setAttribute("aria-pressed", this.state.onlyMatches);
     this.numMatches = this.answer.isSample ? null : this.grid.mark(this.matching, this.state.onlyMatches);
-    const last = this.answer.results.at(-1);
-    this.isCutShort = Boolean(last) && this.numMatches === this.answer.results.length;
-    this.isCounted = false;
     this.only.hidden = this.numMatches === null;
     this.say();
   }
 
   say() {
-    const { results, isSample, num_matches: all, seconds, spaces } = this.answer;
+    const { results, isSample, seconds, spaces } = this.answer;
     if (isSample) {
       this.heading.textContent = results.length ? "Start from any product" : "No product";
       this.summary.textContent = results.length
@@ -248,13 +232,17 @@ class Search {
     }
     this.heading.textContent = `Nearest to ${this.queryInWords()}`;
     const parts = [counted(results.length, "result")];
-    if (this.numMatches !== null) {
-      const isMore = this.isCutShort && all > this.numMatches && (this.isCounted || !this.matching.isMoved);
-      parts.push(isMore ? `${count(all)} match in all` : `${count(this.numMatches)} of them match`);
-    }
+    if (this.numMatches !== null) parts.push(this.matchesInWords(results.length));
+    else if (this.store.threshold && results.length) parts.push("the threshold was tuned in other spaces");
     if (spaces?.length) parts.push(`in ${spaces.map(({ name }) => name).join(", ")}`);
     if (seconds != null) parts.push(`${Math.max(1, Math.round(1000 * seconds))} ms`);
     this.summary.textContent = parts.join(" · ");
+  }
+
+  /** Where all that are shown match, more may. */
+  matchesInWords(numResults) {
+    if (this.numMatches === 0 || this.numMatches < numResults) return `${count(this.numMatches)} of them match`;
+    return this.more.hidden ? "all of them match" : "all of them match, and more may";
   }
 
   queryInWords() {

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ import pytest
 pytest.importorskip("playwright")
 
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+
+from tests.retrieval.service.conftest import Demo  # noqa: E402
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = {"width": 1280, "height": 800}
@@ -89,3 +92,15 @@ def _foreign(url: str, address: str) -> list[str]:
 def _refused(text: str) -> list[str]:
     """What the page's own policy refuses: scripts or styles in its markup, other hosts."""
     return [text] if "Content Security Policy" in text else []
+
+
+@pytest.fixture
+def product(demo: Demo) -> str:
+    """The id of a product."""
+    return "p00003-01"
+
+
+@pytest.fixture
+def photo(demo: Demo) -> Path:
+    """An image file that the store holds too."""
+    return demo.folder / "catalogue" / "images" / "p00005-02.jpg"

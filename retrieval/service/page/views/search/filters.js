@@ -2,7 +2,7 @@
 
 import { element } from "../../dom.js";
 
-/** The panel of filters; `change` is called with the new `where`. */
+/** The panel of filters; `change` is called with the new `where`. Values of a column are alternatives. */
 export function filterPanel(store, change) {
   const chips = element("div", { class: "chips" });
   let where = [];
@@ -15,8 +15,7 @@ export function filterPanel(store, change) {
     onsubmit: (event) => {
       event.preventDefault();
       const value = place.querySelector("select, input").value;
-      const others = where.filter((one) => !one.startsWith(`${column.value}=`)); // a column has one value
-      change([...others, `${column.value}=${value}`]);
+      change([...new Set([...where, `${column.value}=${value}`])]);
     },
   },
     element("label", { class: "field", for: "filter-column" }, "Column", column),
