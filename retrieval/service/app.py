@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from retrieval.service.problems import RESPONSES, add_problems
-from retrieval.service.routes import items, listing, search, status, store
+from retrieval.service.routes import figures, groups, items, listing, maps, search, status, store
 from retrieval.service.service import Service
 
 ROUTERS = (
@@ -15,6 +15,9 @@ ROUTERS = (
     search.router,
     items.router,
     listing.router,
+    figures.router,
+    groups.router,
+    maps.router,
 )
 
 

@@ -10,10 +10,13 @@ from threading import Lock
 from embed.store import Store
 from retrieval.choosing import Chosen
 from retrieval.search.sides import Sides
+from retrieval.service.background import Background, Works
 from retrieval.service.catalogue import Catalogue
 from retrieval.service.images import ItemImages, Thumbnails
+from retrieval.service.pairs import all_pairs, finding_of, open_rule, within_file
 from retrieval.service.search import Searcher
 from retrieval.service.settings import ServiceSettings
+from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.files import fit_to_store, parse_threshold
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
@@ -45,6 +48,7 @@ class Snapshot:
             self.threshold.rule.refuse_other_vectors(self.catalogue.store)
         self.images = ItemImages(self.catalogue, settings)
         self.searcher = Searcher(self.catalogue.store)
+        self.works = Works()
 
     @property
     def store(self) -> Store:
@@ -77,6 +81,27 @@ class Snapshot:
         """All items, among one another."""
         return Chosen().sides(self.store)
 
+    @cached_property
+    def pairs_rule(self) -> MatchRule:
+        """How `pairs` are found: by the rule or, where there is none, by all that is searched.
+
+        Raises:
+            NeighboursError: the file of neighbours can't be read.
+        """
+        if self.threshold is not None:
+            return self.threshold.rule
+        return within_file(self.rule or open_rule(self.spaces), finding_of(self.settings))
+
+    @property
+    def pairs(self) -> Background[Candidates]:
+        """The candidates of all items among one another, by `pairs_rule`."""
+        return self.works.once(
+            ("pairs",),
+            lambda report: all_pairs(
+                self.sides, self.pairs_rule, finding_of(self.settings), report
+            ),
+        )
+
     @property
     def threshold_name(self) -> str | None:
         """The name of the threshold's file."""
@@ -90,6 +115,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Close the store's file; arrays that are mapped from it stay valid."""
+        self.works.close()
         self.searcher.close()
         self.store.close()
 

@@ -5,6 +5,7 @@ import mimetypes
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 
@@ -29,7 +30,7 @@ def shown(page: Page) -> list[str]:
 
 def answer(page: Page, **parameters: Any) -> dict[str, Any]:
     """What the service itself says to a search."""
-    found: dict[str, Any] = page.request.get("/search", params=parameters).json()
+    found: dict[str, Any] = page.request.get(f"/search?{urlencode(parameters, doseq=True)}").json()
     return found
 
 
