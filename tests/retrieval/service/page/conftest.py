@@ -67,7 +67,9 @@ def watched(browser: Browser, address: str) -> Iterator[OpenPage]:
     contexts: list[Any] = []
 
     def open_page(hash_: str = "#/search", **settings: Any) -> Page:
-        context = browser.new_context(**{"viewport": DESKTOP, "color_scheme": "light", "base_url": address} | settings)
+        context = browser.new_context(
+            **{"viewport": DESKTOP, "color_scheme": "light", "base_url": address} | settings
+        )
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
         context.on("request", lambda request: faults.extend(_foreign(request.url, address)))

@@ -3,13 +3,14 @@
 import base64
 import mimetypes
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 
-from tests.retrieval.service.page.conftest import OpenPage
+from tests.retrieval.service.page.conftest import PATIENCE_MS, OpenPage
 
 DROP = """([content, name, type]) => {
   const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
@@ -24,8 +25,17 @@ DROP = """([content, name, type]) => {
 
 def shown(page: Page) -> list[str]:
     """The ids of the products in the grid."""
+    expect(page.locator(".results-head h2")).not_to_be_empty()
     expect(page.locator(".search-results[aria-busy]")).to_have_count(0)
     return page.locator(".card:visible").evaluate_all("cards => cards.map(c => c.dataset.id)")
+
+
+def expect_products(page: Page, expected: list[str]) -> None:
+    """The grid comes to hold these products, in this order."""
+    ends = time.monotonic() + PATIENCE_MS / 1000
+    while shown(page) != expected and time.monotonic() < ends:
+        page.wait_for_timeout(30)
+    assert shown(page) == expected
 
 
 def answer(page: Page, **parameters: Any) -> dict[str, Any]:
@@ -47,7 +57,7 @@ def test_a_click_on_a_product_shows_its_neighbours(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="Nearest to")).to_be_focused()
     assert f"id={first}" in page.url
     found = answer(page, id=first)
-    assert shown(page) == ids(found)
+    expect_products(page, ids(found))
     card = page.locator(".card").nth(1)
     expect(card).to_contain_text(f"{found['results'][1]['score']:.4f}")
     expect(card).to_contain_text(f"distance {found['results'][1]['distance']:.4f}")
@@ -61,26 +71,26 @@ def test_a_title_is_searched_for(open_page: OpenPage) -> None:
     page.get_by_label("Title", exact=True).fill("green mug")
     page.get_by_role("button", name="Search", exact=True).click()
     expect(page.get_by_role("heading", name="Nearest to “green mug”")).to_be_visible()
-    assert shown(page) == ids(answer(page, title="green mug"))
+    expect_products(page, ids(answer(page, title="green mug")))
     page.reload()  # the address holds it all
     expect(page.get_by_label("Title", exact=True)).to_have_value("green mug")
-    assert shown(page) == ids(answer(page, title="green mug"))
+    expect_products(page, ids(answer(page, title="green mug")))
 
 
 def test_an_image_is_chosen_and_weighed_with_a_title(open_page: OpenPage, photo: Path) -> None:
     page = open_page()
     page.set_input_files("#image-query", photo)
     expect(page.get_by_role("heading", name="Nearest to your image")).to_be_visible()
-    assert shown(page) == ids(posted(page, photo))
+    expect_products(page, ids(posted(page, photo)))
     expect(page.get_by_label("Weight of the image")).to_be_hidden()
     page.get_by_label("Title", exact=True).fill("green mug")
     page.keyboard.press("Enter")
     expect(page.get_by_label("Weight of the image")).to_have_value("0.5")
     expect(page.get_by_role("heading", name="your image and “green mug”")).to_be_visible()
-    assert shown(page) == ids(posted(page, photo, title="green mug"))
+    expect_products(page, ids(posted(page, photo, title="green mug")))
     page.get_by_label("Weight of the image").fill("0.1")
     expect(page).to_have_url(re.compile("weight=0.1"))
-    assert shown(page) == ids(posted(page, photo, title="green mug", image_weight="0.1"))
+    expect_products(page, ids(posted(page, photo, title="green mug", image_weight="0.1")))
     page.get_by_role("button", name="Remove the image").click()
     expect(page.get_by_role("heading", name="Nearest to “green mug”")).to_be_visible()
 
@@ -100,7 +110,7 @@ def test_an_image_is_dropped(open_page: OpenPage, photo: Path) -> None:
     content = base64.b64encode(photo.read_bytes()).decode()
     page.evaluate(DROP, [content, photo.name, mimetypes.guess_type(photo)[0]])
     expect(page.get_by_role("heading", name="Nearest to your image")).to_be_visible()
-    assert shown(page) == ids(posted(page, photo))
+    expect_products(page, ids(posted(page, photo)))
     page.reload()  # the image is gone with the page's memory, and the page says so
     expect(page.get_by_role("alert")).to_contain_text("choose it again")
 
@@ -153,7 +163,7 @@ def test_more_results_are_shown(open_page: OpenPage, product: str) -> None:
     expect(page.get_by_text("all of them match, and more may")).to_be_visible()
     page.get_by_role("button", name="Show more").click()
     expect(page.locator(".card")).to_have_count(48)
-    assert shown(page) == ids(answer(page, id=product, k=48))
+    expect_products(page, ids(answer(page, id=product, k=48)))
 
 
 def test_only_matches_can_be_shown(open_page: OpenPage, product: str) -> None:
@@ -161,7 +171,7 @@ def test_only_matches_can_be_shown(open_page: OpenPage, product: str) -> None:
     found = answer(page, id=product)
     page.get_by_role("button", name="Only matches").click()
     expect(page).to_have_url(re.compile("only=matches"))
-    assert shown(page) == [one["id"] for one in found["results"] if one["is_match"]]
+    expect_products(page, [one["id"] for one in found["results"] if one["is_match"]])
 
 
 def test_filters_restrict_and_are_removed(open_page: OpenPage, product: str) -> None:
@@ -172,19 +182,19 @@ def test_filters_restrict_and_are_removed(open_page: OpenPage, product: str) -> 
     chip = page.get_by_role("button", name="Remove the filter category mug")
     expect(chip).to_be_visible()
     found = answer(page, id=product, where="category=mug")
-    assert shown(page) == ids(found)
+    expect_products(page, ids(found))
     assert {result["columns"]["category"] for result in found["results"]} == {"mug"}
     page.reload()
     chip.click()
     expect(chip).to_have_count(0)
-    assert shown(page) == ids(answer(page, id=product))
+    expect_products(page, ids(answer(page, id=product)))
 
 
 def test_filters_that_nothing_fits_say_so(open_page: OpenPage, product: str) -> None:
     page = open_page(f"#/search?id={product}&where=category%3Dno+such+thing")
     expect(page.get_by_role("heading", name="Nothing is found")).to_be_visible()
     page.get_by_role("button", name="Remove the filters").click()
-    assert shown(page) == ids(answer(page, id=product))
+    expect_products(page, ids(answer(page, id=product)))
 
 
 def test_an_unknown_product_is_told(open_page: OpenPage) -> None:
@@ -216,7 +226,7 @@ def test_a_product_opens_with_columns_and_attributes(open_page: OpenPage, produc
     expect(dialog).to_be_visible()
     dialog.get_by_role("link", name="Find similar").click()
     expect(dialog).to_have_count(0)
-    assert shown(page) == ids(answer(page, id=other))
+    expect_products(page, ids(answer(page, id=other)))
 
 
 def test_each_result_shows_which_spaces_agree(open_page: OpenPage, product: str) -> None:
@@ -239,4 +249,4 @@ def test_spaces_are_chosen(open_page: OpenPage, product: str) -> None:
         for part in page.url.split("?")[1].split("&")
         if part.startswith("space=")
     ]
-    assert shown(page) == ids(answer(page, id=product, space=chosen))
+    expect_products(page, ids(answer(page, id=product, space=chosen)))
