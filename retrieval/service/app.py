@@ -7,7 +7,17 @@ from fastapi.staticfiles import StaticFiles
 
 from retrieval.service.problems import RESPONSES, add_problems
 from retrieval.service.review import Reviewing
-from retrieval.service.routes import figures, groups, items, maps, review, search, status, store
+from retrieval.service.routes import (
+    figures,
+    groups,
+    items,
+    listing,
+    maps,
+    review,
+    search,
+    status,
+    store,
+)
 from retrieval.service.service import Service
 
 ROUTERS = (
@@ -15,6 +25,7 @@ ROUTERS = (
     store.router,
     search.router,
     items.router,
+    listing.router,
     figures.router,
     groups.router,
     maps.router,

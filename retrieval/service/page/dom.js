@@ -47,7 +47,8 @@ export function counted(number, noun, plural = `${noun}s`) {
 
 /** A score, a distance or a figure with four digits; a dash where there is none. */
 export function figure(number) {
-  return number == null ? "–" : number.toFixed(4).replace("-", "−");
+  if (number == null) return "–";
+  return number.toFixed(4).replace(/^-(?=.*[1-9])/, "−").replace("-", ""); // −0.0000 is 0.0000
 }
 
 /** A probability: 98 %. What is not certain is never shown as 100 %. */

@@ -17,28 +17,29 @@ const VIEWS = {
 };
 
 const view = document.getElementById("view");
-let current = { name: null, leave() {} };
+let current = { name: null, shown: {} };
 let turn = 0;
 
 async function follow() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const name = path in VIEWS ? path : "search";
   const parameters = new URLSearchParams(query);
-  if (current.name === name && current.update) return current.update(parameters);
+  if (current.name === name && current.shown.update) return current.shown.update(parameters);
   const mine = ++turn; // who clicks faster than a view opens gets the last one
   const isFirst = current.name === null;
-  current.leave();
-  current = { name, leave() {} };
+  current.shown.leave?.();
+  current = { name, shown: {} };
   prepare(name);
   const main = element("div", { class: `view view-${name}` });
   view.replaceChildren(main);
   if (!isFirst) view.focus({ preventScroll: true });
   try {
     const module = await VIEWS[name].load();
-    const shown = mine === turn ? await module.show(main, parameters) : null;
-    const { leave = () => {}, update } = typeof shown === "function" ? { leave: shown } : shown ?? {};
-    if (mine !== turn) return leave();
-    current = { name, leave, update, keys: module.keys };
+    if (mine !== turn) return;
+    const given = await module.show(main, parameters);
+    const shown = typeof given === "function" ? { leave: given } : given ?? {};
+    if (mine !== turn) return shown.leave?.();
+    current = { name, shown, keys: module.keys };
   } catch (error) {
     if (mine === turn) main.replaceChildren(fault(error));
   }
@@ -82,6 +83,7 @@ addEventListener("keydown", (event) => {
 });
 
 describeStore().then(({ name, num_items: size }) => {
-  document.getElementById("store").textContent = `${name} · ${count(size)} items`;
+  document.getElementById("store").append(
+    name, element("span", { class: "shell-size" }, ` · ${count(size)} items`));
 }, () => {}); // the view says what is wrong
 follow();

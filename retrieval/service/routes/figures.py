@@ -41,7 +41,7 @@ class FiguresAnswer(Progress):
     pair_precision: float | None = None
     pair_recall: float | None = None
     num_rows: int | None = None
-    warnings: list[str] = Field([])
+    warnings: list[str] = Field(default=[])
 
 
 class CurveAnswer(Progress):
@@ -51,16 +51,16 @@ class CurveAnswer(Progress):
     """
 
     space: str | None = None
-    thresholds: list[float] = Field([])
-    num_pairs: list[int] = Field([])
-    num_items_with_match: list[int] = Field([])
+    thresholds: list[float] = Field(default=[])
+    num_pairs: list[int] = Field(default=[])
+    num_items_with_match: list[int] = Field(default=[])
     row_f1: list[float] | None = None
     precision: list[float] | None = None
     recall: list[float] | None = None
     chosen: float | None = None
     best: float | None = None
     num_rows: int | None = None
-    warnings: list[str] = Field([])
+    warnings: list[str] = Field(default=[])
 
 
 @router.get("/figures")

@@ -56,7 +56,7 @@ class GroupsAnswer(Progress):
     """Some groups of two items or more; `items` are the first 12, the weakest link first."""
 
     num_groups: int | None = None
-    groups: list[Group] = Field([])
+    groups: list[Group] = Field(default=[])
 
 
 class Link(BaseModel):
@@ -73,7 +73,7 @@ class GroupAnswer(Progress):
 
     group: Group | None = None
     num_links: int | None = None
-    links: list[Link] = Field([])
+    links: list[Link] = Field(default=[])
 
 
 @router.get("/groups")
@@ -146,15 +146,16 @@ def _links(
 ) -> tuple[int, list[Link]]:
     """How many links the group has, and the weakest of those between items that are shown."""
     weakest, id_of = found.weakest_link(number), snapshot.catalogue.id_of
-    num_links, links = 0, list[Link]()
-    for num_links, (pair, score) in enumerate(found.links(number), start=1):
+    all_links = list(found.links(number))
+    links: list[Link] = []
+    for pair, score in all_links:
         first, second = map(id_of, pair)
         if {first, second} <= shown and len(links) < MOST_LINKS:
             is_weakest = pair == weakest
             links.append(
                 Link(first=first, second=second, score=_score(score), is_weakest=is_weakest)
             )
-    return num_links, links
+    return len(all_links), links
 
 
 def _score(score: float) -> float:

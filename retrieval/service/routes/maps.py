@@ -32,11 +32,11 @@ class MapAnswer(Progress):
     methods: list[str]
     num_items: int
     explained: tuple[float, float] | None = None
-    ids: list[str] = Field([])
-    titles: list[str] = Field([])
-    images: list[bool] = Field([])
-    x: list[float] = Field([])
-    y: list[float] = Field([])
+    ids: list[str] = Field(default=[])
+    titles: list[str] = Field(default=[])
+    images: list[bool] = Field(default=[])
+    x: list[float] = Field(default=[])
+    y: list[float] = Field(default=[])
     colours: list[int] | None = None
     values: list[str] | None = None
 
