@@ -10,8 +10,11 @@ from threading import Lock
 from embed.store import Store
 from retrieval.choosing import Chosen
 from retrieval.search.sides import Sides
+from retrieval.service.attributes import Attributes
 from retrieval.service.catalogue import Catalogue
+from retrieval.service.encoders import EncoderPool
 from retrieval.service.images import ItemImages, Thumbnails
+from retrieval.service.queries import QueryEncoders, read_heads
 from retrieval.service.search import Searcher
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.files import fit_to_store, parse_threshold
@@ -30,9 +33,10 @@ class Snapshot:
     Raises:
         StoreError: the file is no store.
         ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+        HeadError: a head can't be read.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, pool: EncoderPool) -> None:
         self.settings = settings
         self.number = next(_NUMBERS)
         self.catalogue = Catalogue(
@@ -45,6 +49,9 @@ class Snapshot:
             self.threshold.rule.refuse_other_vectors(self.catalogue.store)
         self.images = ItemImages(self.catalogue, settings)
         self.searcher = Searcher(self.catalogue.store)
+        heads = read_heads(settings.heads)
+        self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
+        self.attributes = Attributes.of(self.store, heads)
 
     @property
     def store(self) -> Store:
@@ -91,6 +98,7 @@ class Snapshot:
     def close(self) -> None:
         """Close the store's file; arrays that are mapped from it stay valid."""
         self.searcher.close()
+        self.encoders.close()
         self.store.close()
 
 
@@ -102,7 +110,8 @@ class Service:
         self.thumbnails = Thumbnails(settings.thumbnail_bytes, settings.limits.max_pixels)
         self.warnings: tuple[str, ...] = ()
         self._lock = Lock()
-        self._snapshot = Snapshot(settings)
+        self.encoders = EncoderPool(settings.device)
+        self._snapshot = Snapshot(settings, self.encoders)
         self._num_holders: dict[Snapshot, int] = {}
 
     @property
@@ -138,3 +147,4 @@ class Service:
     def close(self) -> None:
         """End everything; no request is to come."""
         self._snapshot.close()
+        self.encoders.close()

@@ -7,6 +7,7 @@ export async function request(path, options = {}) {
   const headers = new Headers(options.headers);
   const token = sessionStorage.getItem(TOKEN);
   if (token) headers.set("Authorization", `Bearer ${token}`);
+  headers.set("X-Requested-With", "product-search");
   const answer = await fetch(path, { ...options, headers });
   const content = await answer.json().catch(() => null);
   if (!answer.ok) throw new Error(content?.detail ?? `${answer.status} ${answer.statusText}`);
