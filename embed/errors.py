@@ -21,6 +21,7 @@ that escapes is a bug.
     ├── DecisionsError          a file of decisions that can't be read, or allows no such thing
     ├── NeighboursError         an index or a file of neighbours that can't be read, or does not fit
     ├── SettingsError           a setting out of its range
+    ├── BusyError               a service that has too much to do already
     └── OutputError             a file that can't be written
         └── OutputExistsError   a file that would be overwritten
 """
@@ -98,6 +99,10 @@ class SettingsError(WorkbenchError):
     """A setting out of its range."""
 
     exit_code = 2
+
+
+class BusyError(WorkbenchError):
+    """A service that has too much to do already; a while later it may do it."""
 
 
 class OutputError(WorkbenchError):

@@ -10,13 +10,21 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from embed.errors import DecisionsError, FingerprintError, IdError, ImageError, WorkbenchError
+from embed.errors import (
+    BusyError,
+    DecisionsError,
+    FingerprintError,
+    IdError,
+    ImageError,
+    WorkbenchError,
+)
 
 STATUSES: tuple[tuple[type[WorkbenchError], int], ...] = (
     (IdError, 404),
     (DecisionsError, 409),
     (FingerprintError, 409),
     (ImageError, 422),
+    (BusyError, 503),
     (WorkbenchError, 400),
 )
 WORDS = {404: "there is nothing at this address", 405: "this address does not take that method"}
@@ -64,7 +72,8 @@ def _of_workbench(request: Request, error: Exception) -> JSONResponse:
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
     # Of files beside the store, too, a client is told the names alone.
     path = request.app.state.service.settings.store
-    return problem(status, str(error).replace(f"{path.parent}/", ""))
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return problem(status, str(error).replace(f"{path.parent}/", ""), headers)
 
 
 def _of_values(request: Request, error: Exception) -> JSONResponse:
