@@ -293,6 +293,36 @@ def test_matches_of_an_item_are_those_that_the_command_writes(
     assert "r39" in dict(pl.read_csv(output).iter_rows())["r0"].split(" ")
 
 
+@pytest.mark.parametrize("linkage", ["single", "complete"])
+def test_groups_honour_decisions_as_the_command_does(
+    client: httpx.Client,
+    store_path: Path,
+    threshold: Path,
+    retrieval_cli: Invoke,
+    tmp_path: Path,
+    linkage: str,
+) -> None:
+    path = f"/groups?limit=100&linkage={linkage}"
+    before = ready(client, path)["groups"]
+    for pair in ready(client, "/review/pairs?limit=20")["pairs"]:
+        decide(client, pair, "different" if pair["is_match"] else "same")
+    outputs = ("-o", tmp_path / "m.csv", "--groups", tmp_path / "g.csv", "--linkage", linkage)
+    retrieval_cli("match", store_path, "--threshold", threshold, *outputs)
+    table = pl.read_csv(tmp_path / "g.csv").filter(pl.col("size") > 1)
+    written = {
+        (frozenset(part["id"]), part["flagged"].any())
+        for _, part in table.group_by("group", maintain_order=True)
+    }
+    after = ready(client, path)["groups"]
+    found = {
+        (frozenset(item["id"] for item in each["items"]), each["is_flagged"])
+        for each in after
+        if each["size"] <= 12
+    }
+    assert found == {group for group in written if len(group[0]) <= 12}
+    assert after != before
+
+
 def test_without_labels_decisions_alone_are_tuned_on(store_path: Path, tmp_path: Path) -> None:
     settings = ServiceSettings(store_path, "0.9", space="image", decisions=tmp_path / "d.jsonl")
     with (
