@@ -18,8 +18,10 @@ that escapes is a bug.
     ├── SelectionError          rows, columns or splits that leave nothing to work on
     ├── HeadError               a head file that can't be read, or does not fit
     ├── ThresholdError          a threshold file that can't be read, or does not fit
+    ├── DecisionsError          a file of decisions that can't be read, or allows no such thing
     ├── NeighboursError         an index or a file of neighbours that can't be read, or does not fit
     ├── SettingsError           a setting out of its range
+    ├── BusyError               a service that has too much to do already
     └── OutputError             a file that can't be written
         └── OutputExistsError   a file that would be overwritten
 """
@@ -85,6 +87,10 @@ class ThresholdError(WorkbenchError):
     """A threshold file that can't be read, or does not fit."""
 
 
+class DecisionsError(WorkbenchError):
+    """A file of decisions on pairs that can't be read, or that does not allow what is asked."""
+
+
 class NeighboursError(WorkbenchError):
     """An index or a file of neighbours that can't be read, or does not fit."""
 
@@ -93,6 +99,10 @@ class SettingsError(WorkbenchError):
     """A setting out of its range."""
 
     exit_code = 2
+
+
+class BusyError(WorkbenchError):
+    """A service that has too much to do already; a while later it may do it."""
 
 
 class OutputError(WorkbenchError):

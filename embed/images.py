@@ -169,9 +169,26 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         ImageError: no bytes, not an image of a known format, truncated, corrupt, or too large.
     """
     with open_image(data, max_pixels) as image:
-        image.load()
-        method = _TO_UPRIGHT.get(orientation_of(image))
-        return as_rgb(image if method is None else image.transpose(method))
+        return _upright_rgb(image)
+
+
+def decode_reduced(data: bytes, longest_edge: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The same image to look at, no longer than that in either direction, never enlarged.
+
+    Raises:
+        ImageError: as `decode_image`.
+    """
+    with open_image(data, max_pixels) as image:
+        image.draft(None, (longest_edge, longest_edge))  # JPEG alone: at a fraction of its size
+        reduced = _upright_rgb(image)
+        reduced.thumbnail((longest_edge, longest_edge), Image.Resampling.LANCZOS)
+        return reduced
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    method = _TO_UPRIGHT.get(orientation_of(image))
+    return as_rgb(image if method is None else image.transpose(method))
 
 
 @contextmanager

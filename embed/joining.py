@@ -48,6 +48,12 @@ class SealedRows:
         return self.num_in_both - int((self.before[: len(self.kept)] != ABSENT).sum())
 
     @property
+    def image_origin(self) -> dict[str, Any] | None:
+        """Where the images are: the source's, else what the old store says of them."""
+        before = None if self.old is None else self.old.images
+        return self.catalogue.image_origin or before
+
+    @property
     def columns(self) -> dict[str, np.dtype[Any]]:
         """Every column with what it holds: the source's, then what the old store has besides."""
         names = [*self.catalogue.columns, *self._old_columns]

@@ -308,6 +308,7 @@ def _seal(
             title_column = settings.columns.title_column
             write_store(writer, rows, made, carried, ledger, parts, title_column)
             writer.write_failures(failures)
+            writer.write_images(rows.image_origin)
     except OSError as error:  # HDF5 wraps the system's reason into long sentences
         raise OutputError(
             f"can't write {settings.output}: {_reason(error)}; the finished rows are kept in "

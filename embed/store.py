@@ -118,6 +118,12 @@ class Store:
         return dict(json.loads(self._file.attrs["versions"]))
 
     @property
+    def images(self) -> dict[str, Any] | None:
+        """Where the images of its items came from, as ARCHITECTURE.md says; None: not known."""
+        recorded = self._file.attrs.get("images")
+        return None if recorded is None else dict(json.loads(recorded))
+
+    @property
     def damaged(self) -> list[str]:
         """The arrays, by path, whose bytes are not those that were written; all are read."""
         recorded = json.loads(self._file.attrs.get("checksums", "{}"))
@@ -388,6 +394,11 @@ class StoreWriter:
         self._file.require_group("seen")
         self._write_array(f"seen/{name}", seen.astype(np.uint8))
 
+    def write_images(self, origin: Mapping[str, Any] | None) -> None:
+        """Where the images of the items came from; None where that is not known."""
+        if origin is not None:
+            self._file.attrs["images"] = json.dumps(dict(origin))
+
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Every item that was left out, and why."""
         for key in ("id", "stage", "reason"):
@@ -398,6 +409,7 @@ class StoreWriter:
 
     def copy_items(self, store: Store) -> None:
         """Take over items, hashes and failures of another store, byte for byte."""
+        self.write_images(store.images)
         for group in ("items", "hashes", "failures"):
             del self._file[group]
             store._file.copy(store._file[group], self._file, group)

@@ -39,10 +39,11 @@ ALLOWED = {
 WITHIN_RETRIEVAL = {
     "search": set(),
     "refining": {"search"},
-    "metrics": {"search"},
-    "thresholds": {"search", "refining", "metrics"},
+    "decisions": {"search"},
+    "metrics": {"search", "decisions"},
+    "thresholds": {"search", "refining", "metrics", "decisions"},
     "evaluation": {"search", "refining", "metrics", "thresholds"},
-    "matches": {"search", "refining", "metrics", "thresholds"},
+    "matches": {"search", "refining", "metrics", "decisions", "thresholds"},
 }
 WITHOUT_MODELS = (
     "embed/store.py",

@@ -125,6 +125,7 @@ def _create(
     with StoreWriter(settings.output, settings.command, items.versions) as writer:
         writer.write_items(np.array(items.ids, object), items.columns, hashes)
         writer.write_failures(items.failures)
+        writer.write_images(_image_origin(settings))
         for plan in plans.values():
             plan.write(writer)
     return _summary(settings, len(order), plans, ())
@@ -216,6 +217,14 @@ def _hashes(
         unknown = unknown_hashes(len(items.ids))
         hashes["text"] = unknown if titles is None else text_hashes(titles)
     return hashes
+
+
+def _image_origin(settings: ImportSettings) -> dict[str, str] | None:
+    """What the store keeps of where its images are, where that was said."""
+    if settings.image_root is None:
+        return None
+    root = str(settings.image_root.absolute())
+    return {"root": root, "column": settings.columns.image_column}
 
 
 def _image_hashes(settings: ImportSettings, items: ForeignItems) -> UInt8[np.ndarray, "n 16"]:

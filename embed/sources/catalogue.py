@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,6 +72,16 @@ class Catalogue:
     def roots(self) -> tuple[str, ...]:
         """Folders, shards and addresses that images are read from."""
         return self._header.roots
+
+    @property
+    def image_origin(self) -> dict[str, Any] | None:
+        """What a store keeps of where its images are; None where items have none."""
+        if self._header.image_column is None:
+            return None
+        column = {"column": self._header.image_column}
+        if self._has_offsets:
+            return {"shards": list(self.roots), **column}
+        return {"root": self._header.root, **column}
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Options that several commands share, and how they are read."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -64,9 +65,8 @@ signed_weights_option = click.option(
     help="--tune-weights: of shares below 0 too, by which what is near in a space as well is less "
     "of a match.",
 )
-label_option = click.option(
-    "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
-)
+LABEL_HELP = "Rows with equal values are true matches."
+label_option = click.option("--label", required=True, metavar="COLUMN", help=LABEL_HELP)
 unseen_by_option = click.option(
     "--unseen-by",
     multiple=True,
@@ -87,6 +87,12 @@ k_option = click.option(
     type=int,
     help="Neighbours of each item, itself included.  [default: the threshold file's, else 50]",
 )
+
+
+def decisions_option(help_text: str) -> Decorator:
+    """`--decisions`, which each command uses in its own way."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--decisions", type=path, metavar="FILE", help=help_text)
 
 
 def is_given(option: str) -> bool:

@@ -16,8 +16,9 @@ from embed.options import (
 from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    LABEL_HELP,
     combine_option,
-    label_option,
+    decisions_option,
     read_weights,
     refuse_combine_of_one,
     refuse_idle,
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 @main.command("tune-threshold")
 @store_argument
 @spaces_option
-@label_option
+@click.option(
+    "--label", metavar="COLUMN", help=f"{LABEL_HELP} Without it nothing but --decisions counts."
+)
 @output_option("JSON file for the threshold; its picture goes beside it as .png.", required=False)
 @click.option(
     "--k",
@@ -59,8 +62,8 @@ if TYPE_CHECKING:
     click.option(
         "--objective",
         type=click.Choice(["row-f1", "pair-f1", "recall-at-precision", "precision-at-recall"]),
-        default="row-f1",
-        help="What the threshold is the best for; the last two are of pairs.",
+        help="What the threshold is the best for; all but the first are of pairs.  "
+        "[default: row-f1, or pair-f1 without --label]",
     ),
     click.option("--wanted", type=float, help="The precision or recall that must be reached."),
     *rule_options,
@@ -87,6 +90,10 @@ if TYPE_CHECKING:
         "optimistic.",
     ),
     seed_option,
+)
+@decisions_option(
+    "What people have decided of pairs in this file goes before the labels; nothing else counts "
+    "without --label."
 )
 @labelled_options
 @finding_options
@@ -124,7 +131,8 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
     from retrieval.thresholds.objectives import Objective
     from retrieval.thresholds.tune_settings import TuneSettings
 
-    objective = Objective(options.pop("objective"), options.pop("wanted"))
+    default = "row-f1" if options["label"] else "pair-f1"
+    objective = Objective(options.pop("objective") or default, options.pop("wanted"))
     weights, rules = read_weights(options.pop("weights")), take_rules(options)
     options["combine"] = options["combine"] or "concat"
     finding = take_finding(options)

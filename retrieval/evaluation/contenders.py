@@ -138,7 +138,7 @@ class SpacesContender:
         settings = self.settings
         k = self._k(rows.sides)
         prepared = prepare(rows, settings, k)
-        tuning = tuned(prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, settings.seed)
+        tuning = tuned(prepared.strategy, prepared.members, rows.groups, CROSS_FIT, settings.seed)
         if settings.tune_weights:
             ranking = self._ranked_by_fit(rows, tuning, max(num_columns(k, rows.sides), 1 + depth))
         else:

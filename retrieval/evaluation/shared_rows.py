@@ -117,7 +117,7 @@ def _training_warnings(
 def _in_stores(
     stores: Sequence[Store],
     sides: list[_Side],
-    label: str,
+    label: str | None,
     groups: Shaped[np.ndarray, " l"],
     warnings: tuple[str, ...],
 ) -> list[EvaluationRows]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64
 
 from retrieval.finding import EXACT, Finding, iterate_found
+from retrieval.matches.honouring import Honouring
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides
 from retrieval.thresholds.candidates import Candidates
@@ -62,8 +63,10 @@ class MatchedPairs:
     reached: Bool[np.ndarray, "s p"]
 
 
-def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Iterator[MatchBlock]:
-    """The matches of all queries, first to last.
+def match_blocks(
+    sides: Sides, rule: MatchRule, finding: Finding = EXACT, honouring: Honouring | None = None
+) -> Iterator[MatchBlock]:
+    """The matches of all queries, first to last; people's decisions are laid over them, if any.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
@@ -75,10 +78,14 @@ def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Ite
     categories = categories_of(sides, rule.category)
     for start, candidates in _candidate_blocks(sides, rule, finding):
         own = None if categories is None else categories[start : start + len(candidates.rows)]
-        exists = candidates.rows != NO_ROW
-        reached = reached_by(candidates, fit.of_rows(own))
+        thresholds = fit.of_rows(own)
+        reached = reached_by(candidates, thresholds)
         limits = bounds(candidates, rule.rules, is_self_join=sides.is_self_join)
         taken = taken_within(limits, reached, takes_any=rule.takes_any)
+        if honouring is not None:
+            candidates, taken = honouring(start, candidates, taken)
+            reached = reached_by(candidates, thresholds)
+        exists = candidates.rows != NO_ROW
         yield MatchBlock(start, candidates, taken & exists, reached & exists)
 
 

@@ -29,6 +29,9 @@ class MatchSettings(Chosen):
         groups: a .csv or .parquet file for the groups; None writes none.
         linkage: what makes a group: single (chains of matches) or complete (all pairs match).
         finding: how neighbours are found; refinements are the threshold's.
+        decisions: a file of people's decisions, which go before everything else; None takes the one
+            beside the store, where there is one.
+        no_decisions: pass over them.
         force: replace files that exist.
     """
 
@@ -43,6 +46,8 @@ class MatchSettings(Chosen):
     groups: Path | None = None
     linkage: Linkage = "single"
     finding: Finding = EXACT
+    decisions: Path | None = None
+    no_decisions: bool = False
     force: bool = False
 
     @property

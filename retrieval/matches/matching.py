@@ -11,6 +11,7 @@ from embed.errors import SettingsError
 from embed.store import Store
 from retrieval.choosing import refuse_large_k
 from retrieval.matches.grouping import Grouping, write_groups
+from retrieval.matches.honouring import Changes, Honouring, decisions_of
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
     Write,
@@ -52,6 +53,7 @@ class MatchSummary:
         num_alone: items that match nothing but themselves.
         is_self_join: True where all items looked among one another.
         groups: what was written of groups; None where none were asked for.
+        decisions: what people's decisions have changed; None where there are none.
         warnings: what else to know before trusting it.
     """
 
@@ -66,6 +68,7 @@ class MatchSummary:
     num_alone: int
     is_self_join: bool
     groups: GroupSummary | None
+    decisions: Changes | None
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +81,9 @@ def match(
 ) -> MatchSummary:
     """Write the matches of each item, by score, best first; `match_files` has the two layouts.
 
+    What people have decided of pairs beside the store is honoured: what is the same matches both
+    ways, and what is different does not, whatever the threshold and the rules say.
+
     Lines are in the store's order. Only a block of items is in memory at a time, beside the
     vectors, so the size of the output does not matter; groups need all candidates.
 
@@ -87,6 +93,7 @@ def match(
         FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.
+        DecisionsError: the file of decisions is missing or damaged.
         SettingsError: a score without a space, k below 2 or above the number of items, an
             id that holds the separator, or another layout, linkage or suffix.
     """
@@ -97,10 +104,12 @@ def match(
     refuse_large_k(settings.k, len(sides.gallery))
     if settings.k is not None:
         refuse_large_at_least(rule.rules.at_least, rule.k, sides)
-    grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
+    decisions = None if settings.no_decisions else decisions_of(store, settings.decisions)
+    honouring = None if decisions is None else Honouring(sides, rule, decisions)
+    grouping = _grouping(sides, rule, settings, honouring)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
-        for block in match_blocks(sides, rule, settings.finding):
+        for block in match_blocks(sides, rule, settings.finding, honouring):
             write(block)
             num_matches += int(block.num_others.sum())
             num_alone += int((block.num_others == 0).sum())
@@ -118,8 +127,22 @@ def match(
         num_alone=num_alone,
         is_self_join=sides.is_self_join,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=settings.finding.warnings_for(columns) + _warnings(settings.threshold, sides),
+        decisions=None if honouring is None else honouring.changes,
+        warnings=(
+            *settings.finding.warnings_for(columns),
+            *_warnings(settings.threshold, sides),
+            *(() if honouring is None else honouring.warnings),
+        ),
     )
+
+
+def _grouping(
+    sides: Sides, rule: MatchRule, settings: MatchSettings, honouring: Honouring | None
+) -> Grouping | None:
+    if settings.groups is None:
+        return None
+    decided = None if honouring is None else honouring.decided
+    return Grouping(sides, rule, settings.linkage, decided)
 
 
 def _writing(

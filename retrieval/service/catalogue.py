@@ -1,11 +1,12 @@
 """The items of a store as the service looks at them: by id, with their title and columns."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import IdError
 from embed.labels import label_texts
@@ -39,6 +40,11 @@ class Catalogue:
             raise IdError(f"there is no item '{item_id[:200]}'")
         return row
 
+    @staticmethod
+    def as_rows(row: int) -> Int[np.ndarray, " 1"]:
+        """One row, where rows are asked for."""
+        return np.array([row], np.int64)
+
     def id_of(self, row: int) -> str:
         """The id of a row."""
         return str(self.store.ids[row])
@@ -60,6 +66,33 @@ class Catalogue:
             return ""
         return str(self.texts(self.title_column)[row])
 
+    def mask(self, column: str, value: str) -> Bool[np.ndarray, " n"]:
+        """True at the rows that have a value; numbers are compared as numbers, '' is a missing one.
+
+        Raises:
+            StoreError: there is no such column.
+        """
+        texts = self.texts(column)
+        if self.store.column_dtype(column).kind in "if":
+            value = _as_number(value)
+        return np.asarray(texts == value, bool)
+
+    @cached_property
+    def distinct(self) -> Mapping[str, Counter[str]]:
+        """How many items have each value of each column; missing values are left out."""
+        counts = {column: Counter(self.texts(column).tolist()) for column in self.store.columns}
+        return {
+            column: Counter({v: n for v, n in of.items() if v}) for column, of in counts.items()
+        }
+
     def columns_of(self, row: int) -> dict[str, Any]:
         """The values of every column of an item, as text."""
         return {column: self.texts(column)[row] for column in self.store.columns}
+
+
+def _as_number(text: str) -> str:
+    """A number as `label_texts` writes it; what is none, as it is."""
+    try:
+        return label_texts(np.array([float(text)]))[0] or ""
+    except ValueError:
+        return text

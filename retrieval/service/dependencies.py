@@ -1,8 +1,11 @@
 """What a route may ask for."""
 
-from fastapi import Request
+from collections.abc import AsyncIterator
+from typing import Annotated
 
-from retrieval.service.service import Service
+from fastapi import Depends, Request
+
+from retrieval.service.service import Service, Snapshot
 
 
 def current_service(request: Request) -> Service:
@@ -10,3 +13,13 @@ def current_service(request: Request) -> Service:
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
+
+
+async def current_snapshot(request: Request) -> AsyncIterator[Snapshot]:
+    """The store as it is now, which stays open until the request ends."""
+    with current_service(request).held() as snapshot:
+        yield snapshot
+
+
+CurrentService = Annotated[Service, Depends(current_service)]
+CurrentSnapshot = Annotated[Snapshot, Depends(current_snapshot)]

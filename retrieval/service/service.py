@@ -1,15 +1,32 @@
 """What is served: a store, how its items match, and all that is computed of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
+from itertools import count
+from pathlib import Path
+from threading import Lock
 
 from embed.store import Store
 from retrieval.choosing import Chosen
+from retrieval.decisions.journal import Journal, decisions_path
 from retrieval.search.sides import Sides
+from retrieval.service.attributes import Attributes
+from retrieval.service.background import Background, Works
 from retrieval.service.catalogue import Catalogue
+from retrieval.service.encoders import EncoderPool
+from retrieval.service.images import ItemImages, Thumbnails
+from retrieval.service.pairs import all_pairs, finding_of, open_rule, within_file
+from retrieval.service.queries import QueryEncoders, read_heads
+from retrieval.service.search import Searcher
 from retrieval.service.settings import ServiceSettings
+from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.files import fit_to_store, parse_threshold
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
+
+_NUMBERS = count()
 
 
 class Snapshot:
@@ -21,10 +38,12 @@ class Snapshot:
     Raises:
         StoreError: the file is no store.
         ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+        HeadError: a head can't be read.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, pool: EncoderPool) -> None:
         self.settings = settings
+        self.number = next(_NUMBERS)
         self.catalogue = Catalogue(
             Store(settings.store), settings.image_column, settings.title_column
         )
@@ -33,6 +52,13 @@ class Snapshot:
         self._score = given if isinstance(given, float) else None
         if self.threshold is not None:
             self.threshold.rule.refuse_other_vectors(self.catalogue.store)
+        self.images = ItemImages(self.catalogue, settings)
+        self.searcher = Searcher(self.catalogue.store)
+        self.works = Works()
+        self.journal = Journal(settings.decisions or decisions_path(settings.store))
+        heads = read_heads(settings.heads)
+        self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
+        self.attributes = Attributes.of(self.store, heads)
 
     @property
     def store(self) -> Store:
@@ -65,19 +91,94 @@ class Snapshot:
         """All items, among one another."""
         return Chosen().sides(self.store)
 
+    @cached_property
+    def pairs_rule(self) -> MatchRule:
+        """How `pairs` are found: by the rule or, where there is none, by all that is searched.
+
+        Raises:
+            NeighboursError: the file of neighbours can't be read.
+        """
+        if self.threshold is not None:
+            return self.threshold.rule
+        return within_file(self.rule or open_rule(self.spaces), finding_of(self.settings))
+
+    @property
+    def pairs(self) -> Background[Candidates]:
+        """The candidates of all items among one another, by `pairs_rule`."""
+        return self.works.once(
+            ("pairs",),
+            lambda report: all_pairs(
+                self.sides, self.pairs_rule, finding_of(self.settings), report
+            ),
+        )
+
+    @property
+    def threshold_name(self) -> str | None:
+        """The name of the threshold's file."""
+        given = self.settings.threshold
+        return None if given is None or self.threshold is None else Path(given).name
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of what is served."""
+        return tuple(filter(None, [self.images.warning]))
+
     def close(self) -> None:
         """Close the store's file; arrays that are mapped from it stay valid."""
+        self.works.close()
+        self.searcher.close()
+        self.encoders.close()
         self.store.close()
 
 
 class Service:
-    """The snapshot that is served now."""
+    """The snapshot that is served now, and what outlives it."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
-        self._snapshot = Snapshot(settings)
+        self.thumbnails = Thumbnails(settings.thumbnail_bytes, settings.limits.max_pixels)
+        self.warnings: tuple[str, ...] = ()
+        self._lock = Lock()
+        self.encoders = EncoderPool(settings.device)
+        self._snapshot = Snapshot(settings, self.encoders)
+        self._num_holders: dict[Snapshot, int] = {}
 
     @property
     def snapshot(self) -> Snapshot:
-        """The store as it is now; hold on to it for the length of a request."""
+        """The store as it is now; routes take `CurrentSnapshot`, which stays open."""
         return self._snapshot
+
+    @contextmanager
+    def held(self) -> Iterator[Snapshot]:
+        """The store as it is now, open for as long as the block lasts."""
+        with self._lock:
+            snapshot = self._snapshot
+            self._num_holders[snapshot] = self._num_holders.get(snapshot, 0) + 1
+        try:
+            yield snapshot
+        finally:
+            with self._lock:
+                self._num_holders[snapshot] -= 1
+                is_last = not self._num_holders[snapshot]
+                if is_last:
+                    del self._num_holders[snapshot]
+            if is_last and snapshot is not self._snapshot:
+                snapshot.close()
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Serve another snapshot; the one before is closed when its last request ends."""
+        with self._lock:
+            before, self._snapshot = self._snapshot, snapshot
+            is_idle = before not in self._num_holders
+        if is_idle:
+            before.close()
+
+    def use_threshold(self, path: Path) -> None:
+        """Serve the same store with the threshold of this file from now on."""
+        self.settings = replace(self.settings, threshold=str(path))
+        self.replace(Snapshot(self.settings, self.encoders))
+
+    def close(self) -> None:
+        """End everything; no request is to come."""
+        self._snapshot.close()
+        self.encoders.close()

@@ -63,10 +63,8 @@ def _title(result: ThresholdResult) -> str:
     names = "', '".join(result.rule.spaces)
     spaces = f"Space{'s' if len(result.rule.spaces) > 1 else ''} '{names}'"
     how = f" ({result.rule.combine})" if len(result.rule.spaces) > 1 else ""
-    return (
-        f"{spaces}{how}, true matches by '{result.label}', "
-        f"{counted(result.num_rows, 'item')}, k = {result.k}"
-    )
+    true = "decided pairs" if result.label is None else f"true matches by '{result.label}'"
+    return f"{spaces}{how}, {true}, {counted(result.num_rows, 'item')}, k = {result.k}"
 
 
 def _draw_surface(figure: Figure, axes: Axes, surface: Surface, result: ThresholdResult) -> None:

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float32, Float64, Int, Shaped
 
 from retrieval.metrics.judgements import Judgements
 from retrieval.metrics.sets import row_f1, row_precision, row_recall
-from retrieval.search.ranking import NO_ROW
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Bounds, Rules, bounds, mutual_entries
@@ -104,12 +103,9 @@ class Pool:
     def true_pairs(self) -> Float64[np.ndarray, " q"]:
         """How many true pairs each row has: one half of each that another row has as well.
 
-        Those are its pairs with other queries of its label, where both are in the gallery.
+        Those are its true pairs with other queries, where both are in the gallery.
         """
-        groups, is_inside = self.judged.groups, self.candidates.rows[:, 0] != NO_ROW
-        num_inside = np.bincount(groups[is_inside], minlength=int(groups.max(initial=-1)) + 1)
-        num_shared = np.where(is_inside, num_inside[groups] - 1, 0)
-        return np.asarray(self.judged.num_true - 1 - num_shared / 2)
+        return np.asarray(self.judged.num_true - 1 - self.judged.num_shared / 2)
 
     def num_true_pairs(self, chosen: Bool[np.ndarray, " q"] | None = None) -> float:
         """How many true pairs the chosen rows have, or all of them."""

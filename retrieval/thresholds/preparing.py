@@ -3,12 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Int, Shaped
+
 from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.columns import num_columns, refuse_large_at_least
 from retrieval.thresholds.curves import ScoreCurve, curve_of, pair_curve_of
+from retrieval.thresholds.decided_pools import decided_pool
 from retrieval.thresholds.gathering import as_one, gather, scored_in_all, weighted
 from retrieval.thresholds.joint import SeveralThresholds, Surface, surface
 from retrieval.thresholds.match_rules import categories_of
@@ -32,12 +36,14 @@ class Prepared:
 
     `k` is how many neighbours each space gives, as `MatchRule.k` counts them. `shares` are those
     that were given; there are others only where they are tuned as well.
+    `members` are the numbers of the groups of the rows that are tuned on.
     """
 
     k: int
     shares: Shares
     pools: Mapping[Shares, Pool]
     strategy: Strategy
+    members: Int[np.ndarray, " q"]
 
     def pool_of(self, fit: Fit) -> Pool:
         """What a fit is about."""
@@ -47,7 +53,8 @@ class Prepared:
 def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     """Search for the candidates, judge them, and choose how thresholds are fitted.
 
-    `k` neighbours are looked for, as `MatchRule.k` counts them.
+    `k` neighbours are looked for, as `MatchRule.k` counts them. Without labels there is nothing in
+    the pools but the items of decided pairs.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
@@ -63,21 +70,41 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     gather_with = _gathering(rows, settings, num_columns(k, rows.sides))
 
     def pool_with(shares: Shares) -> Pool:
-        candidates = gather_with(shares)
-        return Pool.of(
-            candidates,
-            judge(candidates.rows, rows),
-            settings.rules,
-            is_self_join=rows.sides.is_self_join,
-            categories=categories,
-        )
+        return _pool(rows, settings, gather_with(shares), categories)
 
     pools = MadeForShares(grid, pool_with)
     strategies = MadeForShares(grid, lambda each: _strategy(pools[each], settings))
     plain = BestOf(strategies) if settings.tune_weights else strategies[shares]
+    at, members = _tuned_on(rows)
     if categories is None:
-        return Prepared(k, shares, pools, plain)
-    return Prepared(k, shares, pools, ByCategory(plain, categories, settings.shrinkage))
+        return Prepared(k, shares, pools, plain, members)
+    by_category = ByCategory(plain, categories[at], settings.shrinkage)
+    return Prepared(k, shares, pools, by_category, members)
+
+
+def _tuned_on(rows: EvaluationRows) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """The queries that are tuned on, and their groups: without labels those of decided pairs."""
+    members = judge(rows.sides.own[:, None], rows).groups
+    if rows.is_labelled or rows.decided is None:
+        return np.arange(len(members)), members
+    at = np.unique(rows.decided.queries)
+    return at, members[at]
+
+
+def _pool(
+    rows: EvaluationRows,
+    settings: TuneSettings,
+    candidates: Candidates,
+    categories: Shaped[np.ndarray, " q"] | None,
+) -> Pool:
+    judged, is_self_join = judge(candidates.rows, rows), rows.sides.is_self_join
+    pool = Pool.of(
+        candidates, judged, settings.rules, is_self_join=is_self_join, categories=categories
+    )
+    if rows.is_labelled:
+        return pool
+    assert rows.decided is not None
+    return decided_pool(pool, rows.decided)
 
 
 def picture_of(

@@ -99,7 +99,7 @@ def from_json(values: Mapping[str, Any]) -> ThresholdResult:
         where_tuned=_figures(json_object(values, "where_tuned")),
         interval=_pair(values) if "interval" in values else None,
         warnings=tuple(values["warnings"]),
-        label=text(values, "label"),
+        label=None if values["label"] is None else text(values, "label"),
         protocol=text(values, "protocol"),
         recall_within_k=number(values, "recall_within_k"),
         seed=integer(values, "seed"),

@@ -64,7 +64,13 @@ class Example:
             ]
         )
         num_true = np.array([len(self.true_of(row)) + 1 for row in range(len(rows))])
-        return Judgements(relevant, num_true, self.query_labels)
+        shared = [
+            sum(self.query_of(other) is not None for other in self.true_of(row))
+            if self.own[row] != NO_ROW
+            else 0
+            for row in range(len(rows))
+        ]
+        return Judgements(relevant, num_true, self.query_labels, np.array(shared))
 
 
 def example(

@@ -149,7 +149,12 @@ def test_a_gallery_of_all_queries_counts_pairs_as_a_self_join_does(
             case.candidates.scores[:, rows],
             case.candidates.combined[rows],
         )
-        moved = Judgements(judged.relevant[rows], judged.num_true[rows], judged.groups[rows])
+        moved = Judgements(
+            judged.relevant[rows],
+            judged.num_true[rows],
+            judged.groups[rows],
+            judged.num_shared[rows],
+        )
         pool = Pool.of(candidates, moved, rules, is_self_join=is_self_join)
         strategy = OneThreshold(pool, objective)
         fit = strategy.fit(np.ones(len(rows), bool))

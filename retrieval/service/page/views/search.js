@@ -1,3 +1,295 @@
-export function show(main) {
-  main.append("search");
+// Search by an image, a title, both, or a product, and see what matches at which threshold.
+
+import { describeStore, request, withParameters } from "../api.js";
+import { count, counted, element, settled } from "../dom.js";
+import { attributeList, itemPath, showProduct } from "../product.js";
+import { filterPanel, spacePanel } from "./search/filters.js";
+import { imageCalled, keepImage, takeImages } from "./search/images.js";
+import { Matching } from "./search/matching.js";
+import { queryForm } from "./search/query.js";
+import { resultGrid } from "./search/results.js";
+import { addressOf, FEWEST, isAsked, MOST, searchKey, stateOf, thresholdTexts } from "./search/state.js";
+import { thresholdPanel } from "./search/threshold.js";
+
+export const keys = [
+  [["←", "→", "↑", "↓"], "from product to product, where one has the focus"],
+  [["Home", "End"], "to the first, to the last"],
+  [["Enter"], "search for what is like this product"],
+  [["d"], "its details"],
+];
+
+export async function show(main, parameters) {
+  main.append(element("p", { class: "empty" }, "Loading…"));
+  const search = new Search(main, await describeStore());
+  search.update(parameters);
+  return search;
+}
+
+/** Whether there is room for filters beside the results. */
+function isWide() {
+  return matchMedia("(min-width: 901px)").matches;
+}
+
+class Search {
+  constructor(main, store) {
+    this.store = store;
+    this.state = stateOf(new URLSearchParams());
+    this.key = null;
+    this.answer = null;
+    this.dialog = null;
+    this.asking = new AbortController();
+    this.matching = new Matching(store.threshold);
+    this.build(main);
+    this.stopTaking = takeImages(main, (file) => this.takeImage(file));
+  }
+
+  build(main) {
+    const go = (changes) => this.go(changes);
+    this.query = queryForm({ change: go, takeImage: (file) => this.takeImage(file) });
+    this.threshold = thresholdPanel(this.matching, (scores) => this.moveThreshold(scores));
+    this.filters = filterPanel(this.store, (where) => go({ where }));
+    this.spaces = spacePanel(this.store, (spaces) => go({ spaces }));
+    this.grid = resultGrid({
+      open: (id) => go({ item: id }),
+      addressOfProduct: (id) => this.addressOfProduct(id),
+    });
+    this.heading = element("h2", { id: "results-heading", tabindex: -1 });
+    this.summary = element("p", { class: "muted small", role: "status" });
+    this.only = element("button", {
+      class: "chip", type: "button", onclick: () => go({ onlyMatches: !this.state.onlyMatches }),
+    }, "Only matches");
+    this.notes = element("div", { class: "notes" });
+    this.outcome = element("div", {});
+    this.more = element("button", {
+      class: "button", type: "button", onclick: () => go({ k: Math.min(2 * this.state.k, MOST) }),
+    }, "Show more");
+    main.replaceChildren(
+      this.query.node,
+      element("div", { class: "search" },
+        element("aside", { class: "search-panels", "aria-label": "Threshold and filters" },
+          this.threshold.node,
+          element("details", { class: "search-more", open: isWide() },
+            element("summary", { class: "small" }, "Filters and spaces"), this.filters.node, this.spaces.node)),
+        element("section", { class: "search-results", "aria-labelledby": "results-heading" },
+          element("div", { class: "results-head" },
+            element("div", {}, this.heading, this.summary), this.only),
+          this.notes, this.outcome, this.grid.node,
+          element("p", { class: "results-foot" }, this.more))));
+    this.results = main.querySelector(".search-results");
+  }
+
+  leave() {
+    this.asking.abort();
+    this.threshold.leave();
+    this.stopTaking();
+    this.closeDialog();
+  }
+
+  // Where the address leads.
+
+  go(changes) {
+    const next = { ...this.state, ...changes };
+    if (changes.title || changes.image) next.id = null;
+    if (changes.title !== undefined || changes.image || "id" in changes) next.k = FEWEST;
+    location.hash = addressOf(next);
+  }
+
+  addressOfProduct(id) {
+    return addressOf({ ...this.state, id, title: "", image: null, item: null, k: FEWEST });
+  }
+
+  takeImage(file) {
+    if (!file) return this.fail(new Error("That is no image: choose or drop a JPEG, PNG, WebP or the like."));
+    this.go({ image: keepImage(file) });
+  }
+
+  /** The threshold changes at once; the address follows without a step of its own. */
+  moveThreshold(scores) {
+    this.matching.move(scores);
+    this.state = { ...this.state, thresholds: this.matching.moved };
+    this.mark();
+    this.threshold.update();
+    this.settleThreshold();
+  }
+
+  settleThreshold = settled(250, () => {
+    if (location.hash.startsWith("#/search") || location.hash === "") {
+      history.replaceState(history.state, "", addressOf(this.state));
+    }
+    this.refreshAddresses();
+  });
+
+  refreshAddresses() {
+    for (const card of this.grid.node.children) {
+      card.querySelector(".card-link").setAttribute("href", this.addressOfProduct(card.dataset.id));
+    }
+  }
+
+  update(parameters) {
+    this.state = stateOf(parameters);
+    this.matching.move(this.state.thresholds);
+    this.threshold.update();
+    this.filters.update(this.state);
+    this.spaces.update(this.state);
+    this.query.update(this.state, this.product);
+    const key = searchKey(this.state);
+    if (key !== this.key) {
+      this.key = key;
+      this.search();
+    } else this.mark();
+    this.showDialog(this.state.item);
+  }
+
+  // Asking.
+
+  async search() {
+    this.asking.abort();
+    this.asking = new AbortController();
+    const { signal } = this.asking;
+    this.results.setAttribute("aria-busy", "true");
+    try {
+      const answer = isAsked(this.state) ? await this.ask(signal) : await this.sample(signal);
+      if (!signal.aborted) await this.take(answer, signal);
+    } catch (error) {
+      if (error.name !== "AbortError") this.fail(error);
+    } finally {
+      if (!signal.aborted) this.results.removeAttribute("aria-busy");
+    }
+  }
+
+  ask(signal) {
+    const { id, title, k, where, spaces: space, image, weight } = this.state;
+    const threshold = thresholdTexts(this.matching.moved);
+    if (!image) return request(withParameters("/search", { id, title, k, where, space, threshold }), { signal });
+    const given = imageCalled(image);
+    if (!given) throw new Error("The image of this address was only in that page's memory: choose it again.");
+    const body = new FormData();
+    body.append("image", given.file);
+    const parameters = { title, k, where, space, threshold, image_weight: title ? weight : null };
+    for (const [name, value] of Object.entries(parameters)) {
+      for (const one of [value].flat()) if (one != null && one !== "") body.append(name, one);
+    }
+    return request("/search", { method: "POST", body, signal });
+  }
+
+  /** Some products to begin with. */
+  async sample(signal) {
+    const { where, k } = this.state;
+    const { items } = await request(withParameters("/items", { where, limit: k }), { signal });
+    return { results: items, isSample: true, warnings: [] };
+  }
+
+  async take(answer, signal) {
+    const wasInGrid = this.grid.node.contains(document.activeElement);
+    this.answer = answer;
+    this.product = null;
+    this.outcome.replaceChildren();
+    this.notes.replaceChildren(...[...this.store.warnings, ...(answer.warnings ?? [])]
+      .map((warning) => element("p", { class: "note" }, warning)));
+    this.grid.show(answer.results);
+    const isFull = answer.results.length >= this.state.k && this.state.k < MOST;
+    this.more.hidden = !isFull || Boolean(answer.isSample);
+    this.mark();
+    if (!answer.results.length) this.sayEmpty();
+    if (wasInGrid) this.heading.focus(); // what had it is gone
+    await this.describeQuery(signal);
+  }
+
+  /** The clicked product's own title and image; what a head predicts of a given image. */
+  async describeQuery(signal) {
+    const { id, image } = this.state;
+    if (id) {
+      this.product = await request(itemPath(id), { signal });
+      this.query.update(this.state, this.product);
+      this.say();
+    }
+    if (image && this.store.attributes?.length) {
+      const body = new FormData();
+      body.append("image", imageCalled(image).file);
+      const { attributes } = await request("/attributes", { method: "POST", body, signal });
+      if (attributes.length) this.notes.append(element("details", { class: "query-attributes", open: true },
+        element("summary", {}, "Your image"), attributeList(attributes)));
+    }
+  }
+
+  // Showing.
+
+  mark() {
+    if (!this.answer) return;
+    this.only.setAttribute("aria-pressed", this.state.onlyMatches);
+    this.numMatches = this.answer.isSample ? null : this.grid.mark(this.matching, this.state.onlyMatches);
+    this.only.hidden = this.numMatches === null;
+    this.say();
+  }
+
+  say() {
+    const { results, isSample, seconds, spaces } = this.answer;
+    if (isSample) {
+      this.heading.textContent = results.length ? "Start from any product" : "No product";
+      this.summary.textContent = results.length
+        ? `${counted(results.length, "product")} from all over the catalogue. Choose one, or an image, or type a title.` : "";
+      return;
+    }
+    this.heading.textContent = `Nearest to ${this.queryInWords()}`;
+    const parts = [counted(results.length, "result")];
+    if (this.numMatches !== null) parts.push(this.matchesInWords(results.length));
+    else if (this.store.threshold && results.length) parts.push("the threshold was tuned in other spaces");
+    if (spaces?.length) parts.push(`in ${spaces.map(({ name }) => name).join(", ")}`);
+    if (seconds != null) parts.push(`${Math.max(1, Math.round(1000 * seconds))} ms`);
+    this.summary.textContent = parts.join(" · ");
+  }
+
+  /** Where all that are shown match, more may. */
+  matchesInWords(numResults) {
+    if (this.numMatches === 0 || this.numMatches < numResults) return `${count(this.numMatches)} of them match`;
+    return this.more.hidden ? "all of them match" : "all of them match, and more may";
+  }
+
+  queryInWords() {
+    const { id, title, image } = this.state;
+    if (id) return `“${this.product?.title || id}”`;
+    if (image && title) return `your image and “${title}”`;
+    return image ? "your image" : `“${title}”`;
+  }
+
+  sayEmpty() {
+    const isFiltered = this.state.where.length > 0;
+    this.outcome.replaceChildren(element("div", { class: "empty" },
+      element("h2", {}, "Nothing is found"),
+      element("p", {}, isFiltered ? "No item has all the values of the filters." : "The store has nothing to compare this with."),
+      isFiltered && element("button", { class: "button", type: "button", onclick: () => this.go({ where: [] }) }, "Remove the filters")));
+  }
+
+  fail(error) {
+    this.answer = null;
+    this.grid.show([]);
+    this.more.hidden = this.only.hidden = true;
+    this.heading.textContent = "No results";
+    this.summary.textContent = "";
+    this.notes.replaceChildren();
+    this.outcome.replaceChildren(element("div", { class: "empty", role: "alert" },
+      element("p", { class: "fault" }, error.message),
+      element("button", { class: "button", type: "button", onclick: () => this.search() }, "Try again")));
+  }
+
+  showDialog(id) {
+    if (this.dialog?.id === id) return;
+    this.closeDialog();
+    if (!id) return;
+    const node = showProduct(id, {
+      similar: this.addressOfProduct(id),
+      closed: () => {
+        if (this.dialog?.node !== node) return; // the address has led elsewhere already
+        this.dialog = null;
+        this.go({ item: null });
+      },
+    });
+    this.dialog = { id, node };
+  }
+
+  closeDialog() {
+    const { dialog } = this;
+    this.dialog = null;
+    dialog?.node.close();
+  }
 }

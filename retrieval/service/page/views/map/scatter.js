@@ -1,0 +1,276 @@
+// Points on a canvas, with a view of them that is zoomed and moved.
+
+import { element } from "../../dom.js";
+import { addShape, markOf, onScheme } from "../../plot.js";
+
+const MARGIN = 24;
+const REACH = 14;
+const STEP = 60;
+const MOST_ZOOM = 400;
+const CLICK_PIXELS = 5;
+
+export class Scatter {
+  /** `told` holds onOver(point, x, y), onOpen(point), onView(nearest), isHidden(group), numNear. */
+  constructor(canvas, found, told) {
+    Object.assign(this, { canvas, found, told });
+    this.groups = groupsOf(found);
+    this.bounds = boundsOf(found);
+    this.pointers = new Map();
+    this.over = null;
+    this.view = null;
+    this.probe = element("span", { hidden: true });
+  }
+
+  start() {
+    this.canvas.after(this.probe);
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(this.canvas);
+    this.endScheme = onScheme(() => this.draw());
+    const on = (name, listener) => this.canvas.addEventListener(name, listener);
+    on("wheel", (event) => this.wheel(event));
+    on("pointerdown", (event) => this.down(event));
+    on("pointermove", (event) => this.move(event));
+    for (const name of ["pointerup", "pointercancel"]) on(name, (event) => this.up(event));
+    on("pointerleave", () => this.look(null, 0, 0));
+    on("keydown", (event) => this.key(event));
+    on("focus", () => this.draw());
+    on("blur", () => this.draw());
+  }
+
+  stop() {
+    this.observer.disconnect();
+    this.endScheme();
+    cancelAnimationFrame(this.frame);
+  }
+
+  resize() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    if (!width || !height) return;
+    const ratio = devicePixelRatio || 1;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    Object.assign(this, { width, height, ratio });
+    if (this.view) this.draw();
+    else this.reset();
+  }
+
+  /** All of it, with the same scale along both axes. */
+  reset() {
+    const { left, right, low, high } = this.bounds;
+    const scale = Math.min(
+      (this.width - 2 * MARGIN) / (right - left || 1), (this.height - 2 * MARGIN) / (high - low || 1));
+    this.least = scale;
+    this.view = { x: (left + right) / 2, y: (low + high) / 2, scale };
+    this.draw();
+  }
+
+  /** Nearer or further, around a point of the canvas: its middle, where none is given. */
+  zoom(factor, x = this.width / 2, y = this.height / 2) {
+    const before = this.view.scale;
+    const scale = Math.min(Math.max(before * factor, this.least / 2), this.least * MOST_ZOOM);
+    const away = 1 / before - 1 / scale;
+    this.view.x += (x - this.width / 2) * away;
+    this.view.y -= (y - this.height / 2) * away;
+    this.view.scale = scale;
+    this.draw();
+  }
+
+  pan(across, down) {
+    this.view.x -= across / this.view.scale;
+    this.view.y += down / this.view.scale;
+    this.draw();
+  }
+
+  draw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.paint());
+  }
+
+  paint() {
+    if (!this.view) return;
+    const context = this.canvas.getContext("2d");
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    const radius = this.radius;
+    this.groups.forEach((points, group) => {
+      if (this.told.isHidden(group)) return;
+      const { hue, shape } = markOf(group);
+      const path = new Path2D();
+      for (const point of points) {
+        const x = this.left(point);
+        const y = this.top(point);
+        if (this.isVisible(x, y)) addShape(path, shape, x, y, radius);
+      }
+      context.fillStyle = this.colour(hue);
+      context.globalAlpha = points.length > 5000 ? 0.6 : 0.85;
+      context.fill(path);
+    });
+    context.globalAlpha = 1;
+    this.paintMarks(context, radius);
+    this.told.onView(this.nearest(this.width / 2, this.height / 2, this.told.numNear));
+  }
+
+  paintMarks(context, radius) {
+    context.strokeStyle = context.fillStyle = this.colour("");
+    context.lineWidth = 2;
+    if (this.over != null) {
+      context.beginPath();
+      context.arc(this.left(this.over), this.top(this.over), radius + 4, 0, 2 * Math.PI);
+      context.stroke();
+    }
+    if (this.canvas.matches(":focus-visible")) { // what Enter opens is near the middle
+      const [x, y] = [this.width / 2, this.height / 2];
+      context.lineWidth = 1;
+      context.beginPath();
+      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+        context.moveTo(x + 5 * dx, y + 5 * dy);
+        context.lineTo(x + 13 * dx, y + 13 * dy);
+      }
+      context.stroke();
+    }
+  }
+
+  get radius() {
+    const plain = this.found.ids.length > 5000 ? 2.5 : this.found.ids.length > 1000 ? 3.5 : 5;
+    return Math.min(9, plain * (this.view.scale / this.least) ** 0.25);
+  }
+
+  colour(name) {
+    this.probe.className = name;
+    return getComputedStyle(this.probe).color;
+  }
+
+  left(point) {
+    return this.width / 2 + (this.found.x[point] - this.view.x) * this.view.scale;
+  }
+
+  top(point) {
+    return this.height / 2 - (this.found.y[point] - this.view.y) * this.view.scale;
+  }
+
+  isVisible(x, y) {
+    return x > -10 && y > -10 && x < this.width + 10 && y < this.height + 10;
+  }
+
+  /** Visible points by their distance from one of the canvas, nearest first. */
+  nearest(x, y, wanted, reach = Infinity) {
+    const near = [];
+    this.groups.forEach((points, group) => {
+      if (this.told.isHidden(group)) return;
+      for (const point of points) {
+        const [left, top] = [this.left(point), this.top(point)];
+        const distance = (left - x) ** 2 + (top - y) ** 2;
+        if (distance > reach * reach || !this.isVisible(left, top)) continue;
+        if (near.length === wanted && distance >= near.at(-1).distance) continue;
+        const place = near.findIndex((other) => other.distance > distance);
+        near.splice(place < 0 ? near.length : place, 0, { point, distance });
+        if (near.length > wanted) near.pop();
+      }
+    });
+    return near.map(({ point }) => point);
+  }
+
+  look(point, x, y) {
+    if (point !== this.over) {
+      this.over = point;
+      this.canvas.classList.toggle("is-over", point != null);
+      this.draw();
+    }
+    this.told.onOver(point, x, y);
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    const { left, top } = this.canvas.getBoundingClientRect();
+    this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.clientX - left, event.clientY - top);
+  }
+
+  at(event) {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    return { x: event.clientX - left, y: event.clientY - top };
+  }
+
+  down(event) {
+    const at = this.at(event);
+    this.canvas.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, at);
+    this.travelled = this.pointers.size > 1 ? Infinity : 0;
+  }
+
+  move(event) {
+    const at = this.at(event);
+    const before = this.pointers.get(event.pointerId);
+    if (!before) {
+      const [point] = this.nearest(at.x, at.y, 1, REACH);
+      this.look(point ?? null, at.x, at.y);
+      return;
+    }
+    const others = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
+    this.pointers.set(event.pointerId, at);
+    if (others.length) {
+      this.pinch(others[0], before, at);
+      return;
+    }
+    this.travelled += Math.hypot(at.x - before.x, at.y - before.y);
+    if (this.travelled <= CLICK_PIXELS) return;
+    this.canvas.classList.add("is-dragged");
+    this.look(null, 0, 0);
+    this.pan(at.x - before.x, at.y - before.y);
+  }
+
+  pinch(still, before, at) {
+    const distance = (one) => Math.hypot(one.x - still.x, one.y - still.y) || 1;
+    const middle = (one) => ({ x: (one.x + still.x) / 2, y: (one.y + still.y) / 2 });
+    this.pan(middle(at).x - middle(before).x, middle(at).y - middle(before).y);
+    this.zoom(distance(at) / distance(before), middle(at).x, middle(at).y);
+  }
+
+  up(event) {
+    if (!this.pointers.delete(event.pointerId) || event.type === "pointercancel") return;
+    this.canvas.classList.remove("is-dragged");
+    if (this.travelled > CLICK_PIXELS) return;
+    const { x, y } = this.at(event);
+    const isTouch = event.pointerType === "touch";
+    const [point = null] = this.nearest(x, y, 1, isTouch ? 2 * REACH : REACH);
+    // A finger shows what is there first, and opens it when it is tapped again.
+    if (point != null && (!isTouch || point === this.over)) this.told.onOpen(point);
+    else this.look(point, x, y);
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const actions = {
+      ArrowLeft: () => this.pan(STEP, 0),
+      ArrowRight: () => this.pan(-STEP, 0),
+      ArrowUp: () => this.pan(0, STEP),
+      ArrowDown: () => this.pan(0, -STEP),
+      "+": () => this.zoom(1.3),
+      "=": () => this.zoom(1.3),
+      "-": () => this.zoom(1 / 1.3),
+      0: () => this.reset(),
+      Enter: () => {
+        const [point] = this.nearest(this.width / 2, this.height / 2, 1);
+        if (point != null) this.told.onOpen(point);
+      },
+    };
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}
+
+/** The points of each group: one group of all, where there are no colours. */
+function groupsOf(found) {
+  const all = found.ids.map((_, point) => point);
+  if (!found.colours) return [all];
+  const groups = found.values.map(() => []);
+  for (const point of all) groups[found.colours[point]].push(point);
+  return groups;
+}
+
+function boundsOf({ x, y }) {
+  const least = (values) => values.reduce((one, other) => Math.min(one, other), Infinity);
+  const most = (values) => values.reduce((one, other) => Math.max(one, other), -Infinity);
+  return { left: least(x), right: most(x), low: least(y), high: most(y) };
+}

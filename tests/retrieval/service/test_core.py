@@ -1,0 +1,94 @@
+"""Search by id, items and images, as clients of a real server see them."""
+
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from embed.store import Store
+from retrieval.choosing import Chosen
+from retrieval.finding import found_neighbours
+from tests.retrieval.service.conftest import Demo
+
+SPACES = [
+    ("hog",),
+    ("phash",),
+    ("tfidf",),
+    ("head",),
+    ("hog", "tfidf"),
+    ("phash", "hog", "tfidf", "head"),
+]
+
+
+@pytest.mark.parametrize("spaces", SPACES, ids="+".join)
+def test_an_item_finds_its_neighbours_to_the_bit(
+    client: httpx.Client, demo: Demo, spaces: tuple[str, ...]
+) -> None:
+    with Store(demo.store) as store:
+        sides = Chosen().sides(store)
+        expected = found_neighbours(sides, dict.fromkeys(spaces, 1.0), 12)
+        for row in (0, 17, 95):
+            asked: dict[str, Any] = {"id": store.ids[row], "k": 11, "space": list(spaces)}
+            results = client.get("/search", params=asked).json()["results"]
+            is_there = expected.rows[row, 1:] >= 0
+            rows = expected.rows[row, 1:][is_there]
+            assert [each["id"] for each in results] == store.ids[rows].tolist()
+            scores = np.array([each["score"] for each in results], np.float32)
+            assert np.array_equal(scores, expected.scores[row, 1:][is_there])
+
+
+def test_the_store_is_described(client: httpx.Client) -> None:
+    found = client.get("/store").json()
+    assert found["num_items"] == 96
+    assert [space["name"] for space in found["spaces"]] == ["hog", "phash", "tfidf", "head"]
+    assert [space["is_searched"] for space in found["spaces"]] == [False, False, False, True]
+    assert found["image_column"] == "image" and found["warnings"] == []
+    assert found["threshold"]["score_threshold"] == pytest.approx(
+        1 - found["threshold"]["distance_threshold"]
+    )
+
+
+def test_filters_keep_what_they_name(client: httpx.Client) -> None:
+    asked: dict[str, Any] = {"id": "p00000-00", "where": ["label=p00000", "label=p00003"], "k": 200}
+    results = client.get("/search", params=asked).json()["results"]
+    assert len(results) == 7
+    assert {each["columns"]["label"] for each in results} == {"p00000", "p00003"}
+
+
+def test_an_image_is_served_small_and_upright(client: httpx.Client) -> None:
+    item = client.get("/items/p00000-00").json()
+    answer = client.get(item["image"], params={"size": 100})
+    with Image.open(BytesIO(answer.content)) as image:
+        assert max(image.size) == 128 and image.format == "JPEG"
+    again = client.get(
+        item["image"], params={"size": 100}, headers={"If-None-Match": answer.headers["etag"]}
+    )
+    assert again.status_code == 304 and again.content == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/items/nobody", 404),
+        ("/image/nobody", 404),
+        (f"/items/{quote('../../etc/passwd', safe='')}", 404),
+        ("/search", 400),
+        ("/search?id=nobody", 404),
+        ("/search?id=p00000-00&space=nothing", 400),
+        ("/search?id=p00000-00&where=nothing%3D1", 400),
+        ("/search?id=p00000-00&threshold=high", 400),
+        ("/search?id=p00000-00&k=0", 422),
+        ("/search?id=p00000-00&k=many", 422),
+        ("/image/p00000-00?size=huge", 422),
+        ("/nothing/here", 404),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(client: httpx.Client, path: str, status: int) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["detail"]
+    assert "\n" not in answer.json()["detail"]
