@@ -99,6 +99,8 @@ class Snapshot:
         """Close the store's file; arrays that are mapped from it stay valid."""
         self.searcher.close()
         self.encoders.close()
+        if self.attributes is not None:
+            self.attributes.close()
         self.store.close()
 
 
