@@ -26,6 +26,7 @@ from tests.retrieval.retrieval_stores import (
     sparse_info,
     write_store,
 )
+from tests.retrieval.service.snapshots import opened_snapshot
 
 SECONDS = 20.0
 OF_LABELS = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
@@ -65,7 +66,7 @@ def tuned(path: Path, settings: TuneSettings, **changes: Any) -> Path:
 
 
 def opened(path: Path, **settings: Any) -> tuple[Snapshot, StoreFigures]:
-    snapshot = Snapshot(ServiceSettings(path, **settings))
+    snapshot = opened_snapshot(ServiceSettings(path, **settings))
     return snapshot, figures_of(snapshot).result(SECONDS)
 
 
