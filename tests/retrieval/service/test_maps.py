@@ -95,6 +95,7 @@ def test_a_space_that_does_not_vary_in_two_directions_has_a_map(path: Path, spac
         assert single.points.tolist() == [[0, 0]]
 
 
+@pytest.mark.filterwarnings("ignore")  # umap-learn warns of what it could do with TensorFlow
 def test_umap_puts_groups_together_and_is_the_same_each_time(path: Path) -> None:
     pytest.importorskip("umap", reason="needs the extra 'map'")
     with Store(path) as store:
