@@ -9,6 +9,7 @@ from embed.errors import SelectionError
 from embed.labels import label_texts
 from embed.rows import Split, Where, has_value, select_rows, unseen_rows
 from embed.store import Store
+from embed.wording import counted
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides, StoreRows, between, self_join
 
@@ -66,7 +67,8 @@ def evaluation_rows(
 
     Raises:
         StoreError: there is no such space or column.
-        SelectionError: nothing is left, or no query has a true match.
+        SelectionError: nothing is left, no query has a true match, or an item has another label in
+            the gallery's store.
     """
     warnings: list[str] = []
     if gallery_store is None and not (selection.query_where or selection.gallery_where):
@@ -142,9 +144,33 @@ def _labelled(sides: Sides, selection: Selection, warnings: list[str]) -> Evalua
     both = of_queries if sides.is_self_join else np.concatenate([of_queries, of_gallery])
     groups, numbers = np.unique(both, return_inverse=True)
     labels = numbers[: len(of_queries)], numbers[-len(of_gallery) :]
+    _refuse_two_labels(sides, selection.label, *labels, groups)
     rows = EvaluationRows(sides, *labels, groups, tuple(dict.fromkeys(warnings)))
-    _refuse_without_pairs(rows, selection)
+    refuse_without_pairs(rows, selection.label)
     return rows
+
+
+def _refuse_two_labels(
+    sides: Sides,
+    label: str,
+    of_queries: Int[np.ndarray, " q"],
+    of_gallery: Int[np.ndarray, " g"],
+    groups: Shaped[np.ndarray, " l"],
+) -> None:
+    """An item that stands in two stores belongs to one group: what is true must not depend on the
+    side that it was found on.
+    """
+    differ = np.flatnonzero((of_gallery[sides.own] != of_queries) & (sides.own != NO_ROW))
+    if len(differ) == 0:
+        return
+    first = differ[0]
+    here, there = groups[of_queries[first]], groups[of_gallery[sides.own[first]]]
+    raise SelectionError(
+        f"items that are in both stores should have the same '{label}' in both: '"
+        f"{sides.queries.ids[first]}' has '{here}' in {sides.queries.store.path} and '{there}' in "
+        f"{sides.gallery.store.path} ({counted(len(differ), 'item')} in all): mend one of the "
+        f"two, or leave these items out with --query-where or --gallery-where"
+    )
 
 
 def _texts(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
@@ -155,18 +181,18 @@ def _values(rows: StoreRows, label: str) -> Shaped[np.ndarray, " n"]:
     return np.asarray(rows.store.column(label)[rows.rows])
 
 
-def _refuse_without_pairs(rows: EvaluationRows, selection: Selection) -> None:
-    """Some query must have a true match besides itself."""
+def refuse_without_pairs(rows: EvaluationRows, label: str) -> None:
+    """Raise SelectionError where no query has a true match besides itself."""
     sides, why = rows.sides, "".join(f"; {warning}" for warning in rows.warnings)
     in_gallery = np.bincount(rows.gallery_labels, minlength=len(rows.groups))
     if (in_gallery[rows.query_labels] > (sides.own != NO_ROW)).any():
         return
     if sides.is_self_join:
         raise SelectionError(
-            f"no two of the {len(sides.queries):,} selected rows share a '{selection.label}', so "
+            f"no two of the {len(sides.queries):,} selected rows share a '{label}', so "
             f"none has a true match: give a --label whose values repeat{why}"
         )
     raise SelectionError(
-        f"none of the {len(sides.queries):,} queries shares its '{selection.label}' with another "
+        f"none of the {len(sides.queries):,} queries shares its '{label}' with another "
         f"of the {len(sides.gallery):,} items of the gallery, so none has a true match{why}"
     )

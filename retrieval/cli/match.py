@@ -71,7 +71,7 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
     The item itself comes first, then others, best first.
     """
     from embed.store import Store
-    from retrieval.matches.matching import MatchSettings
+    from retrieval.matches.match_settings import MatchSettings
     from retrieval.matches.matching import match as write_matches
 
     refuse_idle({"--linkage": "--groups"})
@@ -86,8 +86,7 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
     if not print_result(result.to_json(), as_json):
         click.echo(
             f"{_found(result)}: {result.path} "
-            f"({', '.join(result.spaces)}, score ≥ "
-            f"{', '.join(f'{score:.4f}' for score in result.score_thresholds)})"
+            f"({', '.join(result.spaces)}{_cut(result.score_thresholds)})"
         )
         if result.groups is not None:
             groups = result.groups
@@ -95,6 +94,14 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
                 f"{counted(groups.num_groups, 'group')} of two items or more, the largest of "
                 f"{groups.largest:,}, {groups.num_flagged:,} flagged: {groups.path}"
             )
+
+
+def _cut(thresholds: tuple[float, ...]) -> str:
+    """What scores have to reach, or that none does."""
+    from retrieval.thresholds.wording import NOTHING_MATCHES, threshold_text
+
+    text = threshold_text(thresholds)
+    return f": {text}" if text == NOTHING_MATCHES else f", score ≥ {text}"
 
 
 def _found(result: "MatchSummary") -> str:

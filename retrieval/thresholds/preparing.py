@@ -1,13 +1,13 @@
 """From the rows of a store to what a threshold is tuned on, and the way in which it is tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from retrieval.evaluation.judgements import judge
+from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
-from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.columns import num_columns, refuse_large_at_least
 from retrieval.thresholds.curves import ScoreCurve, curve_of, pair_curve_of
 from retrieval.thresholds.gathering import as_one, gather, scored_in_all, weighted
 from retrieval.thresholds.joint import SeveralThresholds, Surface, surface
@@ -17,16 +17,13 @@ from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.protocols import Tuned
 from retrieval.thresholds.rules import refuse_one_way
 from retrieval.thresholds.strategies import (
-    BestOf,
     ByCategory,
     Fit,
     OneThreshold,
     Strategy,
-    weight_grid,
 )
 from retrieval.thresholds.tune_settings import TuneSettings
-
-Shares = tuple[float, ...]
+from retrieval.thresholds.weighing import BestOf, MadeForShares, Shares, weight_grid
 
 
 @dataclass(frozen=True)
@@ -57,22 +54,26 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
         SettingsError: a rule that does not fit the rows.
     """
     refuse_one_way(settings.rules, is_self_join=rows.sides.is_self_join)
+    refuse_large_at_least(settings.rules.at_least, k, rows.sides)
     given = shares_of({space: settings.weights.get(space, 1.0) for space in settings.spaces})
     shares = tuple(given.values())
-    grid = weight_grid(len(shares)) if settings.tune_weights else [shares]
+    signed = settings.signed_weights
+    grid = weight_grid(len(shares), signed=signed) if settings.tune_weights else [shares]
     categories = categories_of(rows.sides, settings.threshold_by)
-    columns = num_columns(k, rows.sides)
-    pools = {
-        each: Pool.of(
+    gather_with = _gathering(rows, settings, num_columns(k, rows.sides))
+
+    def pool_with(shares: Shares) -> Pool:
+        candidates = gather_with(shares)
+        return Pool.of(
             candidates,
             judge(candidates.rows, rows),
             settings.rules,
             is_self_join=rows.sides.is_self_join,
             categories=categories,
         )
-        for each, candidates in _gathered(rows, settings, columns, grid).items()
-    }
-    strategies = {each: _strategy(pool, settings) for each, pool in pools.items()}
+
+    pools = MadeForShares(grid, pool_with)
+    strategies = MadeForShares(grid, lambda each: _strategy(pools[each], settings))
     plain = BestOf(strategies) if settings.tune_weights else strategies[shares]
     if categories is None:
         return Prepared(k, shares, pools, plain)
@@ -96,23 +97,20 @@ def picture_of(
     return None
 
 
-def _gathered(
-    rows: EvaluationRows, settings: TuneSettings, columns: int, grid: list[Shares]
-) -> dict[Shares, Candidates]:
-    spaces = settings.spaces
+def _gathering(
+    rows: EvaluationRows, settings: TuneSettings, columns: int
+) -> Callable[[Shares], Candidates]:
+    """What finds the candidates for some shares."""
+    spaces, sides = settings.spaces, rows.sides
     if settings.combine == "sum" and len(spaces) > 1:  # scored once, whatever the shares
-        scored = scored_in_all(rows.sides, spaces, columns, settings.finding)
-        return {each: as_one(weighted(scored, each)) for each in grid}
-    return {
-        each: gather(
-            rows.sides,
-            dict(zip(spaces, each, strict=True)),
-            columns,
-            settings.combine,
-            settings.finding,
-        )
-        for each in grid
-    }
+        scored = scored_in_all(sides, spaces, columns, settings.finding)
+        return lambda shares: as_one(weighted(scored, shares))
+
+    def search(shares: Shares) -> Candidates:
+        weights = dict(zip(spaces, shares, strict=True))
+        return gather(sides, weights, columns, settings.combine, settings.finding)
+
+    return search
 
 
 def _strategy(pool: Pool, settings: TuneSettings) -> Strategy:

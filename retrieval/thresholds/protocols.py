@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.metrics.intervals import bootstrap_interval
 from retrieval.thresholds.pools import Outcome
 from retrieval.thresholds.strategies import Fit, Strategy
 
@@ -25,14 +25,16 @@ class Tuned:
     """The fit to use, the rows that it was tuned on, and what each row is to be reported at.
 
     In an honest protocol `outcome` is, for each row, that of a fit without the row's own group;
-    `is_reported` says which rows are reported. A row's pairs are counted as if the items of other
-    folds were matched by the same fit: true pairs lie within a fold, only false ones are touched.
+    `is_reported` says which rows are reported, and `by_fit` which of them by each fit. A row's
+    pairs are counted as if the items of other folds were matched by the same fit: true pairs lie
+    within a fold, only false ones are touched.
     """
 
     fit: Fit
     is_tuned_on: Bool[np.ndarray, " q"]
     outcome: Outcome
     is_reported: Bool[np.ndarray, " q"]
+    by_fit: tuple[tuple[Fit, Bool[np.ndarray, " q"]], ...]
 
 
 @dataclass(frozen=True)
@@ -86,52 +88,51 @@ def tuned(
     folds = _folds(members, groups, protocol, seed)
     everywhere = np.ones(len(folds), bool)
     is_tuned_on = folds == 0 if protocol == "holdout" else everywhere
-    fit = strategy.fit(is_tuned_on)
+    if protocol != "cross-fit":
+        (fit,) = strategy.fits([is_tuned_on])
+        at = ~is_tuned_on if protocol == "holdout" else everywhere
+        return Tuned(fit, is_tuned_on, strategy.outcome(fit), at, ((fit, at),))
+    parts = [folds == fold for fold in range(int(folds.max()) + 1)]
+    fit, *others = strategy.fits([everywhere, *(~part for part in parts)])
+    by_fit = tuple(zip(others, parts, strict=True))
     outcome = strategy.outcome(fit)
-    if protocol == "cross-fit":
-        for fold in range(int(folds.max()) + 1):
-            others = strategy.fit(folds != fold)
-            outcome = outcome.replaced(folds == fold, strategy.outcome(others))
-    return Tuned(fit, is_tuned_on, outcome, ~is_tuned_on if protocol == "holdout" else everywhere)
+    for other, part in by_fit:
+        outcome = outcome.replaced(part, strategy.outcome(other))
+    return Tuned(fit, everywhere, outcome, everywhere, by_fit)
 
 
 def given(strategy: Strategy, fit: Fit) -> Tuned:
     """What all rows reach by a fit that is given, and was tuned on none of them as far as known."""
     outcome = strategy.outcome(fit)
     everywhere = np.ones(len(outcome.num_taken), bool)
-    return Tuned(fit, ~everywhere, outcome, everywhere)
+    return Tuned(fit, ~everywhere, outcome, everywhere, ((fit, everywhere),))
 
 
-def report(
-    tuning: Tuned,
-    members: Int[np.ndarray, " q"],
-    num_true_pairs: float,
-    generator: np.random.Generator,
-) -> Report:
-    """What the reported rows reach, with an interval; `num_true_pairs` are theirs."""
+def report(tuning: Tuned, members: Int[np.ndarray, " q"], generator: np.random.Generator) -> Report:
+    """What the reported rows reach, with an interval."""
     at, outcome = tuning.is_reported, tuning.outcome
     return Report(
-        figures=figures_of(outcome, at, num_true_pairs),
+        figures=figures_of(outcome, at),
         num_rows=int(at.sum()),
         interval=bootstrap_interval(outcome.f1[at], members[at], generator),
     )
 
 
-def figures_of(
-    outcome: Outcome, at: Bool[np.ndarray, " q"], num_true_pairs: float
-) -> dict[str, float | None]:
+def figures_of(outcome: Outcome, at: Bool[np.ndarray, " q"]) -> dict[str, float | None]:
     """Row F1, precision and recall over some rows, and the same of their pairs, by name.
 
-    `num_true_pairs` are theirs. A share of no pairs is None.
+    A share of no pairs is None.
     """
-    pairs, hits = float(outcome.pairs[at].sum()), float(outcome.hits[at].sum())
+    pairs, hits, true_pairs = (
+        float(counts[at].sum()) for counts in (outcome.pairs, outcome.hits, outcome.true_pairs)
+    )
     return {
         "row_f1": float(outcome.f1[at].mean()),
         "precision": float(outcome.precision[at].mean()),
         "recall": float(outcome.recall[at].mean()),
-        "pair_f1": _ratio(2 * hits, pairs + num_true_pairs),
+        "pair_f1": _ratio(2 * hits, pairs + true_pairs),
         "pair_precision": _ratio(hits, pairs),
-        "pair_recall": _ratio(hits, num_true_pairs),
+        "pair_recall": _ratio(hits, true_pairs),
     }
 
 

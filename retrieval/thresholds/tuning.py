@@ -7,11 +7,11 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.evaluation.metrics import row_recall
+from retrieval.metrics.sets import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
 from retrieval.thresholds.cautions import alone_warnings, reach_warnings, row_f1_alone
-from retrieval.thresholds.columns import asked_k
+from retrieval.thresholds.columns import asked_k, num_columns
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.match_rules import MatchRule
@@ -101,9 +101,7 @@ def tune_threshold(
     tuning = tuned(strategy, rows.query_labels, rows.groups, settings.protocol, settings.seed)
     _refuse_missed(settings, tuning)
     pool = prepared.pool_of(tuning.fit)
-    num_true_pairs = pool.num_true_pairs(tuning.is_reported)
-    generator = np.random.default_rng(settings.seed)
-    reached = report(tuning, rows.query_labels, num_true_pairs, generator)
+    reached = report(tuning, rows.query_labels, np.random.default_rng(settings.seed))
     recall_within_k = _recall_within_k(pool)
     return ThresholdResult(
         rule=_rule(store, settings, prepared, tuning.fit),
@@ -171,13 +169,12 @@ def _calibration(pool: Pool) -> Calibration:
 
 def _where_tuned(prepared: Prepared, tuning: Tuned) -> dict[str, float | None]:
     """What the fit to use reaches on the rows that it was tuned on."""
-    outcome = prepared.strategy.outcome(tuning.fit)
-    num_true_pairs = prepared.pool_of(tuning.fit).num_true_pairs(tuning.is_tuned_on)
-    return figures_of(outcome, tuning.is_tuned_on, num_true_pairs)
+    return figures_of(prepared.strategy.outcome(tuning.fit), tuning.is_tuned_on)
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
-    warnings = [*rows.warnings, *settings.finding.warnings]
+    columns = num_columns(asked_k(settings.k, rows.sides), rows.sides)
+    warnings = [*rows.warnings, *settings.finding.warnings_for(columns)]
     if settings.weights and settings.has_own_thresholds:
         warnings.append(WEIGHTS_RANK)
     if settings.protocol == "same-rows":

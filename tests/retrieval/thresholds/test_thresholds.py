@@ -17,11 +17,12 @@ from embed.errors import (
 )
 from embed.rows import Where
 from embed.store import Store
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
-from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save, to_json
+from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save
 from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.threshold_json import to_json
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
@@ -154,7 +155,11 @@ def test_a_file_gives_back_all_but_the_curve(tmp_path: Path, result: ThresholdRe
         ({"spaces": {"image": {"weight": 1.0}}}, "should say its 'fingerprint', and does not"),
         (
             {"spaces": {"image": {"weight": -1, "fingerprint": "a"}}},
-            "weight of a space is above 0: found image=-1",
+            "weights of spaces add up to more than 0: found image=-1",
+        ),
+        (
+            {"spaces": {"image": {"weight": 0, "fingerprint": "a"}}},
+            "weight of a space is a number other than 0: found image=0",
         ),
         ({"label": 3}, "label should be a text: found 3"),
         ({"num_rows": "many"}, "num_rows should be a whole number: found 'many'"),
