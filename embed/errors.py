@@ -20,6 +20,7 @@ that escapes is a bug.
     ├── ThresholdError          a threshold file that can't be read, or does not fit
     ├── NeighboursError         an index or a file of neighbours that can't be read, or does not fit
     ├── SettingsError           a setting out of its range
+    ├── BusyError               a service that has too much to do already
     └── OutputError             a file that can't be written
         └── OutputExistsError   a file that would be overwritten
 """
@@ -93,6 +94,10 @@ class SettingsError(WorkbenchError):
     """A setting out of its range."""
 
     exit_code = 2
+
+
+class BusyError(WorkbenchError):
+    """A service that has too much to do already; a while later it may do it."""
 
 
 class OutputError(WorkbenchError):

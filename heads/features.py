@@ -155,10 +155,7 @@ class FeatureReader:
         self, into: Float[np.ndarray, "m d"], reference: SpaceReference, rows: Int[np.ndarray, " m"]
     ) -> None:
         into[...] = self._dense_rows(reference.name, rows)
-        lengths = np.sqrt(np.einsum("md,md->m", into, into, dtype=np.float64))
-        scales = (reference.weight / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-        with np.errstate(invalid="ignore"):  # infinity × 0, which the caller refuses
-            into *= scales[:, None]
+        scale_rows(into, reference.weight)
 
     def _refuse_damaged(
         self, features: Float[np.ndarray, "m d"], rows: Int[np.ndarray, " m"]
@@ -177,15 +174,31 @@ class FeatureReader:
         info, vectors = self._stores.space(name), self._vectors[name]
         places = self._stores.rows_of(name)
         at = rows if isinstance(places, slice) else places[rows]
-        if info.kind == "dense":
-            return np.asarray(vectors[at])
-        if info.kind == "binary":
-            bits = np.unpackbits(np.asarray(vectors[at]), axis=1, count=info.dim)
-            return bits.astype(np.float32) * 2 - 1
+        if info.kind != "sparse":
+            return written_out(np.asarray(vectors[at]), info)
         if len(at) * info.dim * 4 > MAX_DENSE_BYTES:
             raise SettingsError(
                 f"space '{name}' is sparse with {info.dim:,} terms: {len(at):,} rows of it do "
                 f"not fit into {MAX_DENSE_BYTES // 2**30} GiB; embed with tfidf:max_features=… "
                 f"first"
             )
-        return np.asarray(vectors[at].toarray())
+        return written_out(vectors[at], info)
+
+
+def written_out(
+    vectors: Shaped[np.ndarray, "m e"] | scipy.sparse.csr_array, info: SpaceInfo
+) -> Shaped[np.ndarray, "m d"]:
+    """Vectors as numbers, one a component: bits as −1 and 1, sparse ones filled up with zeros."""
+    if not isinstance(vectors, np.ndarray):
+        return np.asarray(vectors.toarray())
+    if info.kind == "dense":
+        return vectors
+    return np.unpackbits(vectors, axis=1, count=info.dim).astype(np.float32) * 2 - 1
+
+
+def scale_rows(vectors: Float[np.ndarray, "m d"], weight: float) -> None:
+    """Scale each row, in place, to this length; a row of zeros stays."""
+    lengths = np.sqrt(np.einsum("md,md->m", vectors, vectors, dtype=np.float64))
+    scales = (weight / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinity × 0, which the caller refuses
+        vectors *= scales[:, None]

@@ -46,9 +46,22 @@ class TfIdf(FittedTextEncoder):
             "vocabulary": vectorizer.get_feature_names_out().astype(object),
             "idf": vectorizer.idf_.astype(np.float32),
         }
-        return FittedSpace(self._info(fitted), vectors, fitted)
+        return FittedSpace(self.info_of(fitted), vectors, fitted)
 
-    def _info(self, fitted: Mapping[str, Shaped[np.ndarray, " m"]]) -> SpaceInfo:
+    def encode_as(
+        self, fitted: Mapping[str, Shaped[np.ndarray, " m"]], titles: Sequence[str]
+    ) -> scipy.sparse.csr_array:
+        """Other titles by what was learnt before, which a store keeps: (n, terms), float32.
+
+        A title without any known term is a row without components.
+        """
+        known = {"vocabulary": fitted["vocabulary"].tolist(), "max_features": None, "min_df": 1}
+        vectorizer = TfidfVectorizer(dtype=np.float32, **self._settings | known)
+        vectorizer.idf_ = fitted["idf"]
+        return scipy.sparse.csr_array(vectorizer.transform(titles), dtype=np.float32)
+
+    def info_of(self, fitted: Mapping[str, Shaped[np.ndarray, " m"]]) -> SpaceInfo:
+        """What a space says of itself that was fitted so."""
         digest = hashlib.blake2b(repr(sorted(self._settings.items())).encode(), digest_size=16)
         digest.update("\0".join(fitted["vocabulary"]).encode())
         digest.update(fitted["idf"].tobytes())

@@ -1,6 +1,9 @@
 """The answer to a query: what it asks for, checked, searched and judged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from embed.errors import SettingsError
 from retrieval.service.asking import (
@@ -16,9 +19,12 @@ from retrieval.service.asking import (
     refuse_unknown_spaces,
     weights_of,
 )
+from retrieval.service.queries import Given, Taken
+from retrieval.service.search import SpaceQuery
 from retrieval.service.service import Snapshot
+from retrieval.service.spaces import Vector
 
-USED_FOR_ID: Use = "id"
+BOTH: Use = "image and title"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,14 @@ class Asked:
     where: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
 
+    @property
+    def given(self) -> Given:
+        """What is searched by, without what weighs nothing."""
+        if self.image is None or self.title is None:
+            return Given(self.image, self.title)
+        image = None if self.image_weight == 0 else self.image
+        return Given(image, None if self.image_weight == 1 else self.title)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -62,19 +76,21 @@ def answer(snapshot: Snapshot, asked: Asked) -> Answer:
         IdError: there is no such item.
         StoreError: there is no such space or column.
         ImageError: the image can't be decoded.
+        EncoderError: an encoder can't be had.
+        BusyError: too many queries are waiting.
     """
-    _refuse_unclear(asked)
+    refuse_unclear(snapshot, asked)
     refuse_unknown_spaces(snapshot, asked.spaces)
-    assert asked.id is not None
-    return _of_item(snapshot, asked, snapshot.catalogue.row_of(asked.id))
+    if asked.id is not None:
+        return _of_item(snapshot, asked, snapshot.catalogue.row_of(asked.id))
+    return of_given(snapshot, asked)
 
 
 def _of_item(snapshot: Snapshot, asked: Asked, row: int) -> Answer:
-    spaces = asked.spaces or snapshot.spaces
+    spaces = tuple(dict.fromkeys(asked.spaces or snapshot.spaces))
     cut = read_thresholds(asked.thresholds, cut_of(snapshot, spaces, row))
-    weights = weights_of(snapshot, spaces)
-    used_for = dict.fromkeys(spaces, USED_FOR_ID)
-    plan = Plan(weights, used_for, combine_of(snapshot, spaces), cut)
+    used_for: dict[str, Use] = dict.fromkeys(spaces, "id")
+    plan = Plan(weights_of(snapshot, spaces), used_for, combine_of(snapshot, spaces), cut)
     found = snapshot.searcher.best(
         queries_of_row(snapshot, row, plan),
         asked.k,
@@ -85,10 +101,96 @@ def _of_item(snapshot: Snapshot, asked: Asked, row: int) -> Answer:
     return Answer(plan, judged(found, plan))
 
 
-def _refuse_unclear(asked: Asked) -> None:
+def of_given(snapshot: Snapshot, asked: Asked) -> Answer:
+    """The items nearest to an image, a title, or both."""
+    given = asked.given
+    parts, warnings = _parts(snapshot, asked, given)
+    spaces = tuple(parts)
+    cut = read_thresholds(asked.thresholds, cut_of(snapshot, spaces))
+    weights = _weights(snapshot, parts, asked.image_weight)
+    plan = Plan(weights, _uses(snapshot, parts), combine_of(snapshot, spaces), cut)
+    allowed = filtered(snapshot, asked.where)
+    vectors = snapshot.encoders.vectors(given, parts)
+    queries = {
+        space: SpaceQuery(_mixed(of_parts, asked.image_weight), weights[space])
+        for space, of_parts in vectors.items()
+    }
+    found = snapshot.searcher.best(queries, asked.k, combine=plan.combine, allowed=allowed)
+    return Answer(plan, judged(found, plan), tuple(warnings))
+
+
+def _parts(
+    snapshot: Snapshot, asked: Asked, given: Given
+) -> tuple[dict[str, tuple[Taken, ...]], list[str]]:
+    """What each space is searched by; a space that can't be is left out, unless it was named."""
+    spaces = tuple(dict.fromkeys(asked.spaces or snapshot.spaces))
+    fitting = _fitting(snapshot, spaces, given)
+    left_out = [space for space in spaces if space not in fitting]
+    if not left_out:
+        return fitting, []
+    reasons = "; ".join(_reason(snapshot, space) for space in left_out)
+    if asked.spaces:
+        raise SettingsError(reasons)
+    others = fitting or _fitting(snapshot, tuple(snapshot.store.spaces), given)
+    if not others:
+        raise SettingsError(f"nothing can be searched by {' and '.join(given.parts)}: {reasons}")
+    return others, [f"{reasons}: searched {', '.join(others)} instead"]
+
+
+def _fitting(
+    snapshot: Snapshot, spaces: tuple[str, ...], given: Given
+) -> dict[str, tuple[Taken, ...]]:
+    found = {space: snapshot.encoders.intake(space).fits(given.parts) for space in spaces}
+    return {space: parts for space, parts in found.items() if parts}
+
+
+def _reason(snapshot: Snapshot, space: str) -> str:
+    intake = snapshot.encoders.intake(space)
+    if intake.why_not is not None:
+        return f"space '{space}' can't be searched so: {intake.why_not}"
+    joined = " and an " if intake.needs_both else " or an "
+    return f"space '{space}' takes {joined.join(reversed(intake.takes)) or 'an id'} or an id"
+
+
+def _uses(snapshot: Snapshot, parts: Mapping[str, tuple[Taken, ...]]) -> dict[str, Use]:
+    uses: dict[str, Use] = {}
+    for space, used in parts.items():
+        uses[space] = BOTH if len(used) == 2 else used[0]
+    return uses
+
+
+def _weights(
+    snapshot: Snapshot, parts: Mapping[str, tuple[Taken, ...]], image_weight: float
+) -> dict[str, float]:
+    """The weights of the rule, moved so that images have their share of all that takes but one."""
+    weights = weights_of(snapshot, tuple(parts))
+    alone = {space: used[0] for space, used in parts.items() if len(used) == 1}
+    if set(alone.values()) != {"image", "title"}:
+        return weights
+    total = sum(weights[space] for space in alone)
+    for part, share in (("image", image_weight), ("title", 1 - image_weight)):
+        own = [space for space, used in alone.items() if used == part]
+        of_part = sum(weights[space] for space in own)
+        weights |= {space: weights[space] / of_part * total * share for space in own}
+    return weights
+
+
+def _mixed(vectors: Mapping[Taken, Vector], image_weight: float) -> Vector:
+    """The vector of a query; of an image and a title in one space, their weighted sum."""
+    if len(vectors) == 1:
+        return next(iter(vectors.values()))
+    image, title = (np.asarray(vectors[part], np.float32) for part in ("image", "title"))
+    return image_weight * image + (1 - image_weight) * title
+
+
+def refuse_unclear(snapshot: Snapshot, asked: Asked) -> None:
+    """Raise SettingsError where nothing is asked for, or too much."""
     if asked.id is None and asked.title is None and asked.image is None:
         raise SettingsError("nothing to search for: give an image, a title or an id")
     if asked.id is not None and (asked.title is not None or asked.image is not None):
         raise SettingsError("an id is searched for alone: leave the image and the title out")
-    if asked.id is None:
-        raise SettingsError("searching by an image or a title is not there yet: give an id")
+    most = snapshot.settings.limits.max_characters
+    if asked.title is not None and len(asked.title) > most:
+        raise SettingsError(
+            f"a title has at most {most:,} characters: found {len(asked.title):,}; shorten it"
+        )

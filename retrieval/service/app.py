@@ -1,16 +1,33 @@
 """The web application: its routes, what guards them, and the page."""
 
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from retrieval.service.guard import Guard, GuardSettings
+from retrieval.service.metrics import Metrics
 from retrieval.service.problems import RESPONSES, add_problems
-from retrieval.service.routes import figures, groups, items, listing, maps, search, status, store
+from retrieval.service.routes import (
+    attributes,
+    figures,
+    groups,
+    items,
+    listing,
+    maps,
+    search,
+    session,
+    status,
+    store,
+)
 from retrieval.service.service import Service
 
 ROUTERS = (
     status.router,
+    session.router,
     store.router,
     search.router,
     items.router,
@@ -18,11 +35,14 @@ ROUTERS = (
     figures.router,
     groups.router,
     maps.router,
+    attributes.router,
 )
 
 
-def create_app(service: Service) -> FastAPI:
-    """The application, for any ASGI server."""
+def create_app(service: Service, guard: GuardSettings | None = None) -> FastAPI:
+    """The application, for any ASGI server; without a guard's settings, for this machine alone."""
+    guard = guard or GuardSettings(max_bytes=service.settings.limits.max_bytes)
+    metrics = Metrics(service)
     # The documents that FastAPI offers load their scripts from another host.
     app = FastAPI(
         title="Product search",
@@ -32,10 +52,34 @@ def create_app(service: Service) -> FastAPI:
         openapi_url="/openapi.json",
         responses=RESPONSES,
     )
-    app.state.service = service
+    app.state.service, app.state.guard, app.state.metrics = service, guard, metrics
     add_problems(app)
     for router in ROUTERS:
         app.include_router(router)
-    page = str(files("retrieval.service") / "page")
-    app.mount("/", StaticFiles(directory=page, html=True), name="page")
+    page = files("retrieval.service") / "page"
+    app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
+    app.add_middleware(Guard, settings=guard, is_open=_is_open)
+    app.add_middleware(_Counted, metrics=metrics)
     return app
+
+
+class _Counted:
+    """Every request is counted, those that are refused too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._counted = metrics.counted(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._counted(scope, receive, send)
+
+
+def _is_open(method: str, path: str) -> bool:
+    """Whether a request needs no token: for the page's own files, which hold no data."""
+    return method in ("GET", "HEAD") and path in _page_files()
+
+
+@cache
+def _page_files() -> frozenset[str]:
+    page = Path(str(files("retrieval.service") / "page"))
+    names = (path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file())
+    return frozenset(("/", *(f"/{name}" for name in names)))

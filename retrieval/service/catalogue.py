@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import IdError
 from embed.labels import label_texts
@@ -39,6 +39,11 @@ class Catalogue:
         if row is None:
             raise IdError(f"there is no item '{item_id[:200]}'")
         return row
+
+    @staticmethod
+    def as_rows(row: int) -> Int[np.ndarray, " 1"]:
+        """One row, where rows are asked for."""
+        return np.array([row], np.int64)
 
     def id_of(self, row: int) -> str:
         """The id of a row."""

@@ -26,6 +26,7 @@ EDGES = (64, 128, 256, 512, 1024, 1600)
 """The longest edges that thumbnails are made with: others are rounded up to one of these."""
 FULL = EDGES[-1]
 QUALITY = 85
+NOT_SERVED = "the item's image is not there, or not below the root that images are served from"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,11 @@ class ItemImages:
             raise ImageError("the item has no image")
         location = self._location(str(self._catalogue.texts(self.column)[row]))
         if location is None or is_address(location.address):
-            raise ImageError("the item's image is not below the root that images are served from")
-        return self._fetcher.read(location)
+            raise ImageError(NOT_SERVED)
+        try:
+            return self._fetcher.read(location)
+        except ImageError as error:  # which names a path of this machine
+            raise ImageError(NOT_SERVED) from error
 
     def _location(self, image: str) -> Location | None:
         if self._shards:

@@ -1,9 +1,10 @@
 """An item as answers show it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from pydantic import BaseModel
 
 from retrieval.service.asking import Judged
@@ -48,16 +49,18 @@ class ScoredItem(Item):
 
 def item_of(snapshot: Snapshot, row: int) -> Item:
     """The item of a row, with its attributes where a head predicts them."""
-    return Item(**_fields(snapshot, row))
+    return Item(**_fields(snapshot, row), attributes=_attributes(snapshot, [row])[0])
 
 
 def scored_items(snapshot: Snapshot, judged: Judged, spaces: list[str]) -> list[ScoredItem]:
     """What was found, best first."""
     found = judged.found
     probabilities = _probabilities(snapshot, judged)
+    attributes = _attributes(snapshot, found.rows.tolist())
     return [
         ScoredItem(
             **_fields(snapshot, int(row)),
+            attributes=attributes[place],
             score=_rounded(found.combined[place]),
             distance=_rounded(1 - found.combined[place].astype(float)),
             is_match=None if judged.is_match is None else bool(judged.is_match[place]),
@@ -83,6 +86,18 @@ def _fields(snapshot: Snapshot, row: int) -> Mapping[str, Any]:
         "columns": catalogue.columns_of(row),
         "image": image_address(snapshot, row),
     }
+
+
+def _attributes(snapshot: Snapshot, rows: list[int]) -> Sequence[list[Attribute] | None]:
+    if snapshot.attributes is None:
+        return [None] * len(rows)
+    return [
+        [
+            Attribute(attribute=each.attribute, value=each.value, probability=each.probability)
+            for each in of_item
+        ]
+        for of_item in snapshot.attributes.of_rows(np.array(rows, np.int64))
+    ]
 
 
 def _spaces(judged: Judged, spaces: list[str], place: int) -> list[SpaceScore]:

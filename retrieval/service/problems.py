@@ -10,12 +10,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from embed.errors import FingerprintError, IdError, ImageError, WorkbenchError
+from embed.errors import BusyError, FingerprintError, IdError, ImageError, WorkbenchError
 
 STATUSES: tuple[tuple[type[WorkbenchError], int], ...] = (
     (IdError, 404),
     (FingerprintError, 409),
     (ImageError, 422),
+    (BusyError, 503),
     (WorkbenchError, 400),
 )
 WORDS = {404: "there is nothing at this address", 405: "this address does not take that method"}
@@ -62,7 +63,8 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 def _of_workbench(request: Request, error: Exception) -> JSONResponse:
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
     path = request.app.state.service.settings.store
-    return problem(status, str(error).replace(str(path), path.name))
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return problem(status, str(error).replace(str(path), path.name), headers)
 
 
 def _of_values(request: Request, error: Exception) -> JSONResponse:

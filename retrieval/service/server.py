@@ -1,30 +1,80 @@
 """Running the service on a port."""
 
+import resource
 import socket
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
 from embed.errors import SettingsError
 from retrieval.service.app import create_app
+from retrieval.service.connections import TimedProtocol
+from retrieval.service.guard import guard_of
+from retrieval.service.reloading import Watch
 from retrieval.service.service import Service
 from retrieval.service.settings import ServiceSettings
 
 GRACE_SECONDS = 5
 BACKLOG = 2048
+MOST_CONNECTIONS = 2048
+"""More are answered with 503; each needs a descriptor, and hardly anything else while it idles."""
 
 
-def serve(settings: ServiceSettings, host: str = "127.0.0.1", port: int = 8000) -> None:
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the service listens, and whom it lets in.
+
+    Attributes:
+        host, port: the address; port 0 takes a free one.
+        token_path: a file with the token; needed where other machines reach the host.
+        allowed_hosts: further names under which the service is reached.
+        reload: whether a store that is replaced is taken up.
+        open_browser: whether to show the page.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token_path: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    reload: bool = False
+    open_browser: bool = False
+
+
+def serve(settings: ServiceSettings, server: ServerSettings) -> None:
     """Serve until the process is told to end.
 
     Raises:
-        StoreError, ThresholdError, FingerprintError: the files can't be read or don't fit.
-        SettingsError: the port can't be had.
+        StoreError, ThresholdError, HeadError, FingerprintError: files can't be read or don't fit.
+        SettingsError: the port can't be had, or a token is missing.
     """
-    with bound(host, port) as listening:
-        service = Service(settings)
-        print(f"{settings.store} is served at {address_of(listening)}", flush=True)
-        server_of(create_app(service)).run(sockets=[listening])
+    limits = settings.limits
+    guard = guard_of(server.host, server.token_path, server.allowed_hosts, limits.max_bytes)
+    with bound(server.host, server.port) as listening, opened(settings, server.reload) as service:
+        _allow_many_files()
+        address = address_of(listening)
+        print(f"{settings.store} is served at {address}", flush=True)
+        if server.open_browser:
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):  # uvicorn passes it on once all has ended
+            server_of(create_app(service, guard)).run(sockets=[listening])
+
+
+@contextmanager
+def opened(settings: ServiceSettings, reload: bool = False) -> Iterator[Service]:
+    """A service for as long as the block lasts."""
+    service = Service(settings)
+    watch = Watch(service) if reload else None
+    try:
+        yield service
+    finally:
+        if watch is not None:
+            watch.stop()
+        service.close()
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -52,6 +102,7 @@ def bound(host: str, port: int) -> socket.socket:
 def address_of(listening: socket.socket) -> str:
     """Where a browser finds it."""
     host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
@@ -64,6 +115,17 @@ def server_of(app: FastAPI) -> uvicorn.Server:
             access_log=False,
             ws="none",
             lifespan="off",
+            http=TimedProtocol,
+            limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
+
+
+def _allow_many_files() -> None:
+    """As many descriptors as connections need, where the system lets us have them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + 512
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

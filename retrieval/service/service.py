@@ -10,10 +10,13 @@ from threading import Lock
 from embed.store import Store
 from retrieval.choosing import Chosen
 from retrieval.search.sides import Sides
+from retrieval.service.attributes import Attributes
 from retrieval.service.background import Background, Works
 from retrieval.service.catalogue import Catalogue
+from retrieval.service.encoders import EncoderPool
 from retrieval.service.images import ItemImages, Thumbnails
 from retrieval.service.pairs import all_pairs, finding_of, open_rule, within_file
+from retrieval.service.queries import QueryEncoders, read_heads
 from retrieval.service.search import Searcher
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.candidates import Candidates
@@ -33,9 +36,10 @@ class Snapshot:
     Raises:
         StoreError: the file is no store.
         ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+        HeadError: a head can't be read.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, pool: EncoderPool) -> None:
         self.settings = settings
         self.number = next(_NUMBERS)
         self.catalogue = Catalogue(
@@ -49,6 +53,9 @@ class Snapshot:
         self.images = ItemImages(self.catalogue, settings)
         self.searcher = Searcher(self.catalogue.store)
         self.works = Works()
+        heads = read_heads(settings.heads)
+        self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
+        self.attributes = Attributes.of(self.store, heads)
 
     @property
     def store(self) -> Store:
@@ -117,6 +124,7 @@ class Snapshot:
         """Close the store's file; arrays that are mapped from it stay valid."""
         self.works.close()
         self.searcher.close()
+        self.encoders.close()
         self.store.close()
 
 
@@ -128,7 +136,8 @@ class Service:
         self.thumbnails = Thumbnails(settings.thumbnail_bytes, settings.limits.max_pixels)
         self.warnings: tuple[str, ...] = ()
         self._lock = Lock()
-        self._snapshot = Snapshot(settings)
+        self.encoders = EncoderPool(settings.device)
+        self._snapshot = Snapshot(settings, self.encoders)
         self._num_holders: dict[Snapshot, int] = {}
 
     @property
@@ -164,3 +173,4 @@ class Service:
     def close(self) -> None:
         """End everything; no request is to come."""
         self._snapshot.close()
+        self.encoders.close()

@@ -1,15 +1,19 @@
 """`/search`: the items nearest to an image, a title or an item."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, UploadFile
 from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile as Upload
 
 from retrieval.service.answering import Answer, Asked, answer
 from retrieval.service.asking import MOST_RESULTS, Use
 from retrieval.service.dependencies import CurrentSnapshot
 from retrieval.service.items import ScoredItem, scored_items
+from retrieval.service.matching import matches
+from retrieval.service.routes.uploads import content_of
 from retrieval.service.service import Snapshot
 
 router = APIRouter(tags=["search"])
@@ -31,6 +35,14 @@ class SearchForm(SearchQuery):
     """The same with an image."""
 
     image: UploadFile | None = Field(None, description="An image file to search by.")
+
+
+class MatchForm(BaseModel):
+    """What to find the matches of."""
+
+    image: UploadFile | None = Field(None, description="An image file.")
+    title: str | None = Field(None, description="Its title.")
+    image_weight: float = Field(0.5, ge=0, le=1, description="Of the image, beside a title.")
 
 
 class QueryEcho(BaseModel):
@@ -76,10 +88,31 @@ def search_by_form(
     return search_result(snapshot, _asked(asked, asked.image))
 
 
-def search_result(snapshot: Snapshot, asked: Asked) -> SearchResult:
+@router.get("/match")
+def match(
+    id: Annotated[str, Query(description="An item of the store.")],  # noqa: A002
+    snapshot: CurrentSnapshot,
+) -> SearchResult:
+    """The matches of an item, by the tuned rule alone: those that `retrieval match` writes."""
+    return search_result(snapshot, Asked(id=id), matches)
+
+
+@router.post("/match")
+def match_by_form(
+    asked: Annotated[MatchForm, Form(media_type="multipart/form-data")], snapshot: CurrentSnapshot
+) -> SearchResult:
+    """The matches of an image, a title, or both, by the tuned rule."""
+    image, title = content_of(asked.image), asked.title or None
+    given = Asked(image=image, title=title, image_weight=asked.image_weight)
+    return search_result(snapshot, given, matches)
+
+
+def search_result(
+    snapshot: Snapshot, asked: Asked, find: Callable[[Snapshot, Asked], Answer] = answer
+) -> SearchResult:
     """The answer to a query."""
     started = time.perf_counter()
-    found = answer(snapshot, asked)
+    found = find(snapshot, asked)
     return SearchResult(
         query=QueryEcho(id=asked.id, title=asked.title, has_image=asked.image is not None),
         spaces=_spaces(found),
@@ -91,12 +124,11 @@ def search_result(snapshot: Snapshot, asked: Asked) -> SearchResult:
     )
 
 
-def _asked(asked: SearchQuery, image: UploadFile | None) -> Asked:
-    content = None if image is None else image.file.read()
+def _asked(asked: SearchQuery, image: Upload | None) -> Asked:
     return Asked(
         id=asked.id,
         title=asked.title or None,
-        image=content or None,
+        image=content_of(image),
         image_weight=asked.image_weight,
         k=asked.k,
         spaces=tuple(asked.space),

@@ -1,14 +1,13 @@
-"""`/healthz`: whether the service answers."""
+"""`/healthz` and `/metrics`: whether the service answers, and what it counts of itself."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from retrieval.service.dependencies import current_service
-from retrieval.service.service import Service
+from retrieval.service.dependencies import CurrentService
 
 router = APIRouter(tags=["status"])
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(BaseModel):
@@ -19,6 +18,12 @@ class Health(BaseModel):
 
 
 @router.get("/healthz")
-def healthz(service: Annotated[Service, Depends(current_service)]) -> Health:
+def healthz(service: CurrentService) -> Health:
     """Whether the service answers."""
     return Health(status="ok", num_items=len(service.snapshot.catalogue))
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics(request: Request) -> Response:
+    """Requests, latencies, batches, thumbnails and items, as Prometheus reads them."""
+    return Response(request.app.state.metrics.text(), media_type=METRICS_TYPE)

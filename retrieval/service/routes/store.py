@@ -89,7 +89,7 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
         image_column=None if snapshot.images.warning else snapshot.images.column,
         label=snapshot.label,
         threshold=None if snapshot.rule is None else _threshold(snapshot, snapshot.rule),
-        attributes=None,
+        attributes=None if snapshot.attributes is None else list(snapshot.attributes.names),
         can_decide=os.access(snapshot.store.path.absolute().parent, os.W_OK),
         warnings=[*snapshot.warnings, *service.warnings],
     )
@@ -100,13 +100,14 @@ def _space(snapshot: Snapshot, name: str) -> Space:
     fields: dict[str, Any] = {
         each: getattr(info, each) for each in ("kind", "modality", "dim", "spec")
     }
+    intake = snapshot.encoders.intake(name)
     return Space(
         name=name,
         **fields,
         is_searched=name in snapshot.spaces,
-        takes=["id"],
-        needs_both=False,
-        why_not=None,
+        takes=["id", *intake.takes],
+        needs_both=intake.needs_both,
+        why_not=intake.why_not,
     )
 
 

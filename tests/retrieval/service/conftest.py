@@ -13,13 +13,14 @@ import click
 import httpx
 import pytest
 import torch
+from fastapi import FastAPI
 
 from embed.cli import main as embed_main
 from heads.cli import main as heads_main
 from retrieval.cli import main as retrieval_main
 from retrieval.service.app import create_app
-from retrieval.service.server import address_of, bound, server_of
-from retrieval.service.service import Service
+from retrieval.service.guard import GuardSettings
+from retrieval.service.server import address_of, bound, opened, server_of
 from retrieval.service.settings import ServiceSettings
 
 
@@ -92,11 +93,17 @@ def _run(command: click.Command, *arguments: object) -> None:
 
 
 @contextmanager
-def serving(settings: ServiceSettings) -> Iterator[str]:
+def serving(settings: ServiceSettings, guard: GuardSettings | None = None) -> Iterator[str]:
     """The address of a real server, for as long as the block lasts."""
+    with opened(settings) as service, running(create_app(service, guard)) as address:
+        yield address
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """The address of a server of this application, for as long as the block lasts."""
     with bound("127.0.0.1", 0) as listening:
-        service = Service(settings)
-        server = server_of(create_app(service))
+        server = server_of(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -106,7 +113,6 @@ def serving(settings: ServiceSettings) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
-            service.close()
 
 
 @pytest.fixture(scope="session")

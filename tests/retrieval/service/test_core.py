@@ -1,6 +1,7 @@
 """Search by id, items and images, as clients of a real server see them."""
 
 from io import BytesIO
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -31,7 +32,7 @@ def test_an_item_finds_its_neighbours_to_the_bit(
         sides = Chosen().sides(store)
         expected = found_neighbours(sides, dict.fromkeys(spaces, 1.0), 12)
         for row in (0, 17, 95):
-            asked = {"id": store.ids[row], "k": 11, "space": list(spaces)}
+            asked: dict[str, Any] = {"id": store.ids[row], "k": 11, "space": list(spaces)}
             results = client.get("/search", params=asked).json()["results"]
             is_there = expected.rows[row, 1:] >= 0
             rows = expected.rows[row, 1:][is_there]
@@ -52,7 +53,7 @@ def test_the_store_is_described(client: httpx.Client) -> None:
 
 
 def test_filters_keep_what_they_name(client: httpx.Client) -> None:
-    asked = {"id": "p00000-00", "where": ["label=p00000", "label=p00003"], "k": 200}
+    asked: dict[str, Any] = {"id": "p00000-00", "where": ["label=p00000", "label=p00003"], "k": 200}
     results = client.get("/search", params=asked).json()["results"]
     assert len(results) == 7
     assert {each["columns"]["label"] for each in results} == {"p00000", "p00003"}

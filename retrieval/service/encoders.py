@@ -1,0 +1,162 @@
+"""The encoders that queries pass through, loaded in the background and kept for all snapshots."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Shaped
+
+from embed.encoders.base import ImageEncoder, TextEncoder
+from embed.encoders.specs import FITTED, EncoderSpec
+from embed.errors import EncoderError, SettingsError
+from embed.images import ImageTransform
+from embed.store import Modality, SpaceInfo, Store
+from retrieval.service.batching import Batcher
+from retrieval.service.spaces import Vector
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+TWO_TOWERS = ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "align")
+"""Models of transformers that take images and titles into one space."""
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder behind a queue: `encode` takes pixels, or a title, and gives one row."""
+
+    info: SpaceInfo
+    transform: ImageTransform | None
+    encode: Batcher[Any, Vector]
+
+
+class EncoderPool:
+    """Encoders by spec, modality and precision: each is loaded once, one after the other."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._loading = ThreadPoolExecutor(1, "load encoders")
+        self._encoders: dict[Any, Future[LoadedEncoder]] = {}
+        self._lock = Lock()
+
+    def of(self, store: Store, space: str, modality: Modality) -> "Future[LoadedEncoder]":
+        """The encoder of a space, for images or titles, maybe still being loaded.
+
+        What it raises: EncoderError, SettingsError: it can't be had here, or is another one.
+        """
+        info, key = store.space(space), _key(store, space, modality)
+        is_fitted = info.spec.partition(":")[0] in FITTED
+        with self._lock:
+            if key not in self._encoders:
+                load = _load_fitted if is_fitted else self._load
+                fitted = store.fitted(space) if is_fitted else {}
+                self._encoders[key] = self._loading.submit(load, info, modality, fitted)
+            return self._encoders[key]
+
+    def failure(self, store: Store, space: str, modality: Modality) -> BaseException | None:
+        """Why an encoder can't be had; None where it is there, or has not been tried yet."""
+        with self._lock:
+            loading = self._encoders.get(_key(store, space, modality))
+        return loading.exception() if loading is not None and loading.done() else None
+
+    @property
+    def loaded(self) -> dict[str, LoadedEncoder]:
+        """Those that are ready, by spec and modality."""
+        with self._lock:
+            ready = [(k, f) for k, f in self._encoders.items() if f.done() and not f.exception()]
+        return {f"{key[0]} ({key[1]})": future.result() for key, future in ready}
+
+    def close(self) -> None:
+        """End all threads."""
+        self._loading.shutdown(wait=False, cancel_futures=True)
+        for encoder in self.loaded.values():
+            encoder.encode.close()
+
+    def _load(
+        self, info: SpaceInfo, modality: Modality, _: Mapping[str, Shaped[np.ndarray, " m"]]
+    ) -> LoadedEncoder:
+        encoder = _load_alone(info, info.modality, self._device)
+        _refuse_other(encoder.info, info)
+        if modality != info.modality:  # the other tower of the same model
+            encoder = _load_alone(info, modality, self._device)
+            if encoder.info.dim != info.dim:
+                raise EncoderError(f"'{info.spec}' makes {modality} vectors of another length")
+        return _queued(encoder)
+
+
+def _key(store: Store, space: str, modality: Modality) -> tuple[str, ...]:
+    info = store.space(space)
+    return info.spec, modality, info.precision, info.fingerprint, info.modality
+
+
+def has_two_towers(spec: str) -> bool:
+    """Whether the model of a spec takes images and titles into one space, as far as can be told."""
+    family, _, _ = spec.partition(":")
+    if family != "transformers":
+        return family == "open_clip"
+    folder = EncoderSpec.parse(spec, "image").folder
+    settings = None if folder is None else folder / "config.json"
+    if settings is None or not settings.is_file():
+        return False
+    return json.loads(settings.read_text(encoding="utf-8")).get("model_type") in TWO_TOWERS
+
+
+def _load_alone(info: SpaceInfo, modality: Modality, device: str) -> ImageEncoder | TextEncoder:
+    from embed.encoders.registry import load_encoders  # torch and its libraries take seconds
+
+    spec = EncoderSpec.parse(info.spec, modality)
+    precision = info.precision if info.precision in PRECISIONS else "auto"
+    (encoder,) = load_encoders([spec], device, precision).per_item
+    return encoder
+
+
+def _load_fitted(
+    info: SpaceInfo, modality: Modality, fitted: Mapping[str, Shaped[np.ndarray, " m"]]
+) -> LoadedEncoder:
+    from embed.encoders.tfidf import TfIdf
+
+    if modality != "text":
+        raise EncoderError(f"'{info.spec}' takes titles, and no images")
+    encoder = TfIdf(EncoderSpec.parse(info.spec, "text"))
+    _refuse_other(encoder.info_of(fitted), info)
+
+    def encode(titles: Sequence[str]) -> list[Vector]:
+        rows = encoder.encode_as(fitted, titles)
+        return [scipy.sparse.csr_array(rows[[place]]) for place in range(len(titles))]
+
+    return LoadedEncoder(info, None, Batcher(info.spec, encode))
+
+
+def _queued(encoder: ImageEncoder | TextEncoder) -> LoadedEncoder:
+    if isinstance(encoder, TextEncoder):
+        of_titles = encoder.encode
+        return LoadedEncoder(
+            encoder.info, None, Batcher(encoder.name, lambda titles: _rows(of_titles(titles)))
+        )
+    of_pixels = encoder.encode
+    batcher: Batcher[Any, Vector] = Batcher(
+        encoder.name, lambda pixels: _rows(of_pixels(np.stack(pixels)))
+    )
+    return LoadedEncoder(encoder.info, encoder.transform, batcher)
+
+
+def _rows(vectors: Shaped[np.ndarray, "b d"]) -> list[Vector]:
+    return [vectors[place : place + 1] for place in range(len(vectors))]
+
+
+def _refuse_other(found: SpaceInfo, wanted: SpaceInfo) -> None:
+    if found.fingerprint != wanted.fingerprint:
+        raise EncoderError(
+            f"'{wanted.spec}' has fingerprint {found.fingerprint} here and the store's vectors "
+            f"{wanted.fingerprint}: weights, preprocessing or library have changed"
+        )
+
+
+def reason_of(error: BaseException) -> str:
+    """Why an encoder can't be had, in a sentence; what is no fault of a user's goes on up."""
+    if isinstance(error, EncoderError | SettingsError):
+        return str(error)
+    raise error

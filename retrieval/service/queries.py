@@ -1,0 +1,236 @@
+"""Vectors of images and titles that are in no store, by the encoders and heads of its spaces."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from embed.decoding import read_pixels
+from embed.errors import HeadError, SettingsError
+from embed.images import ImageTransform
+from embed.store import Modality, Store
+from heads.features import scale_rows, written_out
+from heads.head import Head, load_head
+from heads.projection.bodies import project
+from retrieval.service.batching import Batcher
+from retrieval.service.encoders import EncoderPool, LoadedEncoder, has_two_towers, reason_of
+from retrieval.service.spaces import Vector
+
+Taken = Literal["image", "title"]
+MODALITIES: Mapping[Taken, Modality] = {"image": "image", "title": "text"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a client searches by: the bytes of an image file, a title, or both."""
+
+    image: bytes | None
+    title: str | None
+
+    @property
+    def parts(self) -> tuple[Taken, ...]:
+        """What there is of it."""
+        there: dict[Taken, object] = {"image": self.image, "title": self.title}
+        return tuple(part for part, value in there.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """By what a space can be searched.
+
+    Attributes:
+        takes: what it takes.
+        needs_both: whether it takes an image and a title together alone.
+        why_not: why it takes no more, None where nothing is missing.
+    """
+
+    takes: tuple[Taken, ...]
+    needs_both: bool = False
+    why_not: str | None = None
+
+    def fits(self, parts: Sequence[Taken]) -> tuple[Taken, ...]:
+        """What of these parts it can be searched by, () where that is nothing."""
+        if self.needs_both:
+            return ("image", "title") if set(parts) == {"image", "title"} else ()
+        return tuple(part for part in parts if part in self.takes)
+
+
+class QueryEncoders:
+    """Makes vectors of queries in the spaces of a store.
+
+    Raises:
+        HeadError: a head that can't be read.
+    """
+
+    def __init__(
+        self, store: Store, pool: EncoderPool, heads: Sequence[Head], max_pixels: int
+    ) -> None:
+        self._store, self._pool, self._max_pixels = store, pool, max_pixels
+        self._heads = {head.fingerprint: head for head in heads if head.info.output == "vectors"}
+        self._projections: dict[str, Batcher[Float32[np.ndarray, " d"], Vector]] = {}
+        for space, info in store.spaces.items():
+            if info.spec.startswith(("head:", "imported:")):
+                self._open_head(space)
+            elif info.modality in MODALITIES.values():
+                pool.of(store, space, info.modality)  # begins to load it
+
+    def close(self) -> None:
+        """End the threads of the heads."""
+        for batcher in self._projections.values():
+            batcher.close()
+
+    def intake(self, space: str) -> Intake:
+        """By what a space can be searched, without waiting for its encoder."""
+        info = self._store.space(space)
+        if info.spec.startswith("imported:"):
+            return Intake((), why_not="its vectors were imported, and no encoder of it is known")
+        if info.spec.startswith("head:"):
+            return self._intake_of_head(space)
+        own: Taken = "image" if info.modality == "image" else "title"
+        reason = self._failure(space, info.modality)
+        if reason is not None:
+            return Intake((), why_not=reason)
+        other: Taken = "title" if own == "image" else "image"
+        if has_two_towers(info.spec) and self._failure(space, MODALITIES[other]) is None:
+            return Intake(("image", "title"))
+        return Intake((own,))
+
+    def vectors(
+        self, given: Given, wanted: Mapping[str, Sequence[Taken]]
+    ) -> dict[str, dict[Taken, Vector]]:
+        """The vectors of each wanted space: of the image, of the title, or of each.
+
+        What goes through a head that needs both is under `image` alone.
+
+        Raises:
+            ImageError: the image can't be decoded.
+            EncoderError, SettingsError: an encoder can't be had.
+            BusyError: too many queries are waiting.
+        """
+        query = _Query(self, given)
+        return {
+            space: {part: query.vector(space, part) for part in self._parts(space, parts)}
+            for space, parts in wanted.items()
+        }
+
+    def features(self, given: Given, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
+        """Spaces side by side, as a head takes them; `spaces` are its references."""
+        return _Query(self, given).features(spaces)
+
+    def encoder(self, space: str, part: Taken) -> LoadedEncoder:
+        """The encoder of a space, once it is loaded."""
+        return self._pool.of(self._store, space, MODALITIES[part]).result()
+
+    def head_of(self, space: str) -> Head | None:
+        """The head that made a space; None where an encoder did."""
+        info = self._store.space(space)
+        return self._heads.get(info.fingerprint) if info.spec.startswith("head:") else None
+
+    def projection(self, space: str) -> Batcher[Float32[np.ndarray, " d"], Vector]:
+        """The head of a space behind a queue: features in, a vector out."""
+        return self._projections[space]
+
+    def own_part(self, space: str) -> Taken:
+        """What the encoder of a space was made for."""
+        return "image" if self._store.space(space).modality == "image" else "title"
+
+    def pixels(self, data: bytes, transform: ImageTransform) -> Any:
+        """The pixels of an image as an encoder takes them."""
+        return read_pixels(data, {transform}, self._max_pixels)[transform]
+
+    def info(self, space: str) -> Any:
+        """What a space says of itself."""
+        return self._store.space(space)
+
+    def _parts(self, space: str, parts: Sequence[Taken]) -> Sequence[Taken]:
+        return ("image",) if self.intake(space).needs_both else parts
+
+    def _open_head(self, space: str) -> None:
+        head = self.head_of(space)
+        if head is None:
+            return
+
+        def work(features: list[Float32[np.ndarray, " d"]]) -> list[Vector]:
+            made = project(head.network, torch.from_numpy(np.stack(features))).numpy()
+            return [made[place : place + 1] for place in range(len(made))]
+
+        self._projections[space] = Batcher(space, work)
+
+    def _intake_of_head(self, space: str) -> Intake:
+        head = self.head_of(space)
+        if head is None:
+            return Intake((), why_not="the head that made it was not given: add --head")
+        needed: set[Taken] = set()
+        for reference in head.info.spaces:
+            if reference.name not in self._store.spaces:
+                return Intake((), why_not=f"its head takes in '{reference.name}', which is missing")
+            if self._store.space(reference.name).fingerprint != reference.fingerprint:
+                return Intake((), why_not=f"its head takes in another '{reference.name}'")
+            own = self.intake(reference.name)
+            if not own.takes:
+                return Intake((), why_not=f"its head takes in '{reference.name}': {own.why_not}")
+            needed |= set(own.takes if own.needs_both else (self.own_part(reference.name),))
+        parts: tuple[Taken, ...] = tuple(part for part in MODALITIES if part in needed)
+        return Intake(parts, needs_both=len(parts) == 2)
+
+    def _failure(self, space: str, modality: Modality) -> str | None:
+        error = self._pool.failure(self._store, space, modality)
+        return None if error is None else reason_of(error)
+
+
+class _Query:
+    """One query on its way through encoders and heads; what several need is made once."""
+
+    def __init__(self, encoders: QueryEncoders, given: Given) -> None:
+        self._encoders, self._given = encoders, given
+        self._pixels: dict[ImageTransform, Any] = {}
+        self._made: dict[tuple[str, Taken], Vector] = {}
+
+    def vector(self, space: str, part: Taken) -> Vector:
+        if (space, part) not in self._made:
+            head = self._encoders.head_of(space)
+            if head is None:
+                self._made[space, part] = self._encoded(space, part)
+            else:
+                features = self.features(head.info.spaces)[0]
+                self._made[space, part] = self._encoders.projection(space)(features)
+        return self._made[space, part]
+
+    def features(self, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
+        pieces = []
+        for reference in spaces:
+            vector = self.vector(reference.name, self._encoders.own_part(reference.name))
+            piece = np.array(written_out(vector, self._encoders.info(reference.name)), np.float32)
+            scale_rows(piece, reference.weight)
+            pieces.append(piece)
+        return np.concatenate(pieces, axis=1)
+
+    def _encoded(self, space: str, part: Taken) -> Vector:
+        encoder = self._encoders.encoder(space, part)
+        if part == "title":
+            if self._given.title is None:
+                raise SettingsError(f"space '{space}' takes a title: give one")
+            return encoder.encode(self._given.title)
+        if self._given.image is None:
+            raise SettingsError(f"space '{space}' takes an image: give one")
+        transform = encoder.transform
+        assert transform is not None
+        if transform not in self._pixels:
+            self._pixels[transform] = self._encoders.pixels(self._given.image, transform)
+        return encoder.encode(self._pixels[transform])
+
+
+def read_heads(paths: Sequence[Path]) -> tuple[Head, ...]:
+    """The heads of these files.
+
+    Raises:
+        HeadError: one can't be read, or two predict attributes.
+    """
+    heads = tuple(load_head(path) for path in paths)
+    if sum(head.info.output == "attributes" for head in heads) > 1:
+        raise HeadError("--head takes one head that predicts attributes: found several")
+    return heads

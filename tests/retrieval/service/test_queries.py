@@ -1,0 +1,163 @@
+"""Search by images and titles, attributes and matches, as clients of a real server see them."""
+
+import csv
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from embed.errors import BusyError
+from embed.store import Store
+from heads.head import load_head
+from retrieval.cli import main as retrieval_main
+from retrieval.service.batching import Batcher
+from retrieval.service.encoders import EncoderPool
+from retrieval.service.queries import Given, QueryEncoders
+from retrieval.service.search import Searcher, SpaceQuery
+from tests.retrieval.service.conftest import Demo
+
+
+def photo(demo: Demo, name: str) -> bytes:
+    return (demo.folder / "catalogue" / "images" / f"{name}.jpg").read_bytes()
+
+
+def test_vectors_of_the_stores_own_images_and_titles_are_the_stored_ones(demo: Demo) -> None:
+    pool = EncoderPool("cpu")
+    with Store(demo.store) as store:
+        encoders = QueryEncoders(store, pool, [load_head(demo.head)], 10**8)
+        searcher = Searcher(store)
+        for row in (0, 50):
+            given = Given(photo(demo, store.ids[row]), store.column("title")[row])
+            wanted = {space: encoders.intake(space).fits(given.parts) for space in store.spaces}
+            assert wanted["head"] == ("image", "title")
+            for space, vectors in encoders.vectors(given, wanted).items():
+                (vector,) = vectors.values()
+                own = np.array([row])
+                found = searcher.scored({space: SpaceQuery(vector)}, own)
+                assert found.combined[0] >= 0.9999, space
+        searcher.close()
+        encoders.close()
+    pool.close()
+
+
+@pytest.mark.parametrize(
+    ("spaces", "uses"),
+    [
+        (("hog",), {"hog": "image"}),
+        (("phash", "tfidf"), {"phash": "image", "tfidf": "title"}),
+        ((), {"head": "image and title"}),
+    ],
+)
+def test_a_photo_and_its_title_find_their_item(
+    client: httpx.Client, demo: Demo, spaces: tuple[str, ...], uses: dict[str, str]
+) -> None:
+    item = client.get("/items/p00007-02").json()
+    form: dict[str, object] = {"title": item["title"], "image_weight": 0.75, "space": list(spaces)}
+    upload = {"image": ("a.jpg", photo(demo, "p00007-02"), "image/jpeg")}
+    answer = client.post("/search", data=form, files=upload).json()
+    assert answer["results"][0]["id"] == "p00007-02"
+    assert answer["results"][0]["score"] >= 0.999
+    assert {each["name"]: each["used_for"] for each in answer["spaces"]} == uses
+    weights = [each["weight"] for each in answer["spaces"]]
+    assert weights == ([1.5, 0.5] if len(uses) == 2 else [1.0])
+
+
+def test_a_title_alone_falls_back_to_what_takes_titles(client: httpx.Client) -> None:
+    answer = client.get("/search", params={"title": "zigzag mug"}).json()
+    assert [each["name"] for each in answer["spaces"]] == ["tfidf"]
+    assert "'head' takes" in answer["warnings"][0]
+    assert answer["num_matches"] == 0 and answer["results"][0]["is_match"] is None
+    refused = client.get("/search", params={"title": "zigzag mug", "space": "hog"})
+    assert refused.status_code == 400
+
+
+def test_image_weight_moves_from_one_to_the_other(client: httpx.Client, demo: Demo) -> None:
+    title = client.get("/items/p00011-01").json()["title"]
+    best = {}
+    for weight in (0.0, 1.0):
+        form: dict[str, object] = {"title": title, "image_weight": weight}
+        form |= {"space": ["hog", "tfidf"]} if 0 < weight < 1 else {}
+        upload = {"image": ("a.jpg", photo(demo, "p00003-00"), "image/jpeg")}
+        best[weight] = client.post("/search", data=form, files=upload).json()["results"][0]["id"]
+    assert best == {0.0: "p00011-01", 1.0: "p00003-00"}
+
+
+def test_matches_are_those_that_the_command_writes(
+    client: httpx.Client, demo: Demo, tmp_path: Path
+) -> None:
+    output = tmp_path / "matches.csv"
+    arguments = ["match", demo.store, "--threshold", demo.threshold, "-o", output]
+    retrieval_main.main([str(argument) for argument in arguments], standalone_mode=False)
+    with output.open(encoding="utf-8") as file:
+        written = {line["id"]: line["matches"].split() for line in csv.DictReader(file)}
+    for item_id in list(written)[::7]:
+        found = client.get("/match", params={"id": item_id}).json()
+        assert [item_id, *(each["id"] for each in found["results"])] == written[item_id]
+        assert all(each["is_match"] for each in found["results"])
+
+
+def test_attributes_of_an_item_are_those_of_its_photo(client: httpx.Client, demo: Demo) -> None:
+    stored = client.get("/attributes", params={"id": "p00002-01"}).json()
+    upload = {"image": ("a.jpg", photo(demo, "p00002-01"), "image/jpeg")}
+    made = client.post("/attributes", files=upload).json()
+    assert [each["attribute"] for each in made["attributes"]] == ["attr_1", "attr_3"]
+    for one, other in zip(stored["attributes"], made["attributes"], strict=True):
+        assert one["value"] == other["value"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-3)
+        assert len(one["others"]) <= 3 and one["others"][0]["probability"] <= one["probability"]
+    shown = client.get("/items/p00002-01").json()["attributes"]
+    assert [each["value"] for each in shown] == [e["value"] for e in stored["attributes"]]
+
+
+def test_what_arrives_together_is_one_batch() -> None:
+    together: list[int] = []
+    busy = threading.Event()
+
+    def work(inputs: list[int]) -> list[int]:
+        together.append(len(inputs))
+        busy.wait(10)
+        return [2 * given for given in inputs]
+
+    batcher = Batcher("test", work, most_waiting=8)
+    made: dict[int, int] = {}
+    threads = [
+        threading.Thread(target=lambda n=number: made.update({n: batcher(n)}))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    while batcher.num_batches == 0 or sum(map(len, [batcher._waiting])) < 7:
+        time.sleep(0.001)
+    batcher._most_waiting = 7
+    with pytest.raises(BusyError, match="7 queries are waiting"):
+        batcher(99)
+    busy.set()
+    for thread in threads:
+        thread.join()
+    assert made == {number: 2 * number for number in range(8)}
+    assert together == [1, 7]
+    batcher.close()
+
+
+def test_many_at_once_get_what_each_gets_alone(client: httpx.Client, demo: Demo) -> None:
+    photos = [photo(demo, f"p{number:05d}-00") for number in range(16)]
+
+    def best(data: bytes) -> list[tuple[str, float]]:
+        upload = {"image": ("a.jpg", data, "image/jpeg")}
+        answer = client.post("/search", files=upload, data={"space": "hog", "k": "5"})
+        return [(each["id"], each["score"]) for each in answer.json()["results"]]
+
+    alone = [best(data) for data in photos]
+    found: dict[int, list[tuple[str, float]]] = {}
+    threads = [
+        threading.Thread(target=lambda n=number: found.update({n: best(photos[n])}))
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[number] for number in range(16)] == alone
