@@ -33,9 +33,11 @@ def test_axe_finds_no_serious_fault(open_page: OpenPage, product: str, scheme: s
     for name, hash_ in VIEWS.items():
         page.evaluate("hash => { location.hash = hash }", hash_.format(product=product))
         settle(page)
-        for fault in Axe().run(page).response["violations"]:
-            if fault["impact"] in ("serious", "critical"):
-                faults.append((name, fault["id"], [node["html"] for node in fault["nodes"]]))
+        faults += [
+            (name, fault["id"], [node["html"] for node in fault["nodes"]])
+            for fault in Axe().run(page).response["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
     assert not faults
 
 
