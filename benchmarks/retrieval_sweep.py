@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from retrieval.evaluation.judgements import Judgements, judge_join
+from retrieval.metrics.judgements import Judgements, judge_join
 from retrieval.search.ranking import Neighbours
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.curves import metrics_at

@@ -18,6 +18,7 @@ that escapes is a bug.
     ├── SelectionError          rows, columns or splits that leave nothing to work on
     ├── HeadError               a head file that can't be read, or does not fit
     ├── ThresholdError          a threshold file that can't be read, or does not fit
+    ├── DecisionsError          a file of decisions that can't be read, or allows no such thing
     ├── NeighboursError         an index or a file of neighbours that can't be read, or does not fit
     ├── SettingsError           a setting out of its range
     ├── BusyError               a service that has too much to do already
@@ -84,6 +85,10 @@ class HeadError(WorkbenchError):
 
 class ThresholdError(WorkbenchError):
     """A threshold file that can't be read, or does not fit."""
+
+
+class DecisionsError(WorkbenchError):
+    """A file of decisions on pairs that can't be read, or that does not allow what is asked."""
 
 
 class NeighboursError(WorkbenchError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import NeighboursError, SettingsError
+from embed.progress import show_progress
 from retrieval.refining.refinements import Refinements, refined_neighbours
 from retrieval.search.approximate import ApproximateIndex, iterate_approximate
 from retrieval.search.combined import combined_neighbours, shares_of
@@ -17,6 +18,8 @@ from retrieval.search.sides import Sides
 
 NO_REFINEMENTS = Refinements()
 BLOCK_ROWS = 4096
+PATIENCE_SECONDS, LINE_SECONDS = 3.0, 10.0
+"""What a search may take before a terminal shows a bar, and what lies between lines elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Finding:
         index: a file of an index of the gallery, which makes the search approximate.
         neighbours: a Parquet file of neighbours that were found before.
         device: where large products are made: auto, cpu, cuda or cuda:N.
+        shows_progress: tell on standard error how far a search is that takes some seconds.
     """
 
     memory_bytes: int = MEMORY_BYTES
@@ -36,6 +40,7 @@ class Finding:
     index: Path | None = None
     neighbours: Path | None = None
     device: str = "auto"
+    shows_progress: bool = False
 
     def __post_init__(self) -> None:
         given = {
@@ -71,28 +76,36 @@ class Finding:
                 f"{self.neighbours} was refined in a way that is not known here: {error}"
             ) from error
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What to know of neighbours that were not found exactly.
+    def warnings_for(self, columns: int) -> tuple[str, ...]:
+        """What to know of neighbours that were not found exactly, where so many are used.
+
+        The item itself is one of them, as in `find_neighbours`.
 
         Raises:
             NeighboursError: the file can't be read.
         """
         if self.is_plain or self.refinements:
             return ()
-        method, recall = self._measured
+        method, recall, k = self._measured
         if method == "exact":
             return ()
-        return (f"neighbours come from an index ({method}) whose measured recall is {recall:.4f}",)
+        found = f"neighbours come from an index ({method}): it found {recall:.4f} of the nearest"
+        if k == columns:
+            return (f"{found} {columns - 1:,} where that was measured",)
+        return (
+            f"{found} {k - 1:,} where that was measured, and may find another share of the "
+            f"{columns - 1:,} that are used here",
+        )
 
     @property
-    def _measured(self) -> tuple[str, float]:
+    def _measured(self) -> tuple[str, float, int]:
+        """The method, the recall, and the k that it was measured of."""
         if self.index is not None:
             index = load_index(self.index).info
-            return index.method, index.recall
+            return index.method, index.recall, index.k
         assert self.neighbours is not None
         listed = read_info(self.neighbours)
-        return listed.method, listed.recall
+        return listed.method, listed.recall, listed.recall_k
 
     def columns(self, wanted: int, least: int) -> int:
         """As many columns as are wanted and a file of neighbours has, though not below the least.
@@ -131,7 +144,8 @@ def iterate_found(
     spaces, memory_bytes, device = list(weights), finding.memory_bytes, finding.device
     if finding.index is not None:
         index = _index_of(finding.index, sides, spaces)
-        return iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
+        blocks = iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
+        return _shown(blocks, sides, spaces[0], finding)
     if finding.neighbours is not None:
         _refuse_unequal(weights, "neighbours in a file")
         return _pieces(read_neighbours(finding.neighbours, sides, spaces, k))
@@ -143,7 +157,24 @@ def iterate_found(
     if len(spaces) > 1:
         shares = shares_of(weights)
         return _pieces(combined_neighbours(sides, shares, k, memory_bytes=memory_bytes))
-    return iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
+    blocks = iterate_neighbours(sides, spaces[0], k, memory_bytes=memory_bytes, device=device)
+    return _shown(blocks, sides, spaces[0], finding)
+
+
+def _shown(
+    blocks: Iterator[tuple[int, Neighbours]], sides: Sides, space: str, finding: Finding
+) -> Iterator[tuple[int, Neighbours]]:
+    """The same blocks; how many queries they are of is told as they pass."""
+    with show_progress(
+        f"search in {space}",
+        len(sides.queries),
+        quiet=not finding.shows_progress,
+        patience_seconds=PATIENCE_SECONDS,
+        line_seconds=LINE_SECONDS,
+    ) as advance:
+        for start, found in blocks:
+            advance(len(found.rows))
+            yield start, found
 
 
 def _index_of(path: Path, sides: Sides, spaces: Sequence[str]) -> ApproximateIndex:

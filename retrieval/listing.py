@@ -17,7 +17,7 @@ from retrieval.search.index_files import load_index
 from retrieval.search.neighbour_files import (
     NeighboursInfo,
     fingerprints,
-    refuse_suffix,
+    refuse_neighbours_suffix,
     write_pairs,
 )
 from retrieval.search.plans import MEMORY_BYTES
@@ -38,6 +38,7 @@ class ListingSettings(Chosen):
         index: a file of an index of the gallery, which makes the search approximate.
         memory_bytes, device: what a search may hold, and where products are made: see
             `find_neighbours`.
+        shows_progress: as in `Finding`.
         force: replace the output if it exists.
     """
 
@@ -48,6 +49,7 @@ class ListingSettings(Chosen):
     index: Path | None = None
     memory_bytes: int = MEMORY_BYTES
     device: str = "auto"
+    shows_progress: bool = False
     force: bool = False
 
 
@@ -86,12 +88,16 @@ def list_neighbours(
         SettingsError: an output that is neither .parquet nor .csv, k that is too low, or an index
             together with refinements or several spaces.
     """
-    refuse_suffix(settings.output)
+    refuse_neighbours_suffix(settings.output)
     refuse_existing(settings.output, force=settings.force)
     sides = settings.sides(store, gallery_store)
     k = _columns(sides, settings.k)
     finding = Finding(
-        settings.memory_bytes, settings.refinements, settings.index, device=settings.device
+        settings.memory_bytes,
+        settings.refinements,
+        settings.index,
+        device=settings.device,
+        shows_progress=settings.shows_progress,
     )
     info = _info(sides, settings, k)
     blocks = iterate_found(sides, dict.fromkeys(settings.spaces, 1.0), k, finding)
@@ -132,4 +138,5 @@ def _info(sides: Sides, settings: ListingSettings, k: int) -> NeighboursInfo:
     if settings.index is None:
         return info
     index = load_index(settings.index)
-    return replace(info, method=index.info.method, recall=index.info.recall)
+    measured = index.info
+    return replace(info, method=measured.method, recall=measured.recall, recall_k=measured.k)

@@ -1,14 +1,18 @@
 """The rows that thresholds are tuned and spaces are compared on: queries, gallery, and labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from embed.errors import SelectionError
+from embed.errors import SelectionError, SettingsError
 from embed.labels import label_texts
 from embed.rows import Split, Where, has_value, select_rows, unseen_rows
 from embed.store import Store
+from embed.wording import counted
+from retrieval.decisions.journal import read_decisions
+from retrieval.decisions.pairs import DecidedPairs
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides, StoreRows, between, self_join
 
@@ -19,30 +23,36 @@ class Selection:
 
     Attributes:
         spaces: what is searched; rows that the heads of any of them have seen are left out.
-        label: the column whose equal values make true matches; rows without one are left out.
+        label: the column whose equal values make true matches; rows without one are left out. None
+            has nothing but the decisions: all rows are kept, and pairs that nobody has decided do
+            not count.
         where: restrictions that all have to hold, for queries and gallery.
         query_where, gallery_where: restrictions of one side alone; without any of them, and with
             no second store, all rows look among one another.
         unseen_by: other spaces whose heads must not have seen the rows either.
         split_column: the catalogue's own split: only its test rows, or val where it has no test.
         include_training_rows: keep the rows that heads have seen, with a warning.
+        decisions: a file of people's decisions, which go before the labels.
     """
 
     spaces: tuple[str, ...]
-    label: str
+    label: str | None
     where: tuple[Where, ...] = ()
     query_where: tuple[Where, ...] = ()
     gallery_where: tuple[Where, ...] = ()
     unseen_by: tuple[str, ...] = ()
     split_column: str | None = None
     include_training_rows: bool = False
+    decisions: Path | None = None
 
 
 @dataclass(frozen=True)
 class EvaluationRows:
     """The selected rows with their labels, and what was left out, in words.
 
-    Labels number the groups from 0; `groups` are their values, in order.
+    Labels number the groups from 0; `groups` are their values, in order. `decided` are pairs whose
+    decision goes before the labels; where `is_labelled` is False each item is a group of its own,
+    named by its id, and no other pairs count.
     """
 
     sides: Sides
@@ -50,6 +60,8 @@ class EvaluationRows:
     gallery_labels: Int[np.ndarray, " g"]
     groups: Shaped[np.ndarray, " l"]
     warnings: tuple[str, ...] = ()
+    decided: DecidedPairs | None = None
+    is_labelled: bool = True
 
     @property
     def num_groups(self) -> int:
@@ -66,7 +78,10 @@ def evaluation_rows(
 
     Raises:
         StoreError: there is no such space or column.
-        SelectionError: nothing is left, or no query has a true match.
+        SelectionError: nothing is left, no query has a true match, or an item has another label in
+            the gallery's store.
+        DecisionsError: the file of decisions is missing or damaged.
+        SettingsError: there is neither a label nor a file of decisions.
     """
     warnings: list[str] = []
     if gallery_store is None and not (selection.query_where or selection.gallery_where):
@@ -101,7 +116,9 @@ def _rows_of(
 def _conditions(store: Store, selection: Selection) -> list[tuple[Bool[np.ndarray, " n"], str]]:
     """What rows must fulfil, and why the others are left out."""
     label = selection.label
-    conditions = [(has_value(store.column(label)), f"they have no '{label}'")]
+    conditions = []
+    if label is not None:
+        conditions.append((has_value(store.column(label)), f"they have no '{label}'"))
     if not selection.include_training_rows:
         conditions += [
             (
@@ -135,16 +152,93 @@ def _of_split(store: Store, column: str) -> tuple[Bool[np.ndarray, " n"], str]:
 
 
 def _labelled(sides: Sides, selection: Selection, warnings: list[str]) -> EvaluationRows:
-    of_queries = _values(sides.queries, selection.label)
-    of_gallery = of_queries if sides.is_self_join else _values(sides.gallery, selection.label)
+    label = selection.label
+    if label is None:
+        return _unlabelled(sides, selection, warnings)
+    of_queries = _values(sides.queries, label)
+    of_gallery = of_queries if sides.is_self_join else _values(sides.gallery, label)
     if of_queries.dtype.kind != of_gallery.dtype.kind:  # two stores may type a column differently
         of_queries, of_gallery = _texts(of_queries), _texts(of_gallery)
     both = of_queries if sides.is_self_join else np.concatenate([of_queries, of_gallery])
     groups, numbers = np.unique(both, return_inverse=True)
     labels = numbers[: len(of_queries)], numbers[-len(of_gallery) :]
+    _refuse_two_labels(sides, label, *labels, groups)
     rows = EvaluationRows(sides, *labels, groups, tuple(dict.fromkeys(warnings)))
-    _refuse_without_pairs(rows, selection)
+    if selection.decisions is not None:
+        rows = _with_decisions(rows, selection.decisions)
+    refuse_without_pairs(rows, label)
     return rows
+
+
+def _unlabelled(sides: Sides, selection: Selection, warnings: list[str]) -> EvaluationRows:
+    """Each item a group of its own, numbered as in the gallery; queries that are not in it after.
+
+    Nothing is known of any pair but what was decided.
+    """
+    if selection.decisions is None:
+        raise SettingsError(
+            "--label says which rows truly match: give it, or --decisions, to count nothing but "
+            "pairs that people have decided"
+        )
+    is_outside = sides.own == NO_ROW
+    after = len(sides.gallery) + np.cumsum(is_outside) - 1
+    numbers = np.where(is_outside, after, sides.own), np.arange(len(sides.gallery))
+    groups = np.concatenate([sides.gallery.ids, sides.queries.ids[is_outside]])
+    rows = EvaluationRows(sides, *numbers, groups, tuple(warnings), is_labelled=False)
+    rows = _with_decisions(rows, selection.decisions)
+    assert rows.decided is not None
+    if not rows.decided.is_same.any():
+        raise SelectionError(
+            f"none of the {counted(rows.decided.num_pairs, 'decided pair')} of "
+            f"{selection.decisions} is the same, among the selected rows: review more pairs, or "
+            f"give --label"
+        )
+    return rows
+
+
+def _with_decisions(rows: EvaluationRows, path: Path) -> EvaluationRows:
+    decisions = read_decisions(path)
+    decided = DecidedPairs.of(rows.sides, decisions.standing.values())
+    told = [*rows.warnings, *decisions.warnings]
+    pairs = counted(decided.num_pairs, "decided pair")
+    if rows.is_labelled:
+        by_label = rows.query_labels[decided.queries] == rows.gallery_labels[decided.gallery]
+        changed = decided.where(decided.is_same != by_label)
+        told.append(
+            f"{pairs} of {path} go before the labels, which say otherwise of {changed.num_pairs:,}"
+        )
+    else:
+        told.append(
+            f"nothing but the {pairs} of {path} count: people are asked about doubtful pairs, so "
+            f"that all figures are of these, and lower than those of all pairs"
+        )
+    if decided.num_gone:
+        gone = counted(decided.num_gone, "decision", "are")
+        told.append(f"{gone} of items that are not in the store any more")
+    return replace(rows, decided=decided, warnings=tuple(told))
+
+
+def _refuse_two_labels(
+    sides: Sides,
+    label: str,
+    of_queries: Int[np.ndarray, " q"],
+    of_gallery: Int[np.ndarray, " g"],
+    groups: Shaped[np.ndarray, " l"],
+) -> None:
+    """An item that stands in two stores belongs to one group: what is true must not depend on the
+    side that it was found on.
+    """
+    differ = np.flatnonzero((of_gallery[sides.own] != of_queries) & (sides.own != NO_ROW))
+    if len(differ) == 0:
+        return
+    first = differ[0]
+    here, there = groups[of_queries[first]], groups[of_gallery[sides.own[first]]]
+    raise SelectionError(
+        f"items that are in both stores should have the same '{label}' in both: '"
+        f"{sides.queries.ids[first]}' has '{here}' in {sides.queries.store.path} and '{there}' in "
+        f"{sides.gallery.store.path} ({counted(len(differ), 'item')} in all): mend one of the "
+        f"two, or leave these items out with --query-where or --gallery-where"
+    )
 
 
 def _texts(values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
@@ -155,18 +249,20 @@ def _values(rows: StoreRows, label: str) -> Shaped[np.ndarray, " n"]:
     return np.asarray(rows.store.column(label)[rows.rows])
 
 
-def _refuse_without_pairs(rows: EvaluationRows, selection: Selection) -> None:
-    """Some query must have a true match besides itself."""
+def refuse_without_pairs(rows: EvaluationRows, label: str | None) -> None:
+    """Raise SelectionError where no query has a true match besides itself."""
+    if rows.decided is not None and rows.decided.is_same.any():
+        return
     sides, why = rows.sides, "".join(f"; {warning}" for warning in rows.warnings)
     in_gallery = np.bincount(rows.gallery_labels, minlength=len(rows.groups))
     if (in_gallery[rows.query_labels] > (sides.own != NO_ROW)).any():
         return
     if sides.is_self_join:
         raise SelectionError(
-            f"no two of the {len(sides.queries):,} selected rows share a '{selection.label}', so "
+            f"no two of the {len(sides.queries):,} selected rows share a '{label}', so "
             f"none has a true match: give a --label whose values repeat{why}"
         )
     raise SelectionError(
-        f"none of the {len(sides.queries):,} queries shares its '{selection.label}' with another "
+        f"none of the {len(sides.queries):,} queries shares its '{label}' with another "
         f"of the {len(sides.gallery):,} items of the gallery, so none has a true match{why}"
     )

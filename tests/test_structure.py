@@ -17,6 +17,7 @@ CONTRACT = {
     "embed.labels",
     "embed.locks",
     "embed.options",
+    "embed.progress",
     "embed.rows",
     "embed.store",
     "embed.tables",
@@ -27,12 +28,22 @@ ALLOWED = {
     "heads": CONTRACT
     | {
         "retrieval.thresholds.curves",
-        "retrieval.evaluation.attribute_scores",
-        "retrieval.evaluation.intervals",
-        "retrieval.evaluation.judgements",
+        "retrieval.metrics.attribute_scores",
+        "retrieval.metrics.intervals",
+        "retrieval.metrics.judgements",
         "retrieval.search.neighbours",
     },
     "retrieval": CONTRACT,
+}
+# Which packages of `retrieval` the others may look into; modules beside them are for all.
+WITHIN_RETRIEVAL = {
+    "search": set(),
+    "refining": {"search"},
+    "decisions": {"search"},
+    "metrics": {"search", "decisions"},
+    "thresholds": {"search", "refining", "metrics", "decisions"},
+    "evaluation": {"search", "refining", "metrics", "thresholds"},
+    "matches": {"search", "refining", "metrics", "decisions", "thresholds"},
 }
 WITHOUT_MODELS = (
     "embed/store.py",
@@ -66,6 +77,17 @@ def test_stages_import_only_what_they_may(package: str) -> None:
             stage = module.split(".")[0]
             if stage in ALLOWED and stage != package and not is_page(path):
                 assert module in ALLOWED[package], f"{path.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("package", WITHIN_RETRIEVAL)
+def test_packages_of_retrieval_import_one_way(package: str) -> None:
+    folders = {folder.name for folder in (ROOT / "retrieval").iterdir() if folder.is_dir()}
+    others = folders - {package, *WITHIN_RETRIEVAL[package]}
+    for path in sorted((ROOT / "retrieval" / package).rglob("*.py")):
+        for module in imported_modules(path):
+            stage, _, rest = module.partition(".")
+            if stage == "retrieval":
+                assert rest.split(".")[0] not in others, f"{path.relative_to(ROOT)}: {module}"
 
 
 @pytest.mark.parametrize("name", WITHOUT_MODELS)

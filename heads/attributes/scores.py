@@ -19,7 +19,7 @@ from jaxtyping import Float64, Int, Int64
 from embed.errors import SelectionError
 from embed.wording import counted
 from heads.attributes.vocabulary import Codes, Vocabulary
-from retrieval.evaluation.attribute_scores import Figures, LabelCounts, mean_present
+from retrieval.metrics.attribute_scores import Figures, LabelCounts, mean_present
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from heads.cli.train_options import join_option
 
 if TYPE_CHECKING:
     from heads.studies.comparison import Comparison
-    from retrieval.evaluation.intervals import Difference
+    from retrieval.metrics.intervals import Difference
 
 
 @main.command()

@@ -11,8 +11,8 @@ from torch import nn
 from heads.projection.bodies import project
 from heads.tables import FeatureTable
 from heads.training.loop import Reported
-from retrieval.evaluation.intervals import bootstrap_interval
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.intervals import bootstrap_interval
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
 from retrieval.thresholds.curves import metrics_at, score_curve
 

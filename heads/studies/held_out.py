@@ -18,7 +18,7 @@ from heads.predicting import predict
 from heads.projection.bodies import project
 from heads.projection.validation import VALIDATION_NEIGHBOURS, best_threshold
 from heads.tasks import Task
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import metrics_at
 

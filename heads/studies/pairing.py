@@ -10,7 +10,7 @@ from heads.features import FeatureStores
 from heads.head import Head
 from heads.projection.validation import ProjectionValidation, validation_row_f1
 from heads.validation import open_validation, validation_digest
-from retrieval.evaluation.intervals import Difference, paired_difference
+from retrieval.metrics.intervals import Difference, paired_difference
 
 
 def heads_difference(

@@ -10,14 +10,16 @@ from embed.options import (
     force_option,
     json_option,
     output_option,
-    print_json,
     print_table,
     store_argument,
+    under,
     where_option,
 )
 from embed.wording import agreeing, counted
+from retrieval.cli.finding_options import HEADING, plain_options, shows_progress
 from retrieval.cli.group import main
 from retrieval.cli.options import selected
+from retrieval.cli.reports import print_result
 
 if TYPE_CHECKING:
     from retrieval.matches.duplicates import DuplicateSummary
@@ -82,6 +84,18 @@ class Limit(click.ParamType[tuple[str, int | float]]):
     help="The table of groups to write: a .csv or .parquet file.",
 )
 @where_option
+@under(
+    HEADING,
+    *plain_options,
+    click.option(
+        "--neighbours",
+        multiple=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Take near copies of its space from this Parquet file, which `retrieval neighbours` "
+        "wrote; repeatable. It warns where more may exist than are listed.",
+    ),
+)
 @force_option
 @json_option
 def duplicates(store: Path, as_json: bool, **options: Any) -> None:
@@ -91,15 +105,14 @@ def duplicates(store: Path, as_json: bool, **options: Any) -> None:
     two sides of a split.
     """
     from embed.store import Store
-    from retrieval.matches.duplicates import DuplicateSettings, find_duplicates
+    from retrieval.matches.duplicate_settings import DuplicateSettings
+    from retrieval.matches.duplicates import find_duplicates
 
     limits = {name: _by_space(options[name], name) for name in ("max_bits", "min_scores")}
-    settings = DuplicateSettings(**(selected(options) | limits))
+    settings = DuplicateSettings(**(selected(options) | limits), shows_progress=shows_progress())
     with Store(store) as opened:
         found = find_duplicates(opened, settings)
-    if as_json:
-        print_json(found.to_json())
-    else:
+    if not print_result(found.to_json(), as_json):
         _print(found)
 
 

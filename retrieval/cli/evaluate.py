@@ -15,6 +15,7 @@ from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
     combine_option,
+    decisions_option,
     k_option,
     label_option,
     read_weights,
@@ -47,6 +48,7 @@ from retrieval.cli.side_options import labelled_options
     default="row-f1",
     help="What the cross-fitted threshold is the best for.",
 )
+@decisions_option("What people have decided of pairs in this file goes before the labels.")
 @k_option
 @seed_option
 @under("Several spaces", combine_option, weight_option)

@@ -1,5 +1,6 @@
 """Options that say how neighbours are found, and how they are read."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,4 +58,10 @@ def take_finding(options: dict[str, Any]) -> "Finding":
         options.pop("index", None),
         options.pop("neighbours", None),
         options.pop("device"),
+        shows_progress(),
     )
+
+
+def shows_progress() -> bool:
+    """True where the command that runs may tell how far it is: beside JSON on a terminal alone."""
+    return not click.get_current_context().params.get("as_json") or sys.stderr.isatty()

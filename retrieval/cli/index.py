@@ -12,10 +12,12 @@ from embed.options import (
     print_json,
     print_table,
     store_argument,
+    under,
     warn,
     where_option,
 )
 from embed.wording import counted
+from retrieval.cli.finding_options import plain_options
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, space_option, unseen_by_option
 
@@ -40,6 +42,7 @@ from retrieval.cli.options import selected, space_option, unseen_by_option
 @output_option("[default: STORE's name with .SPACE.METHOD.faiss]", required=False)
 @where_option
 @unseen_by_option
+@under("How it is measured", *plain_options)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -53,6 +56,7 @@ def index(store: Path, as_json: bool, **options: Any) -> None:
 
     How hard it looks is set by measuring its recall.
     It proposes neighbours; their scores are exact. It fits the rows it was built of, and no others.
+    What the index itself takes does not count in --memory.
     """
     from embed.store import Store
     from retrieval.search.approximate import IndexSettings

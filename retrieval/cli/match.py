@@ -16,6 +16,7 @@ from embed.wording import counted
 from retrieval.cli.finding_options import search_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    decisions_option,
     is_given,
     k_option,
     one_space_option,
@@ -27,6 +28,7 @@ from retrieval.cli.reports import print_result
 from retrieval.cli.side_options import item_options
 
 if TYPE_CHECKING:
+    from retrieval.matches.honouring import Changes
     from retrieval.matches.matching import MatchSummary
 
 COMPETITION_ONLY = ("--id-name", "--matches-name", "--separator")
@@ -62,19 +64,27 @@ COMPETITION_ONLY = ("--id-name", "--matches-name", "--separator")
     default="single",
     help="single: chains of matches make a group; complete: all pairs of a group match.",
 )
+@decisions_option(
+    "Honour what people have decided of pairs in this file.  [default: STORE.decisions.jsonl, "
+    "where there is one]"
+)
+@click.option("--no-decisions", is_flag=True, help="Pass over what people have decided of pairs.")
 @search_options
 @force_option
 @json_option
 def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any) -> None:
     """Write each item's matches to a file.
 
-    The item itself comes first, then others, best first.
+    The item itself comes first, then others, best first. What people have decided of pairs, as on
+    the page of `retrieval serve`, goes before the threshold.
     """
     from embed.store import Store
-    from retrieval.matches.matching import MatchSettings
+    from retrieval.matches.match_settings import MatchSettings
     from retrieval.matches.matching import match as write_matches
 
     refuse_idle({"--linkage": "--groups"})
+    if options["no_decisions"] and options["decisions"]:
+        raise click.UsageError("--decisions and --no-decisions: give one of them")
     finding = take_finding(options)
     settings = MatchSettings(**with_threshold(selected(options)), finding=finding)
     if settings.format == "pairs":
@@ -86,15 +96,24 @@ def match(store: Path, gallery_store: Path | None, as_json: bool, **options: Any
     if not print_result(result.to_json(), as_json):
         click.echo(
             f"{_found(result)}: {result.path} "
-            f"({', '.join(result.spaces)}, score ≥ "
-            f"{', '.join(f'{score:.4f}' for score in result.score_thresholds)})"
+            f"({', '.join(result.spaces)}{_cut(result.score_thresholds)})"
         )
+        if result.decisions is not None:
+            click.echo(_honoured(result.decisions))
         if result.groups is not None:
             groups = result.groups
             click.echo(
                 f"{counted(groups.num_groups, 'group')} of two items or more, the largest of "
                 f"{groups.largest:,}, {groups.num_flagged:,} flagged: {groups.path}"
             )
+
+
+def _cut(thresholds: tuple[float, ...]) -> str:
+    """What scores have to reach, or that none does."""
+    from retrieval.thresholds.wording import NOTHING_MATCHES, threshold_text
+
+    text = threshold_text(thresholds)
+    return f": {text}" if text == NOTHING_MATCHES else f", score ≥ {text}"
 
 
 def _found(result: "MatchSummary") -> str:
@@ -106,6 +125,14 @@ def _found(result: "MatchSummary") -> str:
     return (
         f"{result.num_rows:,} queries with {result.num_matches:,} matches among "
         f"{result.num_gallery:,} items, {result.num_alone:,} without any"
+    )
+
+
+def _honoured(changes: "Changes") -> str:
+    num_decided = changes.num_same + changes.num_different
+    return (
+        f"{counted(num_decided, 'decided pair')} honoured: {changes.num_added:,} added, "
+        f"{changes.num_taken_out:,} taken out: {changes.path}"
     )
 
 

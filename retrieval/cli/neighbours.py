@@ -14,7 +14,7 @@ from embed.options import (
     store_argument,
     under,
 )
-from retrieval.cli.finding_options import HEADING, index_option, plain_options
+from retrieval.cli.finding_options import HEADING, index_option, plain_options, shows_progress
 from retrieval.cli.group import main
 from retrieval.cli.options import selected, spaces_option
 from retrieval.cli.refinement_options import REFINEMENTS, take_refinements
@@ -45,6 +45,7 @@ def neighbours(store: Path, gallery_store: Path | None, as_json: bool, **options
     from embed.store import Store
     from retrieval.listing import ListingSettings, list_neighbours
 
+    options["shows_progress"] = shows_progress()
     settings = ListingSettings(refinements=take_refinements(options), **selected(options))
     with ExitStack() as stack:
         opened = stack.enter_context(Store(store))

@@ -1,6 +1,7 @@
 """Options that several commands share, and how they are read."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,9 +54,8 @@ weight_option = click.option(
     metavar="NAME=FACTOR",
     help="Share of a space in the mean; repeatable.  [default: 1 each, or the threshold file's]",
 )
-label_option = click.option(
-    "--label", required=True, metavar="COLUMN", help="Rows with equal values are true matches."
-)
+LABEL_HELP = "Rows with equal values are true matches."
+label_option = click.option("--label", required=True, metavar="COLUMN", help=LABEL_HELP)
 unseen_by_option = click.option(
     "--unseen-by",
     multiple=True,
@@ -76,6 +76,12 @@ k_option = click.option(
     type=int,
     help="Neighbours of each item, itself included.  [default: the threshold file's, else 50]",
 )
+
+
+def decisions_option(help_text: str) -> Decorator:
+    """`--decisions`, which each command uses in its own way."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--decisions", type=path, metavar="FILE", help=help_text)
 
 
 def is_given(option: str) -> bool:

@@ -8,7 +8,6 @@ from embed.options import print_json, print_table, warn
 from embed.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from retrieval.evaluation.evaluations import Category, Evaluation
@@ -79,6 +78,7 @@ def print_threshold(result: "ThresholdResult", output: "Path | None" = None) -> 
     `output` is the file that it was saved to.
     """
     from retrieval.evaluation.tables import interval_text, number_text
+    from retrieval.thresholds.wording import distance_text, threshold_text
 
     rule, reached = result.rule, result.reached
     shown = {
@@ -87,8 +87,8 @@ def print_threshold(result: "ThresholdResult", output: "Path | None" = None) -> 
         "95 % interval": None if result.interval is None else interval_text(result.interval),
         "precision": number_text(reached["precision"]),
         "recall": number_text(reached["recall"]),
-        "score ≥": _each(rule.thresholds),
-        "distance ≤": _each([1 - score for score in rule.thresholds]),
+        "score ≥": threshold_text(rule.thresholds),
+        "distance ≤": distance_text(rule.thresholds),
     }
     known = {header: text for header, text in shown.items() if text is not None}
     title = f"{_rows_text(result)}, k = {result.k}, threshold: {result.protocol}"
@@ -128,7 +128,9 @@ def _objective_line(result: "ThresholdResult") -> str:
 
 def _print_categories(rule: "MatchRule", output: "Path | None") -> None:
     """The thresholds of the first categories, and how many more there are."""
-    rows = [[name, _each(own)] for name, own in rule.by_category.items()]
+    from retrieval.thresholds.wording import threshold_text
+
+    rows = [[name, threshold_text(own)] for name, own in rule.by_category.items()]
     shown = rows[:MOST_CATEGORIES]
     print_table(f"thresholds by {rule.category}", [str(rule.category), "score ≥"], shown)
     if len(rows) > len(shown):
@@ -136,18 +138,12 @@ def _print_categories(rule: "MatchRule", output: "Path | None") -> None:
         click.echo(f"… and {len(rows) - len(shown):,} more ({where})")
 
 
-def _each(values: "Sequence[float]") -> str:
-    from retrieval.evaluation.tables import threshold_text
-
-    return threshold_text(tuple(values))
-
-
 def print_evaluation(result: "Evaluation") -> None:
     """The threshold, then a line for each metric, then one for each category, if there are any."""
-    from retrieval.evaluation.tables import TITLES, interval_text, number_text, threshold_text
+    from retrieval.evaluation.tables import TITLES, interval_text, number_text
+    from retrieval.thresholds.wording import cut_text
 
-    scores, distances = map(threshold_text, (result.thresholds, result.distances))
-    at = f": score ≥ {scores}, distance ≤ {distances}" if result.thresholds else ""
+    at = f": {cut_text(result.thresholds)}" if result.thresholds else ""
     rows = [
         [
             TITLES[name],

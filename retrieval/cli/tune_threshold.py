@@ -16,8 +16,9 @@ from embed.options import (
 from retrieval.cli.finding_options import finding_options, take_finding
 from retrieval.cli.group import main
 from retrieval.cli.options import (
+    LABEL_HELP,
     combine_option,
-    label_option,
+    decisions_option,
     read_weights,
     refuse_combine_of_one,
     refuse_idle,
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 @main.command("tune-threshold")
 @store_argument
 @spaces_option
-@label_option
+@click.option(
+    "--label", metavar="COLUMN", help=f"{LABEL_HELP} Without it nothing but --decisions counts."
+)
 @output_option("JSON file for the threshold; its picture goes beside it as .png.", required=False)
 @click.option(
     "--k",
@@ -59,8 +62,8 @@ if TYPE_CHECKING:
     click.option(
         "--objective",
         type=click.Choice(["row-f1", "pair-f1", "recall-at-precision", "precision-at-recall"]),
-        default="row-f1",
-        help="What the threshold is the best for; the last two are of pairs.",
+        help="What the threshold is the best for; all but the first are of pairs.  "
+        "[default: row-f1, or pair-f1 without --label]",
     ),
     click.option("--wanted", type=float, help="The precision or recall that must be reached."),
     click.option(
@@ -97,6 +100,10 @@ if TYPE_CHECKING:
     ),
     seed_option,
 )
+@decisions_option(
+    "What people have decided of pairs in this file goes before the labels; nothing else counts "
+    "without --label."
+)
 @labelled_options
 @finding_options
 @force_option
@@ -110,7 +117,7 @@ def tune_threshold(
     halfway to the next lower score.
     """
     from embed.store import Store
-    from retrieval.thresholds.files import to_json
+    from retrieval.thresholds.threshold_json import to_json
     from retrieval.thresholds.tuning_files import tune_to_file
 
     refuse_idle({"--shrinkage": "--threshold-by"})
@@ -135,7 +142,8 @@ def _settings(options: dict[str, Any]) -> "TuneSettings":
     from retrieval.thresholds.tune_settings import TuneSettings
 
     rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
-    objective = Objective(options.pop("objective"), options.pop("wanted"))
+    default = "row-f1" if options["label"] else "pair-f1"
+    objective = Objective(options.pop("objective") or default, options.pop("wanted"))
     weights = read_weights(options.pop("weights"))
     options["combine"] = options["combine"] or "concat"
     finding = take_finding(options)

@@ -20,7 +20,7 @@ from retrieval.cli.reports import print_result
 from retrieval.cli.side_options import item_options
 
 if TYPE_CHECKING:
-    from retrieval.matches.voting import ColumnOutcome
+    from retrieval.matches.vote_columns import ColumnOutcome
 
 
 @main.command()

@@ -12,9 +12,9 @@ from embed.errors import SettingsError, StoreError
 from embed.store import Store
 from retrieval.evaluation.contenders import MARKS, Contender, SpacesContender
 from retrieval.evaluation.evaluations import Evaluation, evaluate_on
-from retrieval.evaluation.intervals import Difference, paired_difference
 from retrieval.evaluation.shared_rows import shared_rows
 from retrieval.finding import EXACT, Finding
+from retrieval.metrics.intervals import Difference, paired_difference
 from retrieval.search.neighbour_files import read_info
 from retrieval.selection import EvaluationRows, Selection
 from retrieval.thresholds.objectives import Objective

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
-from retrieval.evaluation.judgements import judge
 from retrieval.evaluation.measuring import DEEPEST
 from retrieval.finding import Finding
+from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows
@@ -134,7 +134,7 @@ class SpacesContender:
         settings = self.settings
         k = self._k(rows.sides)
         prepared = prepare(rows, settings, k)
-        tuning = tuned(prepared.strategy, rows.query_labels, rows.groups, CROSS_FIT, settings.seed)
+        tuning = tuned(prepared.strategy, prepared.members, rows.groups, CROSS_FIT, settings.seed)
         rule = MatchRule(self._shares, tuning.fit.thresholds, k, settings.combine)
         candidates = prepared.pool_of(tuning.fit).candidates
         ranking = _ranking(rows, rule, candidates, depth, settings.finding)

@@ -8,7 +8,6 @@ from jaxtyping import Shaped
 
 from embed.rows import has_value
 from retrieval.evaluation.contenders import Contender, Found
-from retrieval.evaluation.judgements import judge
 from retrieval.evaluation.measuring import (
     DEEPEST,
     Measured,
@@ -16,6 +15,7 @@ from retrieval.evaluation.measuring import (
     ranking_values,
     row_values,
 )
+from retrieval.metrics.judgements import judge
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.cautions import alone_warnings, row_f1_alone
 
@@ -164,7 +164,7 @@ def measure(found: Found, rows: EvaluationRows, nearest: int) -> Measured:
     values = ranking_values(judged, nearest)
     if found.outcome is None:
         return Measured(values, None, judged.groups)
-    pairs = pair_counts(found.outcome, is_self_join=rows.sides.is_self_join)
+    pairs = pair_counts(found.outcome)
     return Measured(row_values(found.outcome) | values, pairs, judged.groups)
 
 

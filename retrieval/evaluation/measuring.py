@@ -6,10 +6,9 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from retrieval.evaluation.intervals import bootstrap_ratio_intervals
-from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import PairCounts
-from retrieval.evaluation.rankings import (
+from retrieval.metrics.intervals import bootstrap_ratio_intervals
+from retrieval.metrics.judgements import Judgements
+from retrieval.metrics.rankings import (
     average_precision_at_k,
     average_precision_at_r,
     found_share_at_k,
@@ -21,6 +20,7 @@ from retrieval.evaluation.rankings import (
     trec_average_precision_at_k,
     truncated_precision_at_k,
 )
+from retrieval.metrics.sets import PairCounts
 from retrieval.thresholds.pools import Outcome
 
 DEEPEST = 10
@@ -112,10 +112,9 @@ def row_values(outcome: Outcome) -> dict[str, Float64[np.ndarray, " q"]]:
     return {"row_f1": outcome.f1, "precision": outcome.precision, "recall": outcome.recall}
 
 
-def pair_counts(outcome: Outcome, *, is_self_join: bool) -> PairCounts:
-    """The pairs of each query: without a direction where the items look among one another."""
-    num_true = (outcome.num_true - 1) / (2 if is_self_join else 1)
-    return PairCounts(outcome.hits, outcome.pairs, num_true)
+def pair_counts(outcome: Outcome) -> PairCounts:
+    """The pairs of each query; they have no direction, and count once in the sum over all."""
+    return PairCounts(outcome.hits, outcome.pairs, outcome.true_pairs)
 
 
 def _mean_parts(

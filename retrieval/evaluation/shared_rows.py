@@ -8,11 +8,14 @@ from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError
 from embed.store import Store
-from embed.wording import counted
-from retrieval.evaluation.judgements import judge
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import StoreRows, between, self_join
-from retrieval.selection import EvaluationRows, Selection, evaluation_rows
+from retrieval.selection import (
+    EvaluationRows,
+    Selection,
+    evaluation_rows,
+    refuse_without_pairs,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def shared_rows(
             warnings += _training_warnings(store, spaces[number], sides[0].rows[number])
         else:
             sides = [_restricted(side, number, store, spaces[number], warnings) for side in sides]
-    return _in_stores(stores, sides, reference.groups, tuple(dict.fromkeys(warnings)))
+    groups, told = reference.groups, tuple(dict.fromkeys(warnings))
+    return _in_stores(stores, sides, selection.label, groups, told)
 
 
 def _side(rows: StoreRows, labels: Int[np.ndarray, " n"], stores: Sequence[Store]) -> _Side:
@@ -113,6 +117,7 @@ def _training_warnings(
 def _in_stores(
     stores: Sequence[Store],
     sides: list[_Side],
+    label: str | None,
     groups: Shaped[np.ndarray, " l"],
     warnings: tuple[str, ...],
 ) -> list[EvaluationRows]:
@@ -130,7 +135,7 @@ def _in_stores(
             else between(of_queries, of_gallery)
         )
         rows = EvaluationRows(joined, query_labels, gallery_labels, groups[used], warnings)
-        _refuse_without_pairs(rows)
+        refuse_without_pairs(rows, label)
         found.append(rows)
     return found
 
@@ -138,13 +143,3 @@ def _in_stores(
 def _ordered(side: _Side, number: int, store: Store) -> tuple[StoreRows, Int[np.ndarray, " n"]]:
     order = np.argsort(side.rows[number])
     return StoreRows(store, side.rows[number][order]), side.labels[order]
-
-
-def _refuse_without_pairs(rows: EvaluationRows) -> None:
-    if (judge(rows.sides.own[:, None], rows).num_true > 1).any():
-        return
-    why = "".join(f"; {warning}" for warning in rows.warnings)
-    raise SelectionError(
-        f"none of the {counted(len(rows.sides.queries), 'item')} that all stores share has a true "
-        f"match{why}"
-    )

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from retrieval.evaluation.compare import Comparison, Line
-from retrieval.evaluation.intervals import Difference
+from retrieval.metrics.intervals import Difference
+from retrieval.thresholds.wording import distance_text, threshold_text
 
 TITLES = {
     "row_f1": "row F1",
@@ -112,11 +113,6 @@ def number_text(value: float | None) -> str:
     return "–" if value is None else f"{round(value, 4) + 0.0:.4f}"  # never −0.0000
 
 
-def threshold_text(thresholds: tuple[float, ...]) -> str:
-    """One threshold, or those of several spaces."""
-    return ", ".join(map(number_text, thresholds))
-
-
 def interval_text(interval: tuple[float, float] | None) -> str:
     """Low – high."""
     return "–" if interval is None else " – ".join(map(number_text, interval))
@@ -143,7 +139,7 @@ def _main_cells(comparison: Comparison, line: Line) -> list[str]:
 
 def _threshold_cells(line: Line) -> list[str]:
     found = line.evaluation
-    return [threshold_text(found.thresholds), threshold_text(found.distances)]
+    return [threshold_text(found.thresholds), distance_text(found.thresholds)]
 
 
 def _difference_cells(difference: Difference) -> list[str]:

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float64, Int, Int64, Shaped, UInt8
 
 from embed.errors import StoreError
 from embed.store import Store
+from retrieval.finding import EXACT, Finding
 from retrieval.matches.groups import in_order
 from retrieval.matches.links import Links
-from retrieval.matches.near import near_links
+from retrieval.matches.near import listed_links, near_links
 
 Hashed = Literal["content", "image", "text"]
 HASHED: tuple[Hashed, ...] = ("content", "image", "text")
@@ -27,11 +28,13 @@ class Copies:
 
     `classes` are equal for items with equal bytes, numbered in the order of their first items;
     `links` are between classes. Any two items of a class are copies, with score 1, and any two of
-    linked classes, with the score of the link.
+    linked classes, with the score of the link. `num_full` items may have more links: a file of
+    neighbours lists nothing but links of theirs.
     """
 
     classes: Int64[np.ndarray, " n"]
     links: Links
+    num_full: int = 0
 
     @cached_property
     def has_any(self) -> Bool[np.ndarray, " n"]:
@@ -115,17 +118,28 @@ def exact_copies(store: Store, rows: Int[np.ndarray, " n"], hashed: Hashed) -> C
 
 
 def near_copies(
-    store: Store, space: str, rows: Int[np.ndarray, " n"], least_score: float
+    store: Store,
+    space: str,
+    rows: Int[np.ndarray, " n"],
+    least_score: float,
+    finding: Finding = EXACT,
 ) -> Copies:
     """Items whose score is `least_score` or more, all of them: not only so many for each item.
 
+    Of a file of neighbours these are those that it lists.
+
     Raises:
         StoreError: there is no such space, or a vector is not finite.
+        NeighboursError: the file can't be read or does not fit.
     """
     modality = store.space(space).modality
     classes = _classes(store, rows, "content" if modality == "fused" else modality)
+    if finding.neighbours is not None:
+        links, num_full = listed_links(store, space, rows, least_score, finding)
+        of_classes = Links.of(classes[links.one], classes[links.other], links.scores)
+        return Copies(classes, of_classes, num_full)
     firsts = np.unique(classes, return_index=True)[1]
-    return Copies(classes, near_links(store, space, rows[firsts], least_score))
+    return Copies(classes, near_links(store, space, rows[firsts], least_score, finding))
 
 
 def _classes(store: Store, rows: Int[np.ndarray, " n"], hashed: str) -> Int64[np.ndarray, " n"]:

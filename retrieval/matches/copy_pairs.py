@@ -12,7 +12,7 @@ from retrieval.matches.copies import Copies
 from retrieval.matches.leaks import ItemSides, Leak, LeakTally
 from retrieval.matches.naming import joined_names
 
-EXACT = "exact"
+BY_BYTES = "exact"
 BLOCK_PAIRS = 2**16
 
 
@@ -27,7 +27,7 @@ class Way:
 
     def column(self, scores: Float64[np.ndarray, " p"]) -> dict[str, pl.Series]:
         """The scores of pairs as a column of the table, by its name; NaN becomes empty."""
-        if self.name == EXACT:
+        if self.name == BY_BYTES:
             return {}
         if self.bits is None:
             return {f"{self.name}_score": pl.Series(scores.round(6)).fill_nan(None)}
@@ -36,16 +36,16 @@ class Way:
 
 
 @dataclass(frozen=True)
-class PairBlock:
+class CopyBlock:
     """Some pairs: positions of their items, and the score by each way, NaN where it has none."""
 
     one: Int64[np.ndarray, " p"]
     other: Int64[np.ndarray, " p"]
     scores: Float64[np.ndarray, "w p"]
 
-    def where(self, chosen: Bool[np.ndarray, " p"]) -> "PairBlock":
+    def where(self, chosen: Bool[np.ndarray, " p"]) -> "CopyBlock":
         """Only the pairs that are chosen."""
-        return PairBlock(self.one[chosen], self.other[chosen], self.scores[:, chosen])
+        return CopyBlock(self.one[chosen], self.other[chosen], self.scores[:, chosen])
 
 
 class CopyPairs:
@@ -74,12 +74,12 @@ class CopyPairs:
     def tables(self) -> Iterator[pl.DataFrame]:
         """The blocks as tables; one without lines comes first, so that there is a header."""
         nothing = np.zeros(0, np.int64)
-        yield self._table(PairBlock(nothing, nothing, np.zeros((len(self._ways), 0))))
+        yield self._table(CopyBlock(nothing, nothing, np.zeros((len(self._ways), 0))))
         yield from map(self._table, self.blocks())
 
-    def blocks(self) -> Iterator[PairBlock]:
+    def blocks(self) -> Iterator[CopyBlock]:
         """The pairs by first item, then by the other; leaks alone where they are asked for."""
-        waiting: list[PairBlock] = []
+        waiting: list[CopyBlock] = []
         num_waiting = 0
         for item in np.flatnonzero(np.any([way.copies.has_any for way in self._ways], axis=0)):
             waiting.append(self._pairs_of(int(item)))
@@ -90,16 +90,16 @@ class CopyPairs:
         if waiting:
             yield self._counted(waiting)
 
-    def _pairs_of(self, item: int) -> PairBlock:
+    def _pairs_of(self, item: int) -> CopyBlock:
         found = [way.copies.after(item) for way in self._ways]
         others = _union([items for items, _ in found if len(items)])
         scores = np.full((len(found), len(others)), np.nan)
         for row, (items, values) in zip(scores, found, strict=True):
             row[np.searchsorted(others, items)] = values
-        return PairBlock(np.full(len(others), item), others, scores)
+        return CopyBlock(np.full(len(others), item), others, scores)
 
-    def _counted(self, waiting: list[PairBlock]) -> PairBlock:
-        block = PairBlock(
+    def _counted(self, waiting: list[CopyBlock]) -> CopyBlock:
+        block = CopyBlock(
             np.concatenate([each.one for each in waiting]),
             np.concatenate([each.other for each in waiting]),
             np.concatenate([each.scores for each in waiting], axis=1),
@@ -112,7 +112,7 @@ class CopyPairs:
         self._tally.add(block.one, block.other)
         return block
 
-    def _table(self, block: PairBlock) -> pl.DataFrame:
+    def _table(self, block: CopyBlock) -> pl.DataFrame:
         columns: dict[str, Any] = {
             "id": self._ids[block.one].tolist(),
             "other_id": self._ids[block.other].tolist(),

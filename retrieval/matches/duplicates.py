@@ -1,7 +1,7 @@
 """Finding duplicates: exact ones by their bytes, near ones by spaces; their groups, and leaks."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,53 +9,30 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int, Int64, Shaped
 
-from embed.errors import SettingsError
-from embed.files import refuse_existing
-from embed.rows import Where, select_rows
+from embed.rows import select_rows
 from embed.store import Store
-from embed.tables import refuse_suffix, writing_table
-from retrieval.matches.copies import HASHED, Hashed, exact_copies, near_copies
-from retrieval.matches.copy_pairs import EXACT, CopyPairs, Way
-from retrieval.matches.grouping import refuse_same
+from embed.tables import writing_table
+from retrieval.matches.copy_pairs import CopyPairs, Way
+from retrieval.matches.duplicate_settings import DuplicateSettings, refuse_wrong
 from retrieval.matches.groups import connected_groups
 from retrieval.matches.leaks import ItemSides, Leak
 from retrieval.matches.links import Links
-
-
-@dataclass(frozen=True)
-class DuplicateSettings:
-    """Which items count as copies of one another, and what is written of them.
-
-    Attributes:
-        exact: what has to be equal byte by byte: content (all that was encoded), image or text.
-        max_bits: of binary spaces by name, by how many bits two codes may differ.
-        min_scores: of any spaces by name, which score two vectors reach, above 0.
-        where: restrictions that all items have to fulfil.
-        leaks: COLUMN or COLUMN=VALUE,VALUE: count pairs on different sides of it, and list these
-            alone; groups and all other counts are of all copies.
-        output: a .csv or .parquet file for the pairs; None writes none.
-        groups: likewise for the groups.
-        force: replace files that exist.
-    """
-
-    exact: Hashed = "content"
-    max_bits: Mapping[str, int] = field(default_factory=dict)
-    min_scores: Mapping[str, float] = field(default_factory=dict)
-    where: tuple[Where, ...] = ()
-    leaks: str | None = None
-    output: Path | None = None
-    groups: Path | None = None
-    force: bool = False
+from retrieval.matches.ways import findings_of, warnings_of, ways_of_looking
 
 
 @dataclass(frozen=True)
 class WayFound:
-    """What one way of looking has found: `way` is exact or a space, `limit` what it asks for."""
+    """What one way of looking has found: `way` is exact or a space, `limit` what it asks for.
+
+    `num_full` items may have more near copies: all neighbours that a file lists of them are near
+    enough. It is 0 where everything was looked at.
+    """
 
     way: str
     limit: str
     num_pairs: int
     num_items: int
+    num_full: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +47,7 @@ class DuplicateSummary:
         ways: of each way by itself, on all items, leaks or not.
         leaks: None where none were asked for.
         output, groups: the files that were written.
+        warnings: what to know before trusting that these are all.
     """
 
     num_rows: int
@@ -81,6 +59,7 @@ class DuplicateSummary:
     leaks: tuple[Leak, ...] | None
     output: str | None
     groups: str | None
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Every field."""
@@ -98,14 +77,16 @@ def find_duplicates(store: Store, settings: DuplicateSettings) -> DuplicateSumma
     Raises:
         OutputExistsError: a file exists and `force` was not given.
         StoreError: there is no such space or column, or a vector is not finite.
+        NeighboursError: a file of neighbours can't be read, or is of other rows.
         SelectionError: no rows are left, or none on a side of `leaks`.
         SettingsError: bits of a space that is not binary, a limit that makes no sense, two limits
-            for one space, or another suffix.
+            for one space, neighbours that serve no space, or another suffix.
     """
-    _refuse_wrong(store, settings)
+    refuse_wrong(store, settings)
     rows = np.flatnonzero(select_rows(store, settings.where))
     sides = None if settings.leaks is None else ItemSides.of(store, rows, settings.leaks)
-    ways = _ways(store, rows, settings)
+    findings = findings_of(settings)
+    ways = ways_of_looking(store, rows, settings, findings)
     pairs = CopyPairs(store.ids[rows], ways, sides)
     if settings.output is None:
         pairs.count()
@@ -113,20 +94,7 @@ def find_duplicates(store: Store, settings: DuplicateSettings) -> DuplicateSumma
         with writing_table(settings.output) as write:
             for table in pairs.tables():
                 write(table)
-    return _summary(store, settings, rows, ways, pairs)
-
-
-def _ways(store: Store, rows: Int[np.ndarray, " n"], settings: DuplicateSettings) -> list[Way]:
-    ways = [Way(EXACT, settings.exact, exact_copies(store, rows, settings.exact))]
-    for space, bits in settings.max_bits.items():
-        num_bits = store.space(space).dim
-        # Half a bit more than allowed: between two scores, so that no rounding matters.
-        least = 1 - (2 * bits + 1) / num_bits
-        copies = near_copies(store, space, rows, least)
-        ways.append(Way(space, f"≤ {bits} bits", copies, num_bits))
-    for space, score in settings.min_scores.items():
-        ways.append(Way(space, f"score ≥ {score:g}", near_copies(store, space, rows, score)))
-    return ways
+    return _summary(store, settings, rows, ways, pairs, warnings_of(ways, findings))
 
 
 def _summary(
@@ -135,6 +103,7 @@ def _summary(
     rows: Int[np.ndarray, " n"],
     ways: Sequence[Way],
     pairs: CopyPairs,
+    warnings: tuple[str, ...],
 ) -> DuplicateSummary:
     links = Links.joined([way.copies.spanning for way in ways])
     numbers = connected_groups(len(rows), links)
@@ -148,12 +117,19 @@ def _summary(
         num_items=int(sizes[sizes > 1].sum()),
         num_redundant=int((sizes - 1).sum()),
         ways=tuple(
-            WayFound(way.name, way.limit, int(count), int(way.copies.has_any.sum()))
+            WayFound(
+                way.name,
+                way.limit,
+                int(count),
+                int(way.copies.has_any.sum()),
+                way.copies.num_full,
+            )
             for way, count in zip(ways, pairs.num_of_ways, strict=True)
         ),
         leaks=pairs.leaks,
         output=None if settings.output is None else str(settings.output),
         groups=None if settings.groups is None else str(settings.groups),
+        warnings=warnings,
     )
 
 
@@ -173,29 +149,3 @@ def _write_groups(
     }
     with writing_table(path) as write:
         write(pl.DataFrame(table))
-
-
-def _refuse_wrong(store: Store, settings: DuplicateSettings) -> None:
-    if settings.output is not None and settings.groups is not None:
-        refuse_same(settings.output, settings.groups)
-    for path in filter(None, (settings.output, settings.groups)):
-        refuse_suffix(path)
-        refuse_existing(path, force=settings.force)
-    if settings.exact not in HASHED:
-        raise SettingsError(f"--exact is {', '.join(HASHED)}: found '{settings.exact}'")
-    for space, bits in settings.max_bits.items():
-        info = store.space(space)
-        if info.kind != "binary":
-            raise SettingsError(
-                f"--max-bits is for binary spaces and '{space}' is {info.kind}: give "
-                f"--min-score {space}=0.95"
-            )
-        if not 0 <= bits < info.dim / 2:
-            raise SettingsError(
-                f"--max-bits {space} is from 0 to below half of its {info.dim} bits: found {bits}"
-            )
-    for space, score in settings.min_scores.items():
-        if space in settings.max_bits:
-            raise SettingsError(f"space '{space}' has a --max-bits and a --min-score: give one")
-        if not 0 < score <= 1:
-            raise SettingsError(f"--min-score {space} is above 0 and up to 1: found {score:g}")

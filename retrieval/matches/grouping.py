@@ -1,5 +1,6 @@
 """Groups of matched items, gathered while the matches pass, and the file of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Int64, Shaped
 
 from embed.errors import SettingsError
 from embed.tables import writing_table
+from retrieval.decisions.pairs import DecidedPairs
 from retrieval.matches.complete_link import complete_groups
 from retrieval.matches.groups import Groups, connected_groups, describe_groups
 from retrieval.matches.links import Links
@@ -31,7 +33,13 @@ class Grouping:
         SettingsError: complete groups of a query side and a gallery.
     """
 
-    def __init__(self, sides: Sides, rule: MatchRule, linkage: Linkage) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        rule: MatchRule,
+        linkage: Linkage,
+        decided: DecidedPairs | None = None,
+    ) -> None:
         if linkage == "complete" and not sides.is_self_join:
             raise SettingsError(
                 "--linkage complete is for items among one another: in a gallery that does not "
@@ -40,6 +48,7 @@ class Grouping:
         self._linkage = linkage
         self._sides = sides
         self._rule = rule
+        self._decided = decided
         is_outside = sides.own == NO_ROW
         after = len(sides.gallery) + np.cumsum(is_outside) - 1
         self._numbers = np.where(is_outside, after, sides.own).astype(np.int64)
@@ -53,12 +62,16 @@ class Grouping:
         self._known.append(self._links(block, block.candidates.exist))
 
     def groups(self) -> Groups:
-        """single: chains of matches make a group; complete: all of its pairs match."""
+        """single: chains of matches make a group; complete: all of its pairs match.
+
+        Complete groups begin with the pairs that were decided to be the same.
+        """
         matches = Links.joined(self._matches)
+        trusted = self._trusted(matches)
         make = connected_groups if self._linkage == "single" else complete_groups
-        numbers = make(self._num_items, matches)
-        known = Links.joined(self._known)
-        return describe_groups(numbers, matches, known, self._least(), self._num_pairs(numbers))
+        numbers = make(self._num_items, trusted)
+        known, num_pairs = Links.joined(self._known), self._num_pairs(numbers)
+        return describe_groups(numbers, matches, known, self._least(), num_pairs, trusted)
 
     @property
     def ids(self) -> Shaped[np.ndarray, " n"]:
@@ -70,6 +83,16 @@ class Grouping:
         pairs = block.others(chosen)
         queries: Int64[np.ndarray, " p"] = self._numbers[pairs.queries]
         return Links(queries, pairs.gallery.astype(np.int64), pairs.combined)
+
+    def _trusted(self, matches: Links) -> Links:
+        """The matches, with an infinite score where they were decided to be the same."""
+        if self._decided is None:
+            return matches
+        same = self._decided.where(self._decided.is_same)
+        numbers = self._numbers[same.queries], same.gallery
+        keys = np.minimum(*numbers) * self._num_items + np.maximum(*numbers)
+        is_decided = np.isin(matches.one * self._num_items + matches.other, keys)
+        return replace(matches, scores=np.where(is_decided, np.inf, matches.scores))
 
     def _num_pairs(self, numbers: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " g"]:
         """How many pairs of a query and an item of the gallery each group has."""

@@ -66,6 +66,7 @@ def describe_groups(
     known: Links | None = None,
     threshold: float = -np.inf,
     num_pairs: Int[np.ndarray, " g"] | None = None,
+    trusted: Links | None = None,
 ) -> Groups:
     """What there is to say of groups.
 
@@ -76,10 +77,13 @@ def describe_groups(
         threshold: a group whose weakest chain is below is flagged: matches may be below where
             rules other than a threshold have made them.
         num_pairs: how many pairs of each group could match; None takes all of its items' pairs.
+        trusted: the matches, with an infinite score where somebody has decided that they are the
+            same: that flags nothing. None takes them as they are.
     """
     inner = matches.within(numbers)
     sizes = np.bincount(numbers).astype(np.int64)
-    chains = _lowest(spanning_forest(len(numbers), inner), numbers)
+    chains = _weakest(numbers, inner)
+    doubted = chains if trusted is None else _weakest(numbers, trusted.within(numbers))
     num_matches = np.bincount(numbers[inner.one], minlength=len(sizes))
     num_unmatched = (sizes * (sizes - 1) // 2 if num_pairs is None else num_pairs) - num_matches
     return Groups(
@@ -88,8 +92,13 @@ def describe_groups(
         chains,
         np.fmin(_lowest(inner, numbers), _lowest((known or inner).within(numbers), numbers)),
         num_unmatched,
-        (num_unmatched > 0) | (chains < threshold),
+        (num_unmatched > 0) | (doubted < threshold),
     )
+
+
+def _weakest(numbers: Int[np.ndarray, " n"], inner: Links) -> Float64[np.ndarray, " g"]:
+    """The weakest chain of each group, NaN where there is none, or where all are infinite."""
+    return _lowest(spanning_forest(len(numbers), inner), numbers)
 
 
 def spanning_forest(num_items: int, links: Links) -> Links:

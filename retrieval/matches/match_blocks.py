@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64
 
-from retrieval.finding import EXACT, Finding
+from retrieval.finding import EXACT, Finding, iterate_found
+from retrieval.matches.honouring import Honouring
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides
 from retrieval.thresholds.candidates import Candidates
-from retrieval.thresholds.match_rules import MatchRule, categories_of, matched
-from retrieval.thresholds.strategies import Fit
+from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.match_rules import MatchRule, categories_of, gathered
+from retrieval.thresholds.rules import bounds
+from retrieval.thresholds.strategies import Fit, reached_by, taken_within
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,12 @@ class MatchBlock:
         """How many others each query matches."""
         return np.asarray(self.is_match[:, 1:].sum(axis=1))
 
-    def others(self, chosen: Bool[np.ndarray, "b c"]) -> "PairBlock":
+    def others(self, chosen: Bool[np.ndarray, "b c"]) -> "MatchedPairs":
         """The chosen pairs but for those of a query with itself, by query and then best first."""
         is_other = chosen.copy()
         is_other[:, 0] = False
         queries, places = np.nonzero(is_other)
-        return PairBlock(
+        return MatchedPairs(
             self.start + queries,
             self.candidates.rows[queries, places],
             self.candidates.combined[queries, places],
@@ -50,7 +53,7 @@ class MatchBlock:
 
 
 @dataclass(frozen=True)
-class PairBlock:
+class MatchedPairs:
     """Pairs: positions of the query and in the gallery, their score, and that of each space."""
 
     queries: Int[np.ndarray, " p"]
@@ -60,8 +63,10 @@ class PairBlock:
     reached: Bool[np.ndarray, "s p"]
 
 
-def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Iterator[MatchBlock]:
-    """The matches of all queries, first to last.
+def match_blocks(
+    sides: Sides, rule: MatchRule, finding: Finding = EXACT, honouring: Honouring | None = None
+) -> Iterator[MatchBlock]:
+    """The matches of all queries, first to last; people's decisions are laid over them, if any.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
@@ -71,10 +76,26 @@ def match_blocks(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Ite
     """
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
     categories = categories_of(sides, rule.category)
-    for start, candidates, taken in matched(sides, rule, finding):
-        own = None if categories is None else categories[start : start + len(taken)]
-        thresholds = fit.of_rows(own)[:, :, None]
+    for start, candidates in _candidate_blocks(sides, rule, finding):
+        own = None if categories is None else categories[start : start + len(candidates.rows)]
+        thresholds = fit.of_rows(own)
+        reached = reached_by(candidates, thresholds)
+        limits = bounds(candidates, rule.rules, is_self_join=sides.is_self_join)
+        taken = taken_within(limits, reached, takes_any=rule.takes_any)
+        if honouring is not None:
+            candidates, taken = honouring(start, candidates, taken)
+            reached = reached_by(candidates, thresholds)
         exists = candidates.rows != NO_ROW
-        # In float64: a threshold halfway between two float32 scores would be rounded onto one.
-        reached = (candidates.scores.astype(np.float64) >= thresholds) & exists
-        yield MatchBlock(start, candidates, taken & exists, reached)
+        yield MatchBlock(start, candidates, taken & exists, reached & exists)
+
+
+def _candidate_blocks(
+    sides: Sides, rule: MatchRule, finding: Finding
+) -> Iterator[tuple[int, Candidates]]:
+    """Blocks of candidates, where a row's matches depend on nothing but its own; else all."""
+    if len(rule.spaces) > 1 or rule.rules.reciprocal:
+        yield 0, gathered(sides, rule, finding)
+        return
+    columns = num_columns(rule.k, sides)
+    for start, found in iterate_found(sides, rule.spaces, columns, rule.found_by(finding)):
+        yield start, Candidates.of(found)

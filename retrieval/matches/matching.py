@@ -2,78 +2,28 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from embed.errors import SettingsError
-from embed.files import refuse_existing
-from embed.rows import Where
 from embed.store import Store
-from embed.tables import refuse_suffix
-from retrieval.choosing import Chosen, refuse_large_k
-from retrieval.finding import EXACT, Finding
-from retrieval.matches.grouping import LINKAGES, Grouping, Linkage, refuse_same, write_groups
+from retrieval.choosing import refuse_large_k
+from retrieval.matches.grouping import Grouping, write_groups
+from retrieval.matches.honouring import Changes, Honouring, decisions_of
 from retrieval.matches.match_blocks import match_blocks
 from retrieval.matches.match_files import (
-    FORMATS,
-    Format,
     Write,
-    format_of,
     writing_competition,
     writing_pairs,
 )
+from retrieval.matches.match_settings import MatchSettings, refuse_wrong
 from retrieval.search.sides import Sides
-from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.columns import num_columns, refuse_large_at_least
 from retrieval.thresholds.files import fit_to_store
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
-
-
-@dataclass(frozen=True)
-class MatchSettings:
-    """What to match, and how to write it.
-
-    Attributes:
-        output: the file.
-        threshold: a score, or a tuned threshold, which knows its spaces and k.
-        space: needed beside a score.
-        k: neighbours of each item: the most matches that it can have, itself included where items
-            look among one another. None takes the tuned threshold's, else 50.
-        where, query_where, gallery_where, unseen_by: which items look among which, as in
-            `choosing.Chosen`.
-        layout: competition or pairs; None goes by the suffix of the output.
-        id_name, matches_name: the header of the two columns of a competition's file.
-        separator: between the ids of a line's matches there.
-        groups: a .csv or .parquet file for the groups; None writes none.
-        linkage: what makes a group: single (chains of matches) or complete (all pairs match).
-        finding: how neighbours are found; refinements are the threshold's.
-        force: replace files that exist.
-    """
-
-    output: Path
-    threshold: float | ThresholdResult
-    space: str | None = None
-    k: int | None = None
-    where: tuple[Where, ...] = ()
-    query_where: tuple[Where, ...] = ()
-    gallery_where: tuple[Where, ...] = ()
-    unseen_by: tuple[str, ...] = ()
-    layout: Format | None = None
-    id_name: str = "id"
-    matches_name: str = "matches"
-    separator: str = " "
-    groups: Path | None = None
-    linkage: Linkage = "single"
-    finding: Finding = EXACT
-    force: bool = False
-
-    @property
-    def format(self) -> Format:
-        """The layout, by the suffix of the output where none is given."""
-        return self.layout or format_of(self.output)
 
 
 @dataclass(frozen=True)
@@ -103,6 +53,7 @@ class MatchSummary:
         num_alone: items that match nothing but themselves.
         is_self_join: True where all items looked among one another.
         groups: what was written of groups; None where none were asked for.
+        decisions: what people's decisions have changed; None where there are none.
         warnings: what else to know before trusting it.
     """
 
@@ -117,6 +68,7 @@ class MatchSummary:
     num_alone: int
     is_self_join: bool
     groups: GroupSummary | None
+    decisions: Changes | None
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +81,9 @@ def match(
 ) -> MatchSummary:
     """Write the matches of each item, by score, best first; `match_files` has the two layouts.
 
+    What people have decided of pairs beside the store is honoured: what is the same matches both
+    ways, and what is different does not, whatever the threshold and the rules say.
+
     Lines are in the store's order. Only a block of items is in memory at a time, beside the
     vectors, so the size of the output does not matter; groups need all candidates.
 
@@ -138,18 +93,23 @@ def match(
         FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.
+        DecisionsError: the file of decisions is missing or damaged.
         SettingsError: a score without a space, k below 2 or above the number of items, an
             id that holds the separator, or another layout, linkage or suffix.
     """
-    _refuse_wrong(settings)
+    refuse_wrong(settings)
     rule = fit_to_store(store, settings.threshold, settings.space, settings.k)
-    sides = _sides(store, settings, gallery_store)
-    num_columns(rule.k, sides)  # refuses a k that leaves no room
+    sides = settings.sides(store, gallery_store)
+    columns = num_columns(rule.k, sides)  # refuses a k that leaves no room
     refuse_large_k(settings.k, len(sides.gallery))
-    grouping = None if settings.groups is None else Grouping(sides, rule, settings.linkage)
+    if settings.k is not None:
+        refuse_large_at_least(rule.rules.at_least, rule.k, sides)
+    decisions = None if settings.no_decisions else decisions_of(store, settings.decisions)
+    honouring = None if decisions is None else Honouring(sides, rule, decisions)
+    grouping = _grouping(sides, rule, settings, honouring)
     num_matches = num_alone = 0
     with _writing(settings, sides, rule) as write:
-        for block in match_blocks(sides, rule, settings.finding):
+        for block in match_blocks(sides, rule, settings.finding, honouring):
             write(block)
             num_matches += int(block.num_others.sum())
             num_alone += int((block.num_others == 0).sum())
@@ -167,13 +127,22 @@ def match(
         num_alone=num_alone,
         is_self_join=sides.is_self_join,
         groups=None if grouping is None else _grouped(settings, grouping),
-        warnings=settings.finding.warnings + _warnings(settings.threshold, sides),
+        decisions=None if honouring is None else honouring.changes,
+        warnings=(
+            *settings.finding.warnings_for(columns),
+            *_warnings(settings.threshold, sides),
+            *(() if honouring is None else honouring.warnings),
+        ),
     )
 
 
-def _sides(store: Store, settings: MatchSettings, gallery_store: Store | None) -> Sides:
-    wheres = settings.where, settings.query_where, settings.gallery_where
-    return Chosen(*wheres, settings.unseen_by).sides(store, gallery_store)
+def _grouping(
+    sides: Sides, rule: MatchRule, settings: MatchSettings, honouring: Honouring | None
+) -> Grouping | None:
+    if settings.groups is None:
+        return None
+    decided = None if honouring is None else honouring.decided
+    return Grouping(sides, rule, settings.linkage, decided)
 
 
 def _writing(
@@ -229,25 +198,6 @@ def _is_of_one_side(threshold: ThresholdResult) -> bool:
     """
     of_sides = {"query_where", "gallery_where"} & set(threshold.selection)
     return not of_sides and threshold.num_rows == threshold.num_gallery
-
-
-def _refuse_wrong(settings: MatchSettings) -> None:
-    if settings.format not in FORMATS:
-        raise SettingsError(f"--format is {' or '.join(FORMATS)}: found '{settings.format}'")
-    if settings.linkage not in LINKAGES:
-        raise SettingsError(f"--linkage is {' or '.join(LINKAGES)}: found '{settings.linkage}'")
-    if settings.format == "pairs":
-        refuse_suffix(settings.output)
-    elif settings.output.suffix != ".csv":
-        raise SettingsError(
-            f"a competition's file is CSV: found {settings.output}: name it .csv, or give "
-            f"--format pairs for a .parquet file"
-        )
-    refuse_existing(settings.output, force=settings.force)
-    if settings.groups is not None:
-        refuse_same(settings.output, settings.groups)
-        refuse_suffix(settings.groups)
-        refuse_existing(settings.groups, force=settings.force)
 
 
 def _refuse_separator(ids: Shaped[np.ndarray, " n"], separator: str) -> None:

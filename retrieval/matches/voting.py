@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Shaped
 
 from embed.errors import SettingsError
 from embed.files import refuse_existing
-from embed.labels import label_texts
 from embed.store import Store
 from embed.tables import refuse_suffix, writing_table
 from embed.wording import counted
 from retrieval.choosing import Chosen, refuse_large_k
-from retrieval.evaluation.attribute_scores import LabelCounts
 from retrieval.finding import EXACT, Finding, iterate_found
+from retrieval.matches.vote_columns import ColumnOutcome, LabelColumn, outcome_of
 from retrieval.matches.votes import NO_CLASS, VOTINGS, Votes, Voting, count_votes
 from retrieval.search.neighbours import NO_ROW
-from retrieval.search.sides import Sides, StoreRows
+from retrieval.search.sides import Sides
 
 DEFAULT_VOTERS = 10
 
@@ -52,28 +51,6 @@ class VoteSettings(Chosen):
     def num_voters(self) -> int:
         """How many are asked at most."""
         return DEFAULT_VOTERS if self.k is None else self.k
-
-
-@dataclass(frozen=True)
-class ColumnOutcome:
-    """What came of one column; figures are None where no item could be judged.
-
-    Attributes:
-        column: its name.
-        num_predicted: the items that got a label.
-        mean_share: the mean share of the votes that the labels won; None where there is none.
-        num_judged: the items whose own label is known, and which no head of the space has seen.
-        accuracy, macro_f1: over those; an item without a prediction counts as wrong.
-        score: 2·accuracy·macro_f1 / (accuracy + macro_f1).
-    """
-
-    column: str
-    num_predicted: int
-    mean_share: float | None
-    num_judged: int
-    accuracy: float | None
-    macro_f1: float | None
-    score: float | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +93,7 @@ def vote(store: Store, settings: VoteSettings, gallery_store: Store | None = Non
     _refuse_wrong(settings)
     sides = settings.sides(store, gallery_store)
     refuse_large_k(settings.k, len(sides.gallery) - int(sides.is_self_join))
-    columns = {name: _Column.of(name, sides) for name in settings.columns}
+    columns = {name: LabelColumn.of(name, sides) for name in settings.columns}
     outcomes: dict[str, list[Votes]] = {name: [] for name in columns}
     ids = sides.queries.ids
     with writing_table(settings.output) as write:
@@ -128,34 +105,8 @@ def vote(store: Store, settings: VoteSettings, gallery_store: Store | None = Non
     return _summary(sides, settings, [_joined(outcomes[name]) for name in columns], columns)
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column as numbers: `names` are in order; −1 is no label."""
-
-    names: Shaped[np.ndarray, " c"]
-    queries: Int64[np.ndarray, " q"]
-    gallery: Int64[np.ndarray, " g"]
-
-    @classmethod
-    def of(cls, name: str, sides: Sides) -> "_Column":
-        of_gallery = _labels(sides.gallery, name)
-        has_truth = name in (*sides.queries.store.columns, "id")
-        of_queries = _labels(sides.queries, name) if has_truth else [None] * len(sides.queries)
-        names = sorted({text for text in [*of_gallery, *of_queries] if text is not None})
-        numbers = {text: number for number, text in enumerate(names)}
-        queries, gallery = (
-            np.array([NO_CLASS if text is None else numbers[text] for text in texts], np.int64)
-            for texts in (of_queries, of_gallery)
-        )
-        return cls(np.array([*names, None], object), queries, gallery)
-
-
-def _labels(rows: StoreRows, column: str) -> list[str | None]:
-    return label_texts(rows.store.column(column)[rows.rows])
-
-
 def _votes(
-    sides: Sides, columns: Mapping[str, _Column], settings: VoteSettings
+    sides: Sides, columns: Mapping[str, LabelColumn], settings: VoteSettings
 ) -> Iterator[tuple[int, dict[str, Votes]]]:
     """Blocks of outcomes by column, each with the position of its first query."""
     for start, neighbours in iterate_found(
@@ -170,7 +121,7 @@ def _votes(
 
 
 def _table(
-    ids: Shaped[np.ndarray, " b"], columns: Mapping[str, _Column], votes: Mapping[str, Votes]
+    ids: Shaped[np.ndarray, " b"], columns: Mapping[str, LabelColumn], votes: Mapping[str, Votes]
 ) -> pl.DataFrame:
     """One line an item and column: the columns of an item stand together."""
     names = list(columns)
@@ -197,14 +148,15 @@ def _joined(blocks: list[Votes]) -> Votes:
 
 
 def _summary(
-    sides: Sides, settings: VoteSettings, outcomes: list[Votes], columns: Mapping[str, _Column]
+    sides: Sides, settings: VoteSettings, outcomes: list[Votes], columns: Mapping[str, LabelColumn]
 ) -> VoteSummary:
     seen = sides.queries.store.seen(settings.space)[sides.queries.rows]
     found = tuple(
-        _outcome(name, column, votes, (column.queries != NO_CLASS) & ~seen)
+        outcome_of(name, column, votes, (column.queries != NO_CLASS) & ~seen)
         for (name, column), votes in zip(columns.items(), outcomes, strict=True)
     )
     scores = [outcome.score for outcome in found if outcome.score is not None]
+    num_others = len(sides.gallery) - int(sides.is_self_join)
     return VoteSummary(
         output=str(settings.output),
         space=settings.space,
@@ -214,25 +166,10 @@ def _summary(
         num_gallery=len(sides.gallery),
         columns=found,
         attribute_score=sum(scores) / len(scores) if scores else None,
-        warnings=_warnings(settings, int(seen.sum())),
-    )
-
-
-def _outcome(
-    name: str, column: _Column, votes: Votes, is_judged: Bool[np.ndarray, " q"]
-) -> ColumnOutcome:
-    is_predicted = votes.classes != NO_CLASS
-    share = float(votes.shares[is_predicted].mean()) if is_predicted.any() else None
-    accuracy = macro = score = None
-    if is_judged.any():
-        classes = np.stack([column.queries[is_judged], votes.classes[is_judged]]) + 1
-        zeros = np.zeros(classes.shape[1], np.int64)  # one column at a time, all rows together
-        figures = LabelCounts.of(zeros, classes, zeros, num_pairs=1, num_groups=1).figures()
-        accuracy, macro, score = (
-            float(figure[0, 0]) for figure in (figures.micro, figures.macro, figures.score)
-        )
-    return ColumnOutcome(
-        name, int(is_predicted.sum()), share, int(is_judged.sum()), accuracy, macro, score
+        warnings=(
+            *settings.finding.warnings_for(1 + min(settings.num_voters, num_others)),
+            *_warnings(settings, int(seen.sum())),
+        ),
     )
 
 

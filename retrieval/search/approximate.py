@@ -113,15 +113,22 @@ class ApproximateIndex:
     name: str = "the index"
 
 
-def approximate_index(gallery: StoreRows, settings: IndexSettings) -> ApproximateIndex:
+def approximate_index(
+    gallery: StoreRows,
+    settings: IndexSettings,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    device: str = "auto",
+) -> ApproximateIndex:
     """An index of the gallery with the least effort that holds the recall on a sample of it.
 
     Where no effort does, it has the most that it can make; `info.recall` says what that reaches.
+    The searches that measure it take `memory_bytes` and a `device` as `find_neighbours` does.
 
     Raises:
         StoreError: there is no such space, it is not dense, or a vector is not finite.
         SelectionError: fewer than 2 rows are selected.
-        SettingsError: too few rows for the method.
+        SettingsError: too few rows for the method, or too little memory.
     """
     if len(gallery) < 2:
         raise SelectionError(
@@ -144,10 +151,12 @@ def approximate_index(gallery: StoreRows, settings: IndexSettings) -> Approximat
         seconds_per_query=0.0,
         exact_seconds_per_query=0.0,
     )
-    return _measured(ApproximateIndex(built, info), gallery)
+    return _measured(ApproximateIndex(built, info), gallery, memory_bytes, device)
 
 
-def approximate_neighbours(sides: Sides, k: int, index: ApproximateIndex) -> Neighbours:
+def approximate_neighbours(
+    sides: Sides, k: int, index: ApproximateIndex, *, memory_bytes: int = MEMORY_BYTES
+) -> Neighbours:
     """`find_neighbours` among what an index proposes: exact scores, but some may be missing.
 
     Where the index proposes fewer than k, `NO_ROW` with score −inf fills up the rest.
@@ -157,7 +166,8 @@ def approximate_neighbours(sides: Sides, k: int, index: ApproximateIndex) -> Nei
         FingerprintError: the two stores hold vectors of different encoders.
         SettingsError: k is below 1.
     """
-    return joined([found for _, found in iterate_approximate(sides, k, index)])
+    blocks = iterate_approximate(sides, k, index, memory_bytes=memory_bytes)
+    return joined([found for _, found in blocks])
 
 
 def iterate_approximate(
@@ -167,7 +177,7 @@ def iterate_approximate(
 
     A gallery of up to half of `memory_bytes` is held for the scores, beside the index.
     """
-    refuse_unfit(sides, index)
+    refuse_other_gallery(sides, index)
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
     k = min(k, 1 + len(sides.gallery) - int((sides.own != NO_ROW).all()))
@@ -175,7 +185,7 @@ def iterate_approximate(
     return _blocks(sides, k, index, scores)
 
 
-def refuse_unfit(sides: Sides, index: ApproximateIndex) -> None:
+def refuse_other_gallery(sides: Sides, index: ApproximateIndex) -> None:
     """Raise where an index does not hold the gallery that is to be searched."""
     info = index.info
     refuse_other_vectors(sides, info.space)
@@ -214,16 +224,18 @@ def _blocks(
         yield start, self_first(found, sides.own[start:stop], k)
 
 
-def _measured(index: ApproximateIndex, gallery: StoreRows) -> ApproximateIndex:
+def _measured(
+    index: ApproximateIndex, gallery: StoreRows, memory_bytes: int, device: str
+) -> ApproximateIndex:
     """The index with the least effort that holds its recall, and with what that reaches."""
     info = index.info
     generator = np.random.default_rng(info.seed)
     chosen = np.sort(generator.choice(info.num_rows, info.num_queries, replace=False))
     sides = between(StoreRows(gallery.store, gallery.rows[chosen]), gallery)
     started = perf_counter()
-    exact = find_neighbours(sides, info.space, info.k)
+    exact = find_neighbours(sides, info.space, info.k, memory_bytes=memory_bytes, device=device)
     exact_seconds = perf_counter() - started
-    scores = GalleryScores(gallery, info.space)
+    scores = GalleryScores(gallery, info.space, memory_bytes // 2)
 
     def recall_by_query(effort: Effort) -> Float64[np.ndarray, " q"]:
         trial = replace(index, info=replace(info, effort=effort))
@@ -240,7 +252,8 @@ def _measured(index: ApproximateIndex, gallery: StoreRows) -> ApproximateIndex:
     )
     recall = float(recall_by_query(effort)[1::2].mean())
     started = perf_counter()
-    approximate_neighbours(sides, info.k, replace(index, info=replace(info, effort=effort)))
+    chosen_index = replace(index, info=replace(info, effort=effort))
+    approximate_neighbours(sides, info.k, chosen_index, memory_bytes=memory_bytes)
     seconds = perf_counter() - started
     measured = replace(
         info,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DenseSearch", "UnitVectors"]
 
+WHOLE_BLOCK_ROWS = 2**13
+
 
 class DenseSearch:
     """Finds the k best-scored of a gallery for queries of a dense space.
@@ -38,8 +40,13 @@ class DenseSearch:
 
     @property
     def block_rows(self) -> int:
-        """How many queries to ask for at a time."""
-        return self._plan.query_rows
+        """How many queries to ask for at a time.
+
+        Fewer than fit where the gallery is held whole, and asking again costs nothing: what was
+        found is handed on sooner.
+        """
+        is_whole = self._plan.gallery_rows == len(self._gallery)
+        return min(self._plan.query_rows, WHOLE_BLOCK_ROWS) if is_whole else self._plan.query_rows
 
     def __call__(self, start: int, stop: int) -> Neighbours:
         """The k best of the gallery for queries `start` to `stop`, maybe themselves as well."""

@@ -10,7 +10,8 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.choosing import chosen_rows, refuse_large_k
 from retrieval.search.approximate import IndexInfo, IndexSettings, approximate_index
-from retrieval.search.index_files import index_path, refuse_suffix, save_index
+from retrieval.search.index_files import index_path, refuse_index_suffix, save_index
+from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import StoreRows
 
 
@@ -23,6 +24,8 @@ class BuildSettings:
         output: the file; None takes one beside the store.
         where: restrictions of the rows that the index holds.
         unseen_by: spaces whose heads must not have seen these rows.
+        memory_bytes, device: what the searches that measure it may hold, the index itself aside,
+            and where their products are made: see `find_neighbours`.
         force: replace the output if it exists.
     """
 
@@ -30,6 +33,8 @@ class BuildSettings:
     output: Path | None = None
     where: tuple[Where, ...] = ()
     unseen_by: tuple[str, ...] = ()
+    memory_bytes: int = MEMORY_BYTES
+    device: str = "auto"
     force: bool = False
 
 
@@ -66,12 +71,14 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
     """
     wanted = settings.index
     path = settings.output or index_path(store.path, wanted.space, wanted.method)
-    refuse_suffix(path)
+    refuse_index_suffix(path)
     refuse_existing(path, force=settings.force)
     started = perf_counter()
     gallery = StoreRows(store, chosen_rows(store, settings.where, settings.unseen_by))
     refuse_large_k(wanted.k, len(gallery))
-    index = approximate_index(gallery, wanted)
+    index = approximate_index(
+        gallery, wanted, memory_bytes=settings.memory_bytes, device=settings.device
+    )
     save_index(index, path, force=settings.force)
     seconds, info = perf_counter() - started, index.info
     return BuildSummary(str(path), path.stat().st_size, seconds, info, _warnings(info))

@@ -33,7 +33,7 @@ def index_path(store: Path, space: str, method: str) -> Path:
     return store.with_name(f"{store.stem}.{space}.{method}{SUFFIX}")
 
 
-def refuse_suffix(path: Path) -> None:
+def refuse_index_suffix(path: Path) -> None:
     """Raise SettingsError where no index ends like this."""
     if path.suffix != SUFFIX:
         raise SettingsError(f"an index is a {SUFFIX} file: found {path}: rename the output")

@@ -42,6 +42,7 @@ class NeighboursInfo:
         refinements: what was done beyond the plain search; {} for nothing.
         method: "exact", or that of the index.
         recall: the index's measured recall; 1 for an exact search.
+        recall_k: the k that this was measured of, the item itself counted; 0 for an exact search.
     """
 
     spaces: dict[str, str]
@@ -57,6 +58,7 @@ class NeighboursInfo:
     refinements: Mapping[str, Any] = field(default_factory=dict)
     method: str = "exact"
     recall: float = 1.0
+    recall_k: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Every field."""
@@ -68,7 +70,7 @@ def fingerprints(side: StoreRows, spaces: Sequence[str]) -> dict[str, str]:
     return {name: side.store.space(name).fingerprint for name in spaces}
 
 
-def refuse_suffix(path: Path) -> None:
+def refuse_neighbours_suffix(path: Path) -> None:
     """Raise SettingsError where no file of neighbours ends like this."""
     if path.suffix not in SUFFIXES:
         raise SettingsError(

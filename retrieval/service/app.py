@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from retrieval.service.guard import Guard, GuardSettings
 from retrieval.service.metrics import Metrics
 from retrieval.service.problems import RESPONSES, add_problems
+from retrieval.service.review import Reviewing
 from retrieval.service.routes import (
     attributes,
     figures,
@@ -18,6 +19,7 @@ from retrieval.service.routes import (
     items,
     listing,
     maps,
+    review,
     search,
     session,
     status,
@@ -35,6 +37,7 @@ ROUTERS = (
     figures.router,
     groups.router,
     maps.router,
+    review.router,
     attributes.router,
 )
 
@@ -53,6 +56,7 @@ def create_app(service: Service, guard: GuardSettings | None = None) -> FastAPI:
         responses=RESPONSES,
     )
     app.state.service, app.state.guard, app.state.metrics = service, guard, metrics
+    app.state.reviewing = Reviewing(service)
     add_problems(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError, StoreError
-from retrieval.evaluation.judgements import Judgements, judge
-from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
+from retrieval.metrics.judgements import Judgements, judge
+from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.service.background import Background, Report

@@ -10,10 +10,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from embed.errors import BusyError, FingerprintError, IdError, ImageError, WorkbenchError
+from embed.errors import (
+    BusyError,
+    DecisionsError,
+    FingerprintError,
+    IdError,
+    ImageError,
+    WorkbenchError,
+)
 
 STATUSES: tuple[tuple[type[WorkbenchError], int], ...] = (
     (IdError, 404),
+    (DecisionsError, 409),
     (FingerprintError, 409),
     (ImageError, 422),
     (BusyError, 503),
@@ -62,9 +70,10 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 def _of_workbench(request: Request, error: Exception) -> JSONResponse:
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
+    # Of files beside the store, too, a client is told the names alone.
     path = request.app.state.service.settings.store
     headers = {"Retry-After": "1"} if status == 503 else None
-    return problem(status, str(error).replace(str(path), path.name), headers)
+    return problem(status, str(error).replace(f"{path.parent}/", ""), headers)
 
 
 def _of_values(request: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -169,6 +170,11 @@ class Service:
             is_idle = before not in self._num_holders
         if is_idle:
             before.close()
+
+    def use_threshold(self, path: Path) -> None:
+        """Serve the same store with the threshold of this file from now on."""
+        self.settings = replace(self.settings, threshold=str(path))
+        self.replace(Snapshot(self.settings, self.encoders))
 
     def close(self) -> None:
         """End everything; no request is to come."""

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Int
 
-from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import row_f1
+from retrieval.metrics.judgements import Judgements
+from retrieval.metrics.sets import row_f1
 
 MANY_ALONE = 0.9
 """A threshold that leaves so many items alone that have a true match hardly matches at all."""

@@ -40,6 +40,20 @@ def num_columns(k: int, sides: Sides) -> int:
     return reached if sides.is_self_join else 1 + reached
 
 
+def refuse_large_at_least(at_least: int, k: int, sides: Sides) -> None:
+    """Raise SettingsError where `--at-least` asks for more matches than such a k allows."""
+    num_allowed = num_columns(k, sides)
+    if at_least <= num_allowed:
+        return
+    needed = at_least if sides.is_self_join else at_least - 1
+    wider = f"--k {needed} or " if needed <= len(sides.gallery) else ""
+    raise SettingsError(
+        f"--at-least {at_least} takes the item itself and {counted(at_least - 1, 'other')}, and no "
+        f"more than {num_allowed - 1} are found with --k {k} among the "
+        f"{counted(len(sides.gallery), 'item')}: give {wider}--at-least {num_allowed}"
+    )
+
+
 def refuse_small_k(k: int, least: int) -> None:
     """Raise SettingsError where k leaves no room for a match: among one another `least` is 2."""
     if k >= least:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
+from retrieval.metrics.judgements import Judgements
+from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.search.ranking import Neighbours
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import best_cut

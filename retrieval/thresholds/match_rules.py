@@ -3,25 +3,24 @@
 This is what a threshold file keeps, and all that is needed to match another day.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 
 from embed.errors import FingerprintError, SettingsError
 from embed.labels import label_texts
 from embed.store import Store
-from retrieval.finding import EXACT, NO_REFINEMENTS, Finding, iterate_found
+from retrieval.finding import EXACT, NO_REFINEMENTS, Finding
 from retrieval.refining.refinements import Refinements
 from retrieval.search.sides import Sides
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.columns import num_columns
 from retrieval.thresholds.gathering import gather
-from retrieval.thresholds.rules import Rules, bounds
-from retrieval.thresholds.strategies import Fit, matches_of
+from retrieval.thresholds.rules import Rules
 
 OWN_THRESHOLDS = ("union", "intersection")
 
@@ -112,34 +111,6 @@ def gathered(sides: Sides, rule: MatchRule, finding: Finding = EXACT) -> Candida
     """
     columns = num_columns(rule.k, sides)
     return gather(sides, rule.spaces, columns, rule.combine, rule.found_by(finding))
-
-
-def matched(
-    sides: Sides, rule: MatchRule, finding: Finding = EXACT
-) -> Iterator[tuple[int, Candidates, Bool[np.ndarray, "b c"]]]:
-    """Candidates and which of them match, in blocks, each with the position of its first query.
-
-    Where a row's matches depend on nothing but its own neighbours, only a block is held at once.
-
-    Raises:
-        SettingsError: neighbours are refined otherwise than the rule says, or k leaves no room.
-    """
-    categories = categories_of(sides, rule.category)
-    fit = Fit(rule.thresholds, 0.0, rule.by_category)
-    for start, candidates in _blocks(sides, rule, finding):
-        own = None if categories is None else categories[start : start + len(candidates.rows)]
-        limits = bounds(candidates, rule.rules, is_self_join=sides.is_self_join)
-        matches = matches_of(candidates, limits, fit.of_rows(own), takes_any=rule.takes_any)
-        yield start, candidates, matches
-
-
-def _blocks(sides: Sides, rule: MatchRule, finding: Finding) -> Iterator[tuple[int, Candidates]]:
-    if len(rule.spaces) > 1 or rule.rules.reciprocal:
-        yield 0, gathered(sides, rule, finding)
-        return
-    columns = num_columns(rule.k, sides)
-    for start, found in iterate_found(sides, rule.spaces, columns, rule.found_by(finding)):
-        yield start, Candidates.of(found)
 
 
 def categories_of(sides: Sides, column: str | None) -> Shaped[np.ndarray, " q"] | None:

@@ -14,6 +14,7 @@ from embed.wording import counted
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.tuning import ThresholdResult
+from retrieval.thresholds.wording import cut_text
 
 INK, GREY = "#22303c", "#7b8794"
 LINES = (
@@ -24,6 +25,8 @@ LINES = (
 MARKED = {"recall-at-precision": "recall", "precision-at-recall": "precision"}
 """The line that an objective follows, where it is not F1."""
 MAX_POINTS = 4000
+LEAST_MARGIN = 1e-3
+"""Of the axis of scores: the curves may move at a single score alone."""
 NUM_POINTS = 201
 BOX = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "#d5dbe1"}
 OBJECTIVE_LABELS = {
@@ -60,10 +63,8 @@ def _title(result: ThresholdResult) -> str:
     names = "', '".join(result.rule.spaces)
     spaces = f"Space{'s' if len(result.rule.spaces) > 1 else ''} '{names}'"
     how = f" ({result.rule.combine})" if len(result.rule.spaces) > 1 else ""
-    return (
-        f"{spaces}{how}, true matches by '{result.label}', "
-        f"{counted(result.num_rows, 'item')}, k = {result.k}"
-    )
+    true = "decided pairs" if result.label is None else f"true matches by '{result.label}'"
+    return f"{spaces}{how}, {true}, {counted(result.num_rows, 'item')}, k = {result.k}"
 
 
 def _draw_surface(figure: Figure, axes: Axes, surface: Surface, result: ThresholdResult) -> None:
@@ -97,7 +98,7 @@ def _draw_surface(figure: Figure, axes: Axes, surface: Surface, result: Threshol
 def _draw_lines(axes: Axes, curve: ScoreCurve) -> None:
     scores = np.concatenate([[curve.threshold(0)], curve.cuts[1:]])
     low, high = _moving(curve, scores)
-    margin = 0.02 * (high - low)
+    margin = max(0.02 * (high - low), LEAST_MARGIN)
     axes.set_xlim(low - margin, high + margin)
     step = max(1, len(scores) // MAX_POINTS)
     for name, colour, width in LINES:
@@ -149,10 +150,8 @@ def _mark(axes: Axes, curve: ScoreCurve, result: ThresholdResult) -> None:
     reached = float(getattr(curve, line)[cut])
     axes.axvline(score, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.plot([score], [reached], marker="o", color=INK, markersize=6, zorder=5)
-    text = (
-        f"score {score:.4f}\ndistance {1 - score:.4f}\n"
-        f"{_line_name(line, curve)} {reached:.4f} where tuned"
-    )
+    cut_at = cut_text((score,), between="\n")
+    text = f"{cut_at}\n{_line_name(line, curve)} {reached:.4f} where tuned"
     axes.annotate(
         text,
         (score, reached),

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Shaped
 
-from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
+from retrieval.metrics.judgements import Judgements
+from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Bounds, Rules, bounds, mutual_entries
@@ -19,10 +19,9 @@ from retrieval.thresholds.sweeps import Sweep
 class Outcome:
     """What each of q rows takes: how many items, itself included, and how many of them are true.
 
-    `pairs` and `hits` count its pairs, and the true ones among them. In a self-join a pair that
-    both of its items take is shared between them, so that it is counted once. Where queries look
-    among a gallery each match of a query is a pair: two queries that are in the gallery as well may
-    be a pair from either side.
+    `pairs` and `hits` count its pairs, and the true ones among them; `true_pairs` are those that
+    there are. A pair of two items that both look for neighbours, and are looked among, is shared
+    between them, so that each pair is counted once in the sum over all rows.
     """
 
     num_taken: Int[np.ndarray, " q"]
@@ -30,6 +29,7 @@ class Outcome:
     num_true: Int[np.ndarray, " q"]
     pairs: Float64[np.ndarray, " q"]
     hits: Float64[np.ndarray, " q"]
+    true_pairs: Float64[np.ndarray, " q"]
 
     @property
     def f1(self) -> Float64[np.ndarray, " q"]:
@@ -54,6 +54,7 @@ class Outcome:
             self.num_true,
             np.where(at, by.pairs, self.pairs),
             np.where(at, by.hits, self.hits),
+            self.true_pairs,
         )
 
 
@@ -67,7 +68,6 @@ class Pool:
     candidates: Candidates
     judged: Judgements
     limits: Bounds
-    is_self_join: bool
     categories: Shaped[np.ndarray, " q"] | None = None
 
     @staticmethod
@@ -81,7 +81,7 @@ class Pool:
     ) -> "Pool":
         """Candidates as they were judged, with the rules applied."""
         limits = bounds(candidates, rules, is_self_join=is_self_join)
-        return Pool(candidates, judged, limits, is_self_join, categories)
+        return Pool(candidates, judged, limits, categories)
 
     def sweep(self, space: int, *, with_pairs: bool) -> Sweep:
         """The candidates in the order of one space's scores."""
@@ -99,14 +99,17 @@ class Pool:
         """What taking each candidate adds to the number of pairs, whatever the threshold."""
         return self._shares(self.limits.possible)
 
-    def num_true_pairs(self, chosen: Bool[np.ndarray, " q"] | None = None) -> float:
-        """How many true pairs the chosen rows have: counted from both sides in a self-join, halved.
+    @cached_property
+    def true_pairs(self) -> Float64[np.ndarray, " q"]:
+        """How many true pairs each row has: one half of each that another row has as well.
 
-        Where queries look among a gallery, each of them with each item that has its label.
+        Those are its true pairs with other queries, where both are in the gallery.
         """
-        others = self.judged.num_true - 1
-        total = others.sum() if chosen is None else others[chosen].sum()
-        return float(total) / (2 if self.is_self_join else 1)
+        return np.asarray(self.judged.num_true - 1 - self.judged.num_shared / 2)
+
+    def num_true_pairs(self, chosen: Bool[np.ndarray, " q"] | None = None) -> float:
+        """How many true pairs the chosen rows have, or all of them."""
+        return float(self.true_pairs.sum() if chosen is None else self.true_pairs[chosen].sum())
 
     def outcome(self, matches: Bool[np.ndarray, "q c"]) -> Outcome:
         """What each row reaches by its matches."""
@@ -117,6 +120,7 @@ class Pool:
             self.judged.num_true,
             shares.sum(axis=1, dtype=np.float64),
             (shares * relevant).sum(axis=1, dtype=np.float64),
+            self.true_pairs,
         )
 
     def _shares(self, taken: Bool[np.ndarray, "q c"]) -> Float32[np.ndarray, "q c"]:
@@ -129,9 +133,8 @@ class Pool:
         """
         shares = taken.astype(np.float32)
         shares[:, 0] = 0
-        if self.is_self_join:
-            there, back = mutual_entries(self.candidates.rows, taken)
-            first_taken = np.where(self.limits.always, np.inf, self.candidates.combined).reshape(-1)
-            here, other = first_taken[there], first_taken[back]
-            shares.reshape(-1)[there] = ((here > other).astype(np.float32) + (here >= other)) / 2
+        there, back = mutual_entries(self.candidates.rows, taken)
+        first_taken = np.where(self.limits.always, np.inf, self.candidates.combined).reshape(-1)
+        here, other = first_taken[there], first_taken[back]
+        shares.reshape(-1)[there] = ((here > other).astype(np.float32) + (here >= other)) / 2
         return shares

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from retrieval.evaluation.judgements import judge
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
-from retrieval.thresholds.columns import num_columns
+from retrieval.thresholds.columns import num_columns, refuse_large_at_least
 from retrieval.thresholds.curves import ScoreCurve, curve_of, pair_curve_of
+from retrieval.thresholds.decided_pools import decided_pool
 from retrieval.thresholds.gathering import as_one, gather, scored_in_all, weighted
 from retrieval.thresholds.joint import SeveralThresholds, Surface, surface
 from retrieval.thresholds.match_rules import categories_of
@@ -42,6 +46,11 @@ class Prepared:
     pools: Mapping[Shares, Pool]
     strategy: Strategy
 
+    @property
+    def members(self) -> Int[np.ndarray, " q"]:
+        """The number of the group of each row that is tuned on."""
+        return self.pools[self.shares].judged.groups
+
     def pool_of(self, fit: Fit) -> Pool:
         """What a fit is about."""
         return self.pools[fit.weights or self.shares]
@@ -50,33 +59,46 @@ class Prepared:
 def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     """Search for the candidates, judge them, and choose how thresholds are fitted.
 
-    `k` neighbours are looked for, as `MatchRule.k` counts them.
+    `k` neighbours are looked for, as `MatchRule.k` counts them. Without labels there is nothing in
+    the pools but the items of decided pairs.
 
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         SettingsError: a rule that does not fit the rows.
     """
     refuse_one_way(settings.rules, is_self_join=rows.sides.is_self_join)
+    refuse_large_at_least(settings.rules.at_least, k, rows.sides)
     given = shares_of({space: settings.weights.get(space, 1.0) for space in settings.spaces})
     shares = tuple(given.values())
     grid = weight_grid(len(shares)) if settings.tune_weights else [shares]
     categories = categories_of(rows.sides, settings.threshold_by)
     columns = num_columns(k, rows.sides)
     pools = {
-        each: Pool.of(
-            candidates,
-            judge(candidates.rows, rows),
-            settings.rules,
-            is_self_join=rows.sides.is_self_join,
-            categories=categories,
-        )
+        each: _pool(rows, settings, candidates, categories)
         for each, candidates in _gathered(rows, settings, columns, grid).items()
     }
     strategies = {each: _strategy(pool, settings) for each, pool in pools.items()}
     plain = BestOf(strategies) if settings.tune_weights else strategies[shares]
+    categories = pools[shares].categories
     if categories is None:
         return Prepared(k, shares, pools, plain)
     return Prepared(k, shares, pools, ByCategory(plain, categories, settings.shrinkage))
+
+
+def _pool(
+    rows: EvaluationRows,
+    settings: TuneSettings,
+    candidates: Candidates,
+    categories: Shaped[np.ndarray, " q"] | None,
+) -> Pool:
+    judged, is_self_join = judge(candidates.rows, rows), rows.sides.is_self_join
+    pool = Pool.of(
+        candidates, judged, settings.rules, is_self_join=is_self_join, categories=categories
+    )
+    if rows.is_labelled:
+        return pool
+    assert rows.decided is not None
+    return decided_pool(pool, rows.decided)
 
 
 def picture_of(

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.evaluation.intervals import bootstrap_interval
+from retrieval.metrics.intervals import bootstrap_interval
 from retrieval.thresholds.pools import Outcome
 from retrieval.thresholds.strategies import Fit, Strategy
 
@@ -102,36 +102,31 @@ def given(strategy: Strategy, fit: Fit) -> Tuned:
     return Tuned(fit, ~everywhere, outcome, everywhere)
 
 
-def report(
-    tuning: Tuned,
-    members: Int[np.ndarray, " q"],
-    num_true_pairs: float,
-    generator: np.random.Generator,
-) -> Report:
-    """What the reported rows reach, with an interval; `num_true_pairs` are theirs."""
+def report(tuning: Tuned, members: Int[np.ndarray, " q"], generator: np.random.Generator) -> Report:
+    """What the reported rows reach, with an interval."""
     at, outcome = tuning.is_reported, tuning.outcome
     return Report(
-        figures=figures_of(outcome, at, num_true_pairs),
+        figures=figures_of(outcome, at),
         num_rows=int(at.sum()),
         interval=bootstrap_interval(outcome.f1[at], members[at], generator),
     )
 
 
-def figures_of(
-    outcome: Outcome, at: Bool[np.ndarray, " q"], num_true_pairs: float
-) -> dict[str, float | None]:
+def figures_of(outcome: Outcome, at: Bool[np.ndarray, " q"]) -> dict[str, float | None]:
     """Row F1, precision and recall over some rows, and the same of their pairs, by name.
 
-    `num_true_pairs` are theirs. A share of no pairs is None.
+    A share of no pairs is None.
     """
-    pairs, hits = float(outcome.pairs[at].sum()), float(outcome.hits[at].sum())
+    pairs, hits, true_pairs = (
+        float(counts[at].sum()) for counts in (outcome.pairs, outcome.hits, outcome.true_pairs)
+    )
     return {
         "row_f1": float(outcome.f1[at].mean()),
         "precision": float(outcome.precision[at].mean()),
         "recall": float(outcome.recall[at].mean()),
-        "pair_f1": _ratio(2 * hits, pairs + num_true_pairs),
+        "pair_f1": _ratio(2 * hits, pairs + true_pairs),
         "pair_precision": _ratio(hits, pairs),
-        "pair_recall": _ratio(hits, num_true_pairs),
+        "pair_recall": _ratio(hits, true_pairs),
     }
 
 

@@ -85,24 +85,43 @@ def refuse_one_way(rules: Rules, *, is_self_join: bool) -> None:
 
 
 def mutual_entries(
-    rows: Int[np.ndarray, "n c"], taken: Bool[np.ndarray, "n c"]
+    rows: Int[np.ndarray, "q c"], taken: Bool[np.ndarray, "q c"]
 ) -> Int[np.ndarray, "2 m"]:
-    """Pairs of n items that are taken from both sides, each once from either side.
+    """Pairs of two queries that are taken from both sides, each once from either side.
 
     The flat index of each such candidate j of row i, and of i as a candidate of j: two sparse
     matrices of what is taken, one of them transposed, are laid over each other.
+
+    Args:
+        rows: candidates, the query itself in the first column, `NO_ROW` where it is in no gallery.
+        taken: which of them are taken; what is said of the query itself does not count.
     """
-    num_rows = len(rows)
-    is_pair = taken & (rows != NO_ROW) & (rows != np.arange(num_rows)[:, None])
+    num_rows, queries = len(rows), candidate_queries(rows)
+    is_pair = taken & (queries != NO_ROW) & (queries != np.arange(num_rows)[:, None])
     entries = np.flatnonzero(is_pair)
     ends = np.concatenate([[0], np.cumsum(is_pair.sum(axis=1))])
     matrix = scipy.sparse.csr_array(
-        (entries + 1, rows.reshape(-1)[entries], ends), shape=(num_rows, num_rows)
+        (entries + 1, queries.reshape(-1)[entries], ends), shape=(num_rows, num_rows)
     )  # 0 would be none
     matrix.sort_indices()
     back = matrix.T.tocsr()
     there = (matrix > 0).astype(np.int64)
     return np.stack([matrix.multiply(back > 0).data, there.multiply(back).data]) - 1
+
+
+def candidate_queries(rows: Int[np.ndarray, "q c"]) -> Int[np.ndarray, "q c"]:
+    """The query that each candidate is itself: their pair may be taken from either side.
+
+    `NO_ROW` where a candidate is no query, or where its own query is in no gallery. Among items
+    that look among one another these are the candidates as they are.
+    """
+    own = rows[:, 0]
+    is_inside = own != NO_ROW
+    if np.array_equal(own, np.arange(len(own))) and rows.max(initial=NO_ROW) < len(own):
+        return rows
+    query_of = np.full(int(rows.max(initial=NO_ROW)) + 2, NO_ROW, rows.dtype)
+    query_of[own[is_inside]] = np.flatnonzero(is_inside)
+    return np.where(is_inside[:, None] & (rows != NO_ROW), query_of[rows], NO_ROW)
 
 
 def _before_the_gap(scores: Float32[np.ndarray, "q c"]) -> Int[np.ndarray, " q"]:

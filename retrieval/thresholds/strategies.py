@@ -20,6 +20,11 @@ NO_MATCH = 1 + 1e-6
 """A threshold that no score reaches."""
 
 
+def reaches_none(threshold: float) -> bool:
+    """True where a threshold lies above every score: 1, but for rounding."""
+    return threshold > (1 + NO_MATCH) / 2
+
+
 @dataclass(frozen=True)
 class Fit:
     """What was fitted: a threshold for each space that is cut by its own scores.
@@ -54,8 +59,21 @@ def matches_of(
     With several spaces any score that reaches its own is enough (union), or all have to
     (intersection).
     """
-    reached = list(map(reach, candidates.scores, thresholds))
-    taken = np.logical_or.reduce(reached) if takes_any else np.logical_and.reduce(reached)
+    return taken_within(limits, reached_by(candidates, thresholds), takes_any=takes_any)
+
+
+def reached_by(
+    candidates: Candidates, thresholds: Float64[np.ndarray, "s #q"]
+) -> Bool[np.ndarray, "s q c"]:
+    """True where a score reaches the threshold of its space and row."""
+    return np.stack(list(map(reach, candidates.scores, thresholds)))
+
+
+def taken_within(
+    limits: Bounds, reached: Bool[np.ndarray, "s q c"], *, takes_any: bool = True
+) -> Bool[np.ndarray, "q c"]:
+    """The matches by what is reached: in any space or in all of them, within the limits."""
+    taken = reached.any(axis=0) if takes_any else reached.all(axis=0)
     return np.asarray((taken & limits.possible) | limits.always)
 
 

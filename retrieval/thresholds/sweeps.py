@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Shaped
 
-from retrieval.evaluation.judgements import Judgements
-from retrieval.evaluation.metrics import row_f1, row_precision, row_recall
+from retrieval.metrics.judgements import Judgements
+from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.thresholds.bins import best_of_bins
 from retrieval.thresholds.objectives import EQUAL, Objective, best_cut
 from retrieval.thresholds.rules import Bounds

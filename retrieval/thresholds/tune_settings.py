@@ -54,9 +54,14 @@ class TuneSettings(Selection):
                 f"--weight {unknown}={self.weights[unknown]:g} is of a space that is not searched: "
                 f"they are {', '.join(self.spaces)}"
             )
+        if self.label is None and self.objective.name == "row-f1":
+            raise SettingsError(
+                "without --label nothing counts but pairs that people have decided: give "
+                "--objective pair-f1 or another of pairs, or --label for --objective row-f1"
+            )
         if self.weights and len(self.spaces) == 1:
             raise SettingsError("--weight is for several spaces, and one is given: leave it out")
-        if self.threshold_by in (self.label, "id"):
+        if self.threshold_by is not None and self.threshold_by in (self.label, "id"):
             raise SettingsError(
                 f"--threshold-by {self.threshold_by} would give each "
                 f"{'item' if self.threshold_by == 'id' else 'group of true matches'} a threshold "

@@ -7,11 +7,11 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.evaluation.metrics import row_recall
+from retrieval.metrics.sets import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
 from retrieval.thresholds.cautions import alone_warnings, reach_warnings, row_f1_alone
-from retrieval.thresholds.columns import asked_k
+from retrieval.thresholds.columns import asked_k, num_columns
 from retrieval.thresholds.curves import ScoreCurve
 from retrieval.thresholds.joint import Surface
 from retrieval.thresholds.match_rules import MatchRule
@@ -34,11 +34,12 @@ class ThresholdResult:
 
     Attributes:
         rule: how candidates become matches: what `match` needs.
-        label: the column that said which rows match.
+        label: the column that said which rows match; None where nothing but decisions did.
         objective: what it is the best for; `wanted` is its wanted share, if any.
         selection: the restrictions of the rows, as they were given, by option.
         protocol, seed: as in `TuneSettings`.
-        num_rows, num_groups: the queries, and their distinct labels.
+        num_rows, num_groups: the queries, and their distinct labels; without a label the items of
+            decided pairs, and the groups that are the same.
         num_gallery: the items that they looked among; all of these among one another where
             `is_self_join` is true.
         num_reported: the rows that the means are over: fewer than num_rows with holdout.
@@ -56,7 +57,7 @@ class ThresholdResult:
     """
 
     rule: MatchRule
-    label: str
+    label: str | None
     objective: Objective
     selection: Mapping[str, tuple[str, ...]]
     protocol: str
@@ -88,6 +89,9 @@ def tune_threshold(
     All distinct scores are tried, equal scores as one; among equally good cuts the one with the
     fewest matches is taken. It lies halfway between the lowest score taken and the next lower one.
 
+    What people have decided of a pair goes before the labels. Without a label nothing counts but
+    decided pairs: the figures, those of rows as well, are of these alone.
+
     Raises:
         StoreError: there is no such space or column, or a vector is not finite.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
@@ -97,13 +101,11 @@ def tune_threshold(
     refuse_unfit(rows.num_groups, settings.protocol)
     k = asked_k(settings.k, rows.sides)
     prepared = prepare(rows, settings, k)
-    strategy = prepared.strategy
-    tuning = tuned(strategy, rows.query_labels, rows.groups, settings.protocol, settings.seed)
+    strategy, members = prepared.strategy, prepared.members
+    tuning = tuned(strategy, members, rows.groups, settings.protocol, settings.seed)
     _refuse_missed(settings, tuning)
     pool = prepared.pool_of(tuning.fit)
-    num_true_pairs = pool.num_true_pairs(tuning.is_reported)
-    generator = np.random.default_rng(settings.seed)
-    reached = report(tuning, rows.query_labels, num_true_pairs, generator)
+    reached = report(tuning, members, np.random.default_rng(settings.seed))
     recall_within_k = _recall_within_k(pool)
     return ThresholdResult(
         rule=_rule(store, settings, prepared, tuning.fit),
@@ -112,8 +114,8 @@ def tune_threshold(
         selection=restrictions(settings),
         protocol=settings.protocol,
         seed=settings.seed,
-        num_rows=len(rows.sides.queries),
-        num_groups=rows.num_groups,
+        num_rows=len(members),
+        num_groups=rows.num_groups if rows.is_labelled else len(np.unique(members)),
         num_gallery=len(rows.sides.gallery),
         is_self_join=rows.sides.is_self_join,
         num_reported=reached.num_rows,
@@ -139,6 +141,7 @@ def restrictions(selection: Selection) -> dict[str, tuple[str, ...]]:
         "unseen_by": selection.unseen_by,
         "split_column": () if selection.split_column is None else (selection.split_column,),
         "include_training_rows": ("yes",) if selection.include_training_rows else (),
+        "decisions": () if selection.decisions is None else (str(selection.decisions),),
     }
     return {option: values for option, values in given.items() if values}
 
@@ -171,17 +174,18 @@ def _calibration(pool: Pool) -> Calibration:
 
 def _where_tuned(prepared: Prepared, tuning: Tuned) -> dict[str, float | None]:
     """What the fit to use reaches on the rows that it was tuned on."""
-    outcome = prepared.strategy.outcome(tuning.fit)
-    num_true_pairs = prepared.pool_of(tuning.fit).num_true_pairs(tuning.is_tuned_on)
-    return figures_of(outcome, tuning.is_tuned_on, num_true_pairs)
+    return figures_of(prepared.strategy.outcome(tuning.fit), tuning.is_tuned_on)
 
 
 def _warnings(rows: EvaluationRows, settings: TuneSettings, tuning: Tuned) -> tuple[str, ...]:
-    warnings = [*rows.warnings, *settings.finding.warnings]
+    columns = num_columns(asked_k(settings.k, rows.sides), rows.sides)
+    warnings = [*rows.warnings, *settings.finding.warnings_for(columns)]
     if settings.weights and settings.has_own_thresholds:
         warnings.append(WEIGHTS_RANK)
     if settings.protocol == "same-rows":
         warnings.append(OPTIMISTIC)
+    if not rows.is_labelled:
+        return tuple(warnings)
     at, outcome = tuning.is_reported, tuning.outcome
     is_for_rows = settings.objective.name == "row-f1"
     counts = outcome.num_taken[at], outcome.num_true[at]

@@ -9,19 +9,22 @@ import numpy as np
 import pytest
 
 from embed.errors import NeighboursError, SettingsError
-from embed.rows import Where
+from embed.rows import Where, select_rows
 from embed.store import Store
 from retrieval.evaluation.compare import CompareSettings, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
 from retrieval.finding import Finding
 from retrieval.listing import ListingSettings, list_neighbours
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.matches.voting import VoteSettings, vote
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.refinements import Refinements
 from retrieval.search.approximate import IndexSettings
 from retrieval.search.index_building import BuildSettings, build
+from retrieval.search.index_files import load_index
 from retrieval.thresholds.files import load, save
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
@@ -39,6 +42,19 @@ GALLERY = {
     "query_where": (Where("kind", "photo"),),
     "gallery_where": (Where("kind", "drawing"),),
 }
+OVERLAPS = {
+    "some": {
+        "query_where": (Where("kind", "photo"),),
+        "gallery_where": (Where("shelf", "upper"),),
+    },
+    "queries among all": {"query_where": (Where("kind", "photo"),)},
+    "all among some": {"gallery_where": (Where("kind", "photo"),)},
+    "the same twice": {
+        "query_where": (Where("kind", "photo"),),
+        "gallery_where": (Where("kind", "photo"),),
+    },
+}
+"""Queries that are in the gallery as well: pairs that may be found from either side."""
 REFINED = Refinements(expand=3, alpha=1.0, rerank=Rerank(8, 3, 0.2))
 
 
@@ -53,8 +69,12 @@ def store_path(tmp_path: Path) -> Path:
         "words": (sparse_info(16), exact_vectors(NUM_ROWS, seed=4, signed=False)),
         "code": (binary_info(16), codes),
     }
-    kinds = np.array(["photo", "photo", "drawing"] * 16, object)
-    return write_store(tmp_path / "store.h5", spaces, {"label": labels, "kind": kinds})
+    columns = {
+        "label": labels,
+        "kind": np.array(["photo", "photo", "drawing"] * 16, object),
+        "shelf": np.array(["upper", "lower", "upper", "upper"] * 12, object),
+    }
+    return write_store(tmp_path / "store.h5", spaces, columns)
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,16 @@ CASES = [
     Case(("near", "words"), GALLERY, {"combine": "sum"}),
     Case(("near", "words", "code"), {}, {"combine": "union"}),
     Case(("near", "far"), GALLERY, {"combine": "intersection"}),
+    *(Case(("near",), sides, {}) for sides in OVERLAPS.values()),
+    *(Case(("near",), sides, {"objective": Objective("pair-f1")}) for sides in OVERLAPS.values()),
+    Case(("words",), OVERLAPS["some"], {"rules": Rules(at_least=2, at_most=4)}),
+    Case(
+        ("code",),
+        OVERLAPS["queries among all"],
+        {"threshold_by": "kind", "objective": Objective("pair-f1")},
+    ),
+    Case(("near",), OVERLAPS["the same twice"], {"finding": Finding(refinements=REFINED)}),
+    Case(("near", "far"), OVERLAPS["some"], {"combine": "union"}),
 ]
 
 
@@ -89,15 +119,45 @@ def test_the_matches_in_the_file_reach_what_was_tuned_and_evaluated(
             case.spaces, "label", k=9, protocol="same-rows", **case.options, **case.sides
         )
         tuned = _kept(tune_threshold(store, settings), tmp_path)
-        match(store, MatchSettings(tmp_path / "m.csv", tuned, **case.sides))
+        match(store, MatchSettings(output=tmp_path / "m.csv", threshold=tuned, **case.sides))
         again = evaluate(
             store, EvaluateSettings(case.spaces, "label", threshold=tuned, **case.sides)
         )
-        row_f1, precision = _by_hand(store, tmp_path / "m.csv", is_join=not case.sides)
-    assert row_f1 == pytest.approx(tuned.reached["row_f1"])
-    assert precision == pytest.approx(tuned.reached["pair_precision"])
-    assert again.metrics["row_f1"] == pytest.approx(tuned.reached["row_f1"])
-    assert again.metrics["pair_f1"] == pytest.approx(tuned.reached["pair_f1"])
+        counted = _by_hand(store, tmp_path / "m.csv", case.sides)
+    for figure, value in counted.items():
+        assert value == pytest.approx(tuned.reached[figure]), figure
+        assert again.metrics[figure] == pytest.approx(value), figure
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_tuned_compared_and_evaluated_pairs_agree_where_queries_are_in_the_gallery(
+    store_path: Path, name: str
+) -> None:
+    sides, wanted = OVERLAPS[name], Objective("pair-f1")
+    with Store(store_path) as store:
+        asked: dict[str, Any] = {"k": 9, "objective": wanted, **sides}
+        tuned = tune_threshold(store, TuneSettings(("near",), "label", **asked))
+        alone = evaluate(store, EvaluateSettings(("near",), "label", **asked))
+        (line,) = compare([store], CompareSettings(("near",), "label", **asked)).lines
+    assert line.evaluation.metrics == alone.metrics
+    for figure in ("row_f1", "pair_f1", "pair_precision", "pair_recall"):
+        assert alone.metrics[figure] == pytest.approx(tuned.reached[figure]), figure
+
+
+@pytest.mark.parametrize("objective", ["row-f1", "pair-f1"])
+@pytest.mark.parametrize("protocol", ["same-rows", "cross-fit"])
+def test_the_same_items_on_both_sides_reach_what_they_do_among_one_another(
+    store_path: Path, objective: str, protocol: str
+) -> None:
+    asked: dict[str, Any] = {"objective": Objective(objective), "protocol": protocol}
+    photos = (Where("kind", "photo"),)
+    with Store(store_path) as store:
+        joined = tune_threshold(store, TuneSettings(("near",), "label", k=9, where=photos, **asked))
+        both: dict[str, Any] = {"query_where": photos, "gallery_where": photos}
+        twice = tune_threshold(store, TuneSettings(("near",), "label", k=8, **both, **asked))
+    assert twice.rule.thresholds == joined.rule.thresholds
+    assert twice.reached == joined.reached
+    assert twice.interval == joined.interval
 
 
 @pytest.mark.parametrize("sides", [{}, GALLERY])
@@ -121,7 +181,7 @@ def test_a_file_of_neighbours_serves_like_the_search_that_it_holds(
         texts = []
         for number, way in enumerate((Finding(), Finding(neighbours=listed))):
             output = tmp_path / f"{number}.csv"
-            match(store, MatchSettings(output, tuned[0], finding=way, **sides))
+            match(store, MatchSettings(output=output, threshold=tuned[0], finding=way, **sides))
             texts.append(output.read_text())
         votes = []
         for number, way in enumerate((searched, Finding(neighbours=listed))):
@@ -184,7 +244,17 @@ def test_an_index_serves_the_space_that_it_was_built_of_and_no_other(
         exact = tune_threshold(store, TuneSettings(("near",), "label", k=9))
         with pytest.raises((NeighboursError, SettingsError), match="near"):
             tune_threshold(store, TuneSettings(("far",), "label", k=9, finding=by_index))
-    assert any("measured recall" in warning for warning in tuned.warnings)
+        output = tmp_path / "near.parquet"
+        list_neighbours(store, ListingSettings(output=output, spaces=("near",), k=12, index=path))
+        near = Finding(neighbours=output)
+        listed = tune_threshold(store, TuneSettings(("near",), "label", k=12, finding=near))
+    told = "neighbours come from an index (hnsw): it found {} of the nearest 8 where "
+    recall = f"{load_index(path).info.recall:.4f}"
+    (warning,) = (each for each in tuned.warnings if "index" in each)
+    assert warning == f"{told.format(recall)}that was measured"
+    (warning,) = (each for each in listed.warnings if "index" in each)
+    assert warning.startswith(told.format(recall))
+    assert warning.endswith("may find another share of the 11 that are used here")
     assert tuned.reached["row_f1"] == pytest.approx(exact.reached["row_f1"], abs=0.1)
 
 
@@ -196,18 +266,26 @@ def _kept(result: ThresholdResult, folder: Path) -> ThresholdResult:
     return kept
 
 
-def _by_hand(store: Store, path: Path, *, is_join: bool) -> tuple[float, float | None]:
-    """Row F1 and the precision of pairs, from the lines of a file and sets."""
+def _by_hand(store: Store, path: Path, sides: dict[str, Any]) -> dict[str, float | None]:
+    """Row F1, and the figures of pairs of two ids, from the lines of a file and sets."""
     labels = dict(zip(store.ids.tolist(), store.column("label").tolist(), strict=True))
-    kinds = dict(zip(store.ids.tolist(), store.column("kind").tolist(), strict=True))
-    gallery = [item for item in labels if is_join or kinds[item] == "drawing"]
-    values, pairs = [], set()
+    kept = select_rows(store, sides.get("gallery_where", ()))
+    gallery = store.ids[kept].tolist()
+    values = []
+    pairs: set[frozenset[str]] = set()
+    true_pairs: set[frozenset[str]] = set()
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             own, matches = line["id"], set(line["matches"].split())
             true = {item for item in gallery if labels[item] == labels[own]} | {own}
             taken = matches | {own}
             values.append(2 * len(true & taken) / (len(true) + len(taken)))
-            pairs |= {tuple(sorted((own, other))) for other in matches - {own}}
-    hits = sum(labels[one] == labels[other] for one, other in pairs)
-    return float(np.mean(values)), hits / len(pairs) if pairs else None
+            pairs |= {frozenset((own, other)) for other in matches - {own}}
+            true_pairs |= {frozenset((own, other)) for other in true - {own}}
+    hits = len(pairs & true_pairs)
+    return {
+        "row_f1": float(np.mean(values)),
+        "pair_precision": hits / len(pairs) if pairs else None,
+        "pair_recall": hits / len(true_pairs),
+        "pair_f1": 2 * hits / (len(pairs) + len(true_pairs)),
+    }

@@ -90,6 +90,17 @@ def test_queries_and_gallery_are_restricted_apart(store_path: Path) -> None:
     assert found.warnings == ("1 row is left out: they have no 'label'",)
 
 
+def test_an_item_of_two_stores_has_one_label(store_path: Path, tmp_path: Path) -> None:
+    labels = np.array([*LABELS[:6], "c", "b"], object)
+    spaces = {"by_number": (dense_info(2), np.ones((8, 2), np.float32))}
+    other = write_store(tmp_path / "b.h5", spaces, {"label": labels})
+    with Store(store_path) as store, Store(other) as gallery:
+        with pytest.raises(SelectionError, match=r"'r6' has 'b' in .*a.h5 and 'c' in .*\(2 items"):
+            evaluation_rows(store, Selection(("by_number",), "label"), gallery)
+        photos = Selection(("by_number",), "label", query_where=(Where("kind", "photo"),))
+        assert len(evaluation_rows(store, photos, gallery).sides.gallery) == 7
+
+
 def test_training_rows_are_kept_with_a_warning_where_they_are_asked_for(store_path: Path) -> None:
     with Store(store_path) as store:
         kept = evaluation_rows(store, Selection(("by_label",), "label", include_training_rows=True))

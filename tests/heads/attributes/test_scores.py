@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from embed.errors import SelectionError
 from heads.attributes.scores import AttributeScores, score_attributes, score_intervals
 from heads.attributes.vocabulary import Codes, Columns, Vocabulary
-from retrieval.evaluation.attribute_scores import NUM_DRAWS
+from retrieval.metrics.attribute_scores import NUM_DRAWS
 
 TRAIN = {
     "kind": np.array(["shirt"] * 5 + ["shoe"] * 4, object),

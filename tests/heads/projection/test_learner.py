@@ -14,7 +14,7 @@ from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.projection.bodies import project
 from heads.tasks import Task
 from heads.training.limits import RowLimits
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
 from tests.heads.conftest import SPLIT, task, train, write_store

@@ -58,6 +58,9 @@ def test_the_table_of_an_index(store_path: Path, retrieval_cli: Invoke) -> None:
     assert "recall of 4 neighbours" in " ".join(told.stdout.split())
     refused = retrieval_cli(*about, "--method", "ivf-pq", exit_code=2)
     assert "found 60 rows: take --method hnsw" in refused.stderr
+    for option, value, message in (("--memory", "1KiB", "memory"), ("--device", "no", "'no'")):
+        refused = retrieval_cli(*about, "--force", option, value, exit_code=2)
+        assert message in refused.stderr
 
 
 def test_every_refinement_reaches_the_file(

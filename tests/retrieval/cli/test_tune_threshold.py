@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from embed.store import Store
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.combined import combined_neighbours
 from retrieval.search.sides import self_join
-from retrieval.thresholds.files import load, to_json
+from retrieval.thresholds.files import load
+from retrieval.thresholds.threshold_json import to_json
 from tests.conftest import Invoke, json_of
 from tests.retrieval.retrieval_stores import (
     binary_info,
@@ -197,3 +198,44 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert message in line
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_matches_than_k_allows_are_refused(store_path: Path, retrieval_cli: Invoke) -> None:
+    about = ("tune-threshold", store_path, "--space", "image", "--label", "label")
+    refused = retrieval_cli(*about, "--k", 10, "--at-least", 12, exit_code=2)
+    assert (
+        "--at-least 12 takes the item itself and 11 others, and no more than 9 are found with "
+        "--k 10 among the 72 items: give --k 12 or --at-least 10"
+    ) in refused.stderr
+    sides = ("--query-where", "kind=photo", "--gallery-where", "kind=icon")
+    refused = retrieval_cli(*about, *sides, "--k", 10, "--at-least", 12, exit_code=2)
+    assert "no more than 10 are found with --k 10 among the 36 items: give --k 11 or" in (
+        refused.stderr
+    )
+    refused = retrieval_cli(*about, *sides, "--at-least", 38, exit_code=2)
+    assert "among the 36 items: give --at-least 37" in refused.stderr
+    retrieval_cli(*about, "--k", 10, "--at-least", 10)
+
+
+def test_a_threshold_that_nothing_reaches_is_told_in_words(
+    tmp_path: Path, retrieval_cli: Invoke
+) -> None:
+    """Two equal vectors never have the same label, and those with the same label are far apart."""
+    labels = (np.arange(24) // 2 + np.arange(24) % 2) % 12
+    spaces = {"image": (dense_info(12), np.repeat(np.eye(12, dtype=np.float32), 2, axis=0))}
+    path = write_store(tmp_path / "far.h5", spaces, {"label": labels})
+    about = ("--space", "image", "--label", "label")
+    kept = tmp_path / "none.json"
+    tuned = retrieval_cli(
+        "tune-threshold", path, *about, "--protocol", "same-rows", "-o", kept
+    ).stdout
+    assert "nothing matches" in tuned
+    assert "-0.0000" not in tuned
+    evaluated = retrieval_cli("evaluate", path, *about, "--threshold", kept).stdout
+    assert "threshold: given: nothing matches" in evaluated
+    compared = retrieval_cli("compare", path, *about).stdout
+    assert "nothing matches" in compared
+    assert "-0.0000" not in compared
+    matched = retrieval_cli("match", path, "--threshold", kept, "-o", tmp_path / "m.csv").stdout
+    assert "0 matches besides themselves" in matched
+    assert "(image: nothing matches)" in matched

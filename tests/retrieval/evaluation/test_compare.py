@@ -16,7 +16,6 @@ from embed.rows import Where
 from embed.store import Store
 from retrieval.evaluation.compare import CompareSettings, Comparison, compare
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
-from retrieval.evaluation.intervals import Difference
 from retrieval.evaluation.plots import plot_comparison
 from retrieval.evaluation.tables import (
     as_csv,
@@ -25,6 +24,7 @@ from retrieval.evaluation.tables import (
     interval_text,
     summary_table,
 )
+from retrieval.metrics.intervals import Difference
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 NEAR, LABELS = clustered(30, 4, spread=0.4)
@@ -183,7 +183,7 @@ def test_mistakes_are_told(first: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="none of the stores has a space 'x': there are near, far"):
         compared([first, second], "near", "x")
     lonely = store_of(tmp_path / "lonely.h5", ["near"], np.arange(0, len(IDS), 4))
-    with pytest.raises(SelectionError, match="none of the 30 items that all stores share"):
+    with pytest.raises(SelectionError, match="no two of the 30 selected rows share a"):
         compared([first, lonely], "near")
     other = write_store(tmp_path / "other.h5", {"near": (dense_info(16), NEAR)})  # r0, r1, …
     with pytest.raises(SelectionError, match=r"no row is left to compare on: 120 rows .* not have"):

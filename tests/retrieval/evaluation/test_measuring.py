@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Bool, Int
 
-from retrieval.evaluation.judgements import judge_join
 from retrieval.evaluation.measuring import Measured, pair_counts, ranking_values, row_values
-from retrieval.evaluation.metrics import PairCounts
+from retrieval.metrics.judgements import judge_join
+from retrieval.metrics.sets import PairCounts
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.rules import Rules
@@ -22,7 +22,7 @@ def measured(
     scores = np.linspace(1, 0, rows.size, dtype=np.float32).reshape(rows.shape)
     outcome = Pool.of(Candidates(rows, scores[None], scores), judged, Rules()).outcome(matches)
     values = row_values(outcome) | ranking_values(judged, rows.shape[1] - 1)
-    return Measured(values, pair_counts(outcome, is_self_join=True), judged.groups)
+    return Measured(values, pair_counts(outcome), judged.groups)
 
 
 def test_a_pair_counts_once_from_whichever_side_it_was_found() -> None:

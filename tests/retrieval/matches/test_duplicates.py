@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from embed.errors import (
+    NeighboursError,
     OutputExistsError,
     SelectionError,
     SettingsError,
@@ -19,10 +21,13 @@ from embed.errors import (
 )
 from embed.rows import Where
 from embed.store import Modality, SpaceInfo, Store, StoreWriter, content_digest
+from retrieval.listing import ListingSettings, list_neighbours
 from retrieval.matches import near
 from retrieval.matches.copies import exact_copies, near_copies
-from retrieval.matches.duplicates import DuplicateSettings, find_duplicates
+from retrieval.matches.duplicate_settings import DuplicateSettings
+from retrieval.matches.duplicates import find_duplicates
 from retrieval.matches.near import near_links
+from retrieval.refining.refinements import Refinements
 from tests.conftest import Invoke, json_of
 from tests.retrieval.retrieval_stores import exact_vectors
 
@@ -159,7 +164,9 @@ def test_a_fused_space_needs_both_to_be_equal(tmp_path: Path) -> None:
         assert not near_copies(store, "dense", np.arange(3), 0.9).has_any.any()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
+)
 @given(st.integers(1, 40), st.integers(0, 500), st.integers(0, 5), st.sampled_from([0.25, 0.5, 1]))
 def test_copies_are_those_of_a_look_at_every_pair(
     tmp_path: Path, num_rows: int, seed: int, max_bits: int, min_score: float
@@ -237,6 +244,94 @@ def test_a_thousand_equal_items_are_searched_as_one(
     assert (found.num_groups, found.num_items) == (1, 1001)
 
 
+def listed(store: Store, space: str, k: int, path: Path, **options: Any) -> Path:
+    """A file of neighbours among all items."""
+    wanted = ListingSettings(output=path, spaces=(space,), k=k, force=True, **options)
+    list_neighbours(store, wanted)
+    return path
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_from_files_of_neighbours(tmp_path: Path, seed: int) -> None:
+    """With all neighbours listed they are the same; with few, it is told of whom more may exist."""
+    generator = np.random.default_rng(seed)
+    texts = generator.choice(["", *"abcdefgh"], 40).tolist()
+    same = [texts.index(text) if text else row for row, text in enumerate(texts)]
+    codes = generator.random((40, 16))[same] < 0.3
+    dense = np.asarray(np.abs(exact_vectors(40, seed))[same] + np.eye(1, 16, dtype=np.float32))
+    path = write(tmp_path / "store.h5", {"image": texts}, None, dense, codes)
+    limits = DuplicateSettings(max_bits={"bits": 3}, min_scores={"dense": 0.6 - 1e-6})
+    with Store(path) as store:
+        searched = find_duplicates(store, replace(limits, output=tmp_path / "searched.csv"))
+        for k in (40, 4):
+            files = tuple(listed(store, name, k, tmp_path / f"{name}.parquet") for name in SPACES)
+            output = tmp_path / f"{k}.csv"
+            found = find_duplicates(store, replace(limits, output=output, neighbours=files))
+            if k == 40:
+                assert found == replace(searched, output=str(output))
+                assert output.read_text() == (tmp_path / "searched.csv").read_text()
+    norms = np.linalg.norm(dense, axis=1)
+    near = {
+        "bits": (codes[:, None] ^ codes).sum(axis=2) <= 3,
+        "dense": dense @ dense.T / norms / norms[:, None] >= 0.6 - 1e-6,
+    }
+    num_full = {way.way: way.num_full for way in found.ways}
+    pairs = [set(zip(*_ids(path), strict=True)) for path in (output, tmp_path / "searched.csv")]
+    assert pairs[0] < pairs[1]
+    for name, is_near in near.items():
+        assert num_full[name] == (is_near.sum(axis=1) - 1 >= 3).sum()
+        said = f"{num_full[name]} items may have more near copies in '{name}': all neighbours that"
+        assert any(warning.startswith(said) for warning in found.warnings)
+
+
+SPACES = ("bits", "dense")
+
+
+def _ids(path: Path) -> tuple[list[str], list[str]]:
+    table = pl.read_csv(path, infer_schema_length=None)
+    return table["id"].to_list(), table["other_id"].to_list()
+
+
+def test_files_of_neighbours_that_do_not_fit_are_refused(store_path: Path, tmp_path: Path) -> None:
+    base = DuplicateSettings(min_scores={"dense": 0.7})
+    with Store(store_path) as store:
+        dense = listed(store, "dense", 4, tmp_path / "dense.parquet")
+        bits = listed(store, "bits", 4, tmp_path / "bits.parquet")
+        expand = Refinements(expand=2)
+        refined = listed(store, "dense", 4, tmp_path / "refined.parquet", refinements=expand)
+        for files, message in (
+            ((bits,), r"bits.parquet holds neighbours in bits, and copies are looked for in dense"),
+            ((dense, dense), "two files of neighbours are of space 'dense'"),
+            ((refined,), r"refined.parquet holds refined neighbours"),
+        ):
+            with pytest.raises(SettingsError, match=message):
+                find_duplicates(store, replace(base, neighbours=files))
+        val = replace(base, neighbours=(dense,), where=(Where("split", "val"),))
+        with pytest.raises(NeighboursError, match="neighbours of 6 items among 6, not of the 2"):
+            find_duplicates(store, val)
+
+
+def test_neighbours_and_memory_on_the_command_line(
+    store_path: Path, tmp_path: Path, retrieval_cli: Invoke
+) -> None:
+    path, near = tmp_path / "near.parquet", ("--min-score", "dense=0.7")
+    retrieval_cli("neighbours", store_path, "--space", "dense", "--k", "3", "-o", path)
+    shown = retrieval_cli("duplicates", store_path, *near, "--neighbours", path)
+    assert "warning: 3 items may have more near copies in 'dense'" in shown.stderr
+    found = json_of(retrieval_cli("duplicates", store_path, *near, "--neighbours", path, "--json"))
+    assert [way["num_full"] for way in found["ways"]] == [0, 3]
+    assert len(found["warnings"]) == 1
+    refused = retrieval_cli("duplicates", store_path, *near, "--memory", "1KiB", exit_code=2)
+    assert "memory" in refused.stderr
+    again = retrieval_cli(
+        "duplicates", store_path, *near, "-o", path, "--neighbours", path, "--force", exit_code=2
+    )
+    assert "is what the command reads as neighbours" in again.stderr
+    elsewhere = ("--device", "nowhere")
+    refused = retrieval_cli("duplicates", store_path, *near, *elsewhere, exit_code=2)
+    assert "nowhere" in refused.stderr
+
+
 def test_what_makes_no_sense_is_refused(store_path: Path, tmp_path: Path) -> None:
     base = DuplicateSettings()
     cases = [
@@ -282,7 +377,14 @@ def test_on_the_command_line(store_path: Path, tmp_path: Path, retrieval_cli: In
     assert "exists already" in again.stderr
     found = json_of(retrieval_cli("duplicates", store_path, *limits, "--json"))
     assert found["num_pairs"] == 7
-    assert found["ways"][0] == {"way": "exact", "limit": "content", "num_pairs": 3, "num_items": 3}
+    assert found["ways"][0] == {
+        "way": "exact",
+        "limit": "content",
+        "num_pairs": 3,
+        "num_items": 3,
+        "num_full": 0,
+    }
+    assert found["warnings"] == []
     none = retrieval_cli("duplicates", store_path, "--leaks", "split=test,train")
     assert "0 of 3 pairs are leaks" in none.stdout
     for wrong in ("bits", "bits=many", "=3"):

@@ -10,7 +10,8 @@ import pytest
 from embed.errors import OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
 from retrieval.thresholds.calibration import Calibration
 from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.rules import Rules
@@ -45,7 +46,7 @@ def tuned_as(path: Path, rule: MatchRule) -> ThresholdResult:
 
 def test_pairs_by_hand(fan: Path, tmp_path: Path) -> None:
     output, groups = tmp_path / "pairs.csv", tmp_path / "groups.csv"
-    wanted = MatchSettings(output, 0.7, "fan", layout="pairs", groups=groups)
+    wanted = MatchSettings(output=output, threshold=0.7, space="fan", layout="pairs", groups=groups)
     with Store(fan) as store:
         summary = match(store, wanted)
     assert output.read_text() == (
@@ -71,7 +72,9 @@ def test_pairs_by_hand(fan: Path, tmp_path: Path) -> None:
 
 def test_complete_groups_have_no_chains(fan: Path, tmp_path: Path) -> None:
     groups = tmp_path / "groups.parquet"
-    wanted = MatchSettings(tmp_path / "m.csv", 0.5, "fan", groups=groups, linkage="complete")
+    wanted = MatchSettings(
+        output=tmp_path / "m.csv", threshold=0.5, space="fan", groups=groups, linkage="complete"
+    )
     with Store(fan) as store:
         summary = match(store, wanted)
     # a–b and b–c have equal scores: the first two are joined first.
@@ -95,7 +98,7 @@ def test_spaces_that_agree_and_probabilities(fan: Path, tmp_path: Path) -> None:
     )
     output = tmp_path / "pairs.parquet"
     with Store(fan) as store:
-        match(store, MatchSettings(output, tuned_as(fan, rule)))
+        match(store, MatchSettings(output=output, threshold=tuned_as(fan, rule)))
     table = pl.read_parquet(output)
     assert table.columns == [
         *("id", "neighbour_id", "score", "distance", "probability"),
@@ -121,7 +124,9 @@ def test_queries_are_matched_among_a_gallery(fan: Path, tmp_path: Path) -> None:
     """An id stands in its own line only where the gallery has it."""
     output, groups = tmp_path / "matches.csv", tmp_path / "groups.csv"
     queries, gallery = (Where("side", "q"),), (Where("side", "g"),)
-    base = MatchSettings(output, 0.25, "fan", query_where=queries, force=True)
+    base = MatchSettings(
+        output=output, threshold=0.25, space="fan", query_where=queries, force=True
+    )
     wanted = replace(base, gallery_where=gallery, groups=groups)
     with Store(fan) as store:
         summary = match(store, wanted)
@@ -143,9 +148,9 @@ def test_a_group_whose_pairs_all_match_is_not_flagged_among_a_gallery(
 ) -> None:
     groups = tmp_path / "groups.csv"
     wanted = MatchSettings(
-        tmp_path / "m.csv",
-        0.25,
-        "fan",
+        output=tmp_path / "m.csv",
+        threshold=0.25,
+        space="fan",
         query_where=(Where("id", "a"),),
         groups=groups,
     )
@@ -161,7 +166,11 @@ def test_another_store_is_the_gallery(fan: Path, tmp_path: Path) -> None:
     path = write_store(tmp_path / "new.h5", {"fan": (dense_info(2), vectors)}, ids=ids)
     output, groups = tmp_path / "matches.csv", tmp_path / "groups.csv"
     with Store(path) as queries, Store(fan) as gallery:
-        match(queries, MatchSettings(output, 0.9, "fan", groups=groups), gallery)
+        match(
+            queries,
+            MatchSettings(output=output, threshold=0.9, space="fan", groups=groups),
+            gallery,
+        )
     assert output.read_text() == "id,matches\nnew,b\na,a\n"
     assert pl.read_csv(groups).select("id", "group").rows() == [
         ("a", 1),
@@ -177,8 +186,8 @@ def test_pairs_and_a_competitions_lines_say_the_same(tmp_path: Path) -> None:
     path = write_store(tmp_path / "store.h5", {"image": (dense_info(16), vectors)})
     lines, pairs = tmp_path / "lines.csv", tmp_path / "pairs.parquet"
     with Store(path) as store:
-        one = match(store, MatchSettings(lines, 0.5, "image", k=8))
-        other = match(store, MatchSettings(pairs, 0.5, "image", k=8))
+        one = match(store, MatchSettings(output=lines, threshold=0.5, space="image", k=8))
+        other = match(store, MatchSettings(output=pairs, threshold=0.5, space="image", k=8))
     expected = [
         (own, found)
         for own, matches in pl.read_csv(lines).rows()
@@ -189,7 +198,7 @@ def test_pairs_and_a_competitions_lines_say_the_same(tmp_path: Path) -> None:
 
 
 def test_what_makes_no_sense_is_refused(fan: Path, tmp_path: Path) -> None:
-    base = MatchSettings(tmp_path / "m.csv", 0.7, "fan")
+    base = MatchSettings(output=tmp_path / "m.csv", threshold=0.7, space="fan")
     cases = [
         (replace(base, layout="competition", output=tmp_path / "m.parquet"), "--format pairs"),
         (replace(base, layout="competition", output=tmp_path / "m.h5"), r"is CSV: found .*m\.h5"),

@@ -9,8 +9,9 @@ import pytest
 from embed.errors import FingerprintError, OutputExistsError, SettingsError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.evaluation.judgements import judge_join
-from retrieval.matches.matching import MatchSettings, match
+from retrieval.matches.match_settings import MatchSettings
+from retrieval.matches.matching import match
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import find_neighbours, iterate_neighbours
 from retrieval.search.sides import self_join
 from retrieval.thresholds.curves import metrics_at
@@ -33,7 +34,7 @@ def line(tmp_path: Path) -> Path:
 def test_each_line_is_the_item_and_then_its_matches_best_first(line: Path, tmp_path: Path) -> None:
     output = tmp_path / "matches.csv"
     with Store(line) as store:
-        summary = match(store, MatchSettings(output, 0.76, "line"))
+        summary = match(store, MatchSettings(output=output, threshold=0.76, space="line"))
     expected = "id,matches\na1,a1 a2 b1\nb1,b1 b2 a2 a1\na2,a2 a1 b1\nb2,b2 b1\n"
     assert output.read_text() == expected
     assert (summary.num_rows, summary.num_matches, summary.num_alone) == (4, 8, 0)
@@ -43,9 +44,9 @@ def test_each_line_is_the_item_and_then_its_matches_best_first(line: Path, tmp_p
 def test_names_separator_k_and_rows_can_be_chosen(line: Path, tmp_path: Path) -> None:
     output = tmp_path / "matches.csv"
     settings = MatchSettings(
-        output,
-        -1.0,
-        "line",
+        output=output,
+        threshold=-1.0,
+        space="line",
         k=2,
         where=(Where("kind", "x"),),
         id_name="posting_id",
@@ -61,7 +62,7 @@ def test_names_separator_k_and_rows_can_be_chosen(line: Path, tmp_path: Path) ->
 def test_what_fills_up_a_sparse_space_is_no_match(line: Path, tmp_path: Path) -> None:
     output = tmp_path / "matches.csv"
     with Store(line) as store:
-        summary = match(store, MatchSettings(output, -1.0, "title"))
+        summary = match(store, MatchSettings(output=output, threshold=-1.0, space="title"))
     assert output.read_text() == "id,matches\na1,a1\nb1,b1\na2,a2\nb2,b2\n"
     assert (summary.num_matches, summary.num_alone) == (0, 4)
 
@@ -79,7 +80,7 @@ def test_the_file_reaches_the_row_f1_that_was_tuned(
     monkeypatch.setattr("retrieval.finding.iterate_neighbours", in_blocks)
     with Store(path) as store:
         tuned = tune_threshold(store, TuneSettings(("image",), "label", k=6, protocol="same-rows"))
-        summary = match(store, MatchSettings(tmp_path / "matches.csv", tuned))
+        summary = match(store, MatchSettings(output=tmp_path / "matches.csv", threshold=tuned))
         neighbours = find_neighbours(self_join(store, np.arange(120)), "image", 6)
     lines = polars.read_csv(tmp_path / "matches.csv")
     label_of = dict(zip(lines["id"].to_list(), labels.tolist(), strict=True))
@@ -107,12 +108,20 @@ def test_a_threshold_tuned_among_few_items_is_warned_about(tmp_path: Path) -> No
     with Store(path) as store:
         settings = TuneSettings(("image",), "label", where=one, protocol="same-rows")
         few = tune_threshold(store, settings)
-        many = match(store, MatchSettings(output, few))
-        equal = match(store, MatchSettings(output, few, where=one, force=True))
+        many = match(store, MatchSettings(output=output, threshold=few))
+        equal = match(store, MatchSettings(output=output, threshold=few, where=one, force=True))
         twice = match(
-            store, MatchSettings(output, replace(few, num_rows=24, num_gallery=24), force=True)
+            store,
+            MatchSettings(
+                output=output, threshold=replace(few, num_rows=24, num_gallery=24), force=True
+            ),
         )
-        score = match(store, MatchSettings(output, few.rule.thresholds[0], "image", force=True))
+        score = match(
+            store,
+            MatchSettings(
+                output=output, threshold=few.rule.thresholds[0], space="image", force=True
+            ),
+        )
     assert many.warnings == (
         "the threshold was tuned among 16 items and 48 are matched: precision will be lower than "
         "it says: tune it among as many (--include-training-rows), or restrict the items",
@@ -127,11 +136,11 @@ def test_ids_with_commas_are_quoted_and_ids_with_the_separator_refused(tmp_path:
     with Store(write_store(tmp_path / "ids.h5", spaces, ids=ids)) as store:
         message = r"id 'b 2' holds the separator ' ', .* such as --separator '\|'"
         with pytest.raises(SettingsError, match=message):
-            match(store, MatchSettings(output, 0.5, "image"))
+            match(store, MatchSettings(output=output, threshold=0.5, space="image"))
         with pytest.raises(SettingsError, match="can't be empty"):
-            match(store, MatchSettings(output, 0.5, "image", separator=""))
+            match(store, MatchSettings(output=output, threshold=0.5, space="image", separator=""))
         assert not output.exists()
-        match(store, MatchSettings(output, 0.5, "image", separator="|"))
+        match(store, MatchSettings(output=output, threshold=0.5, space="image", separator="|"))
     assert output.read_text() == 'id,matches\n"a,1","a,1|b 2"\nb 2,"b 2|a,1"\n'
 
 
@@ -140,9 +149,9 @@ def test_nothing_is_overwritten_unasked(line: Path, tmp_path: Path) -> None:
     output.write_text("mine")
     with Store(line) as store:
         with pytest.raises(OutputExistsError):
-            match(store, MatchSettings(output, 0.9, "line"))
+            match(store, MatchSettings(output=output, threshold=0.9, space="line"))
         assert output.read_text() == "mine"
-        match(store, MatchSettings(output, 0.9, "line", force=True))
+        match(store, MatchSettings(output=output, threshold=0.9, space="line", force=True))
     assert output.read_text().startswith("id,matches\n")
 
 
@@ -154,5 +163,5 @@ def test_other_vectors_than_those_tuned_on_are_refused(tmp_path: Path) -> None:
     with Store(one) as store:
         tuned = tune_threshold(store, TuneSettings(("image",), "label"))
     with Store(two) as store, pytest.raises(FingerprintError, match=r"fingerprint one, .* has two"):
-        match(store, MatchSettings(tmp_path / "matches.csv", tuned))
+        match(store, MatchSettings(output=tmp_path / "matches.csv", threshold=tuned))
     assert not (tmp_path / "matches.csv").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from retrieval.evaluation.judgements import Judgements, judge_join
+from retrieval.metrics.judgements import Judgements, judge_join
 from retrieval.search.ranking import NO_ROW
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective
@@ -18,7 +18,7 @@ from retrieval.thresholds.rules import Rules
 class Example:
     """Queries with candidates whose scores are multiples of 1/8, so that ties are everywhere.
 
-    `names` are those of queries and gallery: equal ones are the same item.
+    `own` is where each query stands in the gallery itself, `NO_ROW` where it does not.
     """
 
     scores: Float[np.ndarray, "s q g"]
@@ -42,6 +42,15 @@ class Example:
             int(self.own[row])
         }
 
+    def pair(self, row: int, other: int) -> frozenset[int]:
+        """A query and an item of the gallery, as two items whatever side they were found on."""
+        own = int(self.own[row])
+        return frozenset((other, own if own != NO_ROW else len(self.gallery_labels) + row))
+
+    def query_of(self, item: int) -> int | None:
+        """The query that an item of the gallery is as well."""
+        return next((row for row in range(len(self.own)) if self.own[row] == item), None)
+
     def listed(self, row: int) -> list[int]:
         """The candidates of a query but itself, best first."""
         return [int(other) for other in self.candidates.rows[row, 1:] if other != NO_ROW]
@@ -55,7 +64,13 @@ class Example:
             ]
         )
         num_true = np.array([len(self.true_of(row)) + 1 for row in range(len(rows))])
-        return Judgements(relevant, num_true, self.query_labels)
+        shared = [
+            sum(self.query_of(other) is not None for other in self.true_of(row))
+            if self.own[row] != NO_ROW
+            else 0
+            for row in range(len(rows))
+        ]
+        return Judgements(relevant, num_true, self.query_labels, np.array(shared))
 
 
 def example(
@@ -68,22 +83,36 @@ def example(
 ) -> Example:
     """Queries and their candidates; some rows have fewer than others.
 
-    In a self-join scores are the same both ways round, unless they are not to be symmetric.
+    From none to all of the queries are in the gallery. Scores of two items are the same both ways
+    round, unless they are not to be symmetric.
     """
     generator = np.random.default_rng(seed)
     num_gallery = num_rows if is_self_join else int(generator.integers(3, 9))
     scores = generator.integers(-3, 8, (num_spaces, num_rows, num_gallery)) / 8
     own = np.arange(num_rows)
-    if is_self_join and is_symmetric:
-        scores = np.maximum(scores, scores.transpose(0, 2, 1))
     if not is_self_join:
-        own = np.where(own < generator.integers(0, num_gallery), own, NO_ROW)
+        own = _places(generator, num_rows, num_gallery)
+    if is_symmetric:
+        inside = np.flatnonzero(own != NO_ROW)
+        both = np.ix_(np.arange(num_spaces), inside, own[inside])
+        scores[both] = np.maximum(scores[both], scores[both].transpose(0, 2, 1))
     labels = generator.integers(0, 3, num_rows), generator.integers(0, 3, num_gallery)
     gallery_labels = labels[0] if is_self_join else labels[1]
     known = own[own != NO_ROW]
     gallery_labels[known] = labels[0][own != NO_ROW]
     candidates = _candidates(scores, own, int(generator.integers(2, 8)), generator)
     return Example(scores, candidates, labels[0], gallery_labels, own, is_self_join)
+
+
+def _places(
+    generator: np.random.Generator, num_rows: int, num_gallery: int
+) -> Int[np.ndarray, " q"]:
+    """Where some of the queries stand in the gallery, in no order."""
+    num_inside = int(generator.integers(0, min(num_rows, num_gallery) + 1))
+    own = np.full(num_rows, NO_ROW)
+    inside = generator.choice(num_rows, num_inside, replace=False)
+    own[inside] = generator.choice(num_gallery, num_inside, replace=False)
+    return own
 
 
 def _candidates(
@@ -177,8 +206,9 @@ def plain_pairs(
     case: Example, rules: Rules, matches: list[set[int]], rows: list[int]
 ) -> tuple[float, float, float]:
     """Pairs that the rows take, the true ones among them, and all true ones."""
+    true = {case.pair(row, other) for row in rows for other in case.true_of(row)}
     if len(rows) == len(case.own):
-        taken, true = _as_pairs(case, matches), _as_pairs(case, list(map(case.true_of, rows)))
+        taken = {case.pair(row, other) for row in rows for other in matches[row]}
         return len(taken), len(taken & true), len(true)
     pairs = hits = 0.0
     for row in rows:
@@ -186,19 +216,14 @@ def plain_pairs(
             share = _share(case, rules, matches, row, other)
             pairs += share
             hits += share * (other in case.true_of(row))
-    true_pairs = sum(len(case.true_of(row)) for row in rows)
-    return pairs, hits, true_pairs / (2 if case.is_self_join else 1)
-
-
-def _as_pairs(case: Example, matches: list[set[int]]) -> set[frozenset[int] | tuple[int, int]]:
-    directed = {(row, other) for row, others in enumerate(matches) for other in others}
-    return set(map(frozenset, directed)) if case.is_self_join else set(directed)
+    return pairs, hits, len(true)
 
 
 def _share(case: Example, rules: Rules, matches: list[set[int]], row: int, other: int) -> float:
-    if not case.is_self_join or row not in matches[other]:
+    own, back = int(case.own[row]), case.query_of(other)
+    if own == NO_ROW or back is None or own not in matches[back]:
         return 1
-    here, there = _taken_from(case, rules, row, other), _taken_from(case, rules, other, row)
+    here, there = _taken_from(case, rules, row, other), _taken_from(case, rules, back, own)
     return 0.5 if here == there else float(here > there)
 
 

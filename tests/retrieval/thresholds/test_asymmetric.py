@@ -32,12 +32,12 @@ NUM_ROWS = 60
 
 
 @settings(max_examples=150, deadline=None)
-@given(SEEDS, OBJECTIVES, st.data())
+@given(SEEDS, st.booleans(), OBJECTIVES, st.data())
 def test_one_threshold_is_that_of_brute_force(
-    seed: int, objective: Objective, data: st.DataObject
+    seed: int, is_self_join: bool, objective: Objective, data: st.DataObject
 ) -> None:
-    case = example(seed, is_symmetric=False)
-    rules = data.draw(rules_of(is_self_join=True))
+    case = example(seed, is_self_join=is_self_join, is_symmetric=False)
+    rules = data.draw(rules_of(is_self_join=is_self_join))
     strategy = OneThreshold(case.pool(rules), objective)
     for chosen in whole_groups(case, seed):
         fit = strategy.fit(chosen)
@@ -50,10 +50,10 @@ def test_one_threshold_is_that_of_brute_force(
 
 
 @settings(max_examples=100, deadline=None)
-@given(SEEDS, st.data())
-def test_each_pair_is_counted_once(seed: int, data: st.DataObject) -> None:
-    case = example(seed, is_symmetric=False)
-    rules = data.draw(rules_of(is_self_join=True))
+@given(SEEDS, st.booleans(), st.data())
+def test_each_pair_is_counted_once(seed: int, is_self_join: bool, data: st.DataObject) -> None:
+    case = example(seed, is_self_join=is_self_join, is_symmetric=False)
+    rules = data.draw(rules_of(is_self_join=is_self_join))
     cut = data.draw(st.sampled_from(distinct_scores(case, 0)))
     pool = case.pool(rules)
     outcome = pool.outcome(matches_of(pool.candidates, pool.limits, np.array([[cut]])))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Int
 
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import NO_ROW, Neighbours, neighbours_of_vectors
 from retrieval.thresholds.curves import ScoreCurve, metrics_at, score_curve
 from tests.retrieval.retrieval_stores import exact_vectors

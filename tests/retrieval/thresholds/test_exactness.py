@@ -1,14 +1,18 @@
 """Tuned values against brute force over every distinct score, with ties, rules and missing rows."""
 
 from itertools import product
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.metrics.judgements import Judgements
+from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.joint import SeveralThresholds
 from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.strategies import OneThreshold, matches_of
 from tests.retrieval.thresholds.plain_matching import (
@@ -127,6 +131,39 @@ def test_what_is_taken_and_its_pairs_are_those_of_sets(
         true_pairs,
     )
     assert outcome.num_taken.tolist() == [1 + len(taken) for taken in plain]
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, OBJECTIVES, st.integers(1, 3), st.booleans(), st.randoms(use_true_random=False))
+def test_a_gallery_of_all_queries_counts_pairs_as_a_self_join_does(
+    seed: int, objective: Objective, at_least: int, gap: bool, random: Random
+) -> None:
+    # The queries come in any order, so that their numbers are not those of the gallery.
+    case, rules = example(seed), Rules(at_least, gap=gap)
+    order = np.array(random.sample(range(len(case.own)), len(case.own)))
+    judged = case.pool(rules).judged
+    found = []
+    for rows, is_self_join in ((np.arange(len(order)), True), (order, False)):
+        candidates = Candidates(
+            case.candidates.rows[rows],
+            case.candidates.scores[:, rows],
+            case.candidates.combined[rows],
+        )
+        moved = Judgements(
+            judged.relevant[rows],
+            judged.num_true[rows],
+            judged.groups[rows],
+            judged.num_shared[rows],
+        )
+        pool = Pool.of(candidates, moved, rules, is_self_join=is_self_join)
+        strategy = OneThreshold(pool, objective)
+        fit = strategy.fit(np.ones(len(rows), bool))
+        outcome = strategy.outcome(fit)
+        counts = outcome.pairs, outcome.hits, outcome.true_pairs
+        found.append((fit, [values[np.argsort(rows)].tolist() for values in counts]))
+    assert found[0][0].thresholds == found[1][0].thresholds
+    assert found[0][0].value == pytest.approx(found[1][0].value, abs=1e-12)
+    assert found[0][1] == found[1][1]
 
 
 def _sets(case: Example, matches: np.ndarray) -> list[set[int]]:

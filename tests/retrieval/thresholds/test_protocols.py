@@ -4,8 +4,8 @@ from jaxtyping import Int
 
 from embed.errors import SelectionError, SettingsError
 from embed.rows import group_position
-from retrieval.evaluation.intervals import bootstrap_interval
-from retrieval.evaluation.judgements import Judgements, judge_join
+from retrieval.metrics.intervals import bootstrap_interval
+from retrieval.metrics.judgements import Judgements, judge_join
 from retrieval.search.neighbours import Neighbours, neighbours_of_vectors
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.curves import metrics_at, score_curve
@@ -67,7 +67,7 @@ def test_holdout_tunes_on_half_of_the_groups_and_reports_the_others() -> None:
     assert not reported & set(judged.groups[~tuning.is_reported])
     curve = score_curve(neighbours, judged, ~tuning.is_reported)
     assert tuning.fit.thresholds == (curve.threshold(curve.best_cut()),)
-    reached = report(tuning, judged.groups, 100.0, np.random.default_rng(0))
+    reached = report(tuning, judged.groups, np.random.default_rng(0))
     expected = metrics_at(neighbours, judged, tuning.fit.thresholds[0])[:, tuning.is_reported]
     found = [reached.figures[name] for name in ("row_f1", "precision", "recall")]
     assert found == pytest.approx(list(expected.mean(axis=1)))
@@ -79,7 +79,7 @@ def test_same_rows_is_never_below_the_honest_protocols() -> None:
     reached = {}
     for protocol in ("same-rows", "cross-fit"):
         tuning = tune(neighbours, judged, protocol, seed=1)
-        found = report(tuning, judged.groups, 200.0, np.random.default_rng(0))
+        found = report(tuning, judged.groups, np.random.default_rng(0))
         reached[protocol] = found.figures["row_f1"] or 0.0
     assert reached["same-rows"] >= reached["cross-fit"] > 0
     assert reached["same-rows"] == pytest.approx(score_curve(neighbours, judged).f1.max())
@@ -133,5 +133,5 @@ def test_the_interval_does_not_depend_on_how_many_draws_fit_in_memory(
 ) -> None:
     values, groups = np.random.default_rng(0).random(50), np.arange(50) // 2
     at_once = bootstrap_interval(values, groups, np.random.default_rng(0))
-    monkeypatch.setattr("retrieval.evaluation.intervals.DRAW_CELLS", 100)
+    monkeypatch.setattr("retrieval.metrics.intervals.DRAW_CELLS", 100)
     assert bootstrap_interval(values, groups, np.random.default_rng(0)) == at_once

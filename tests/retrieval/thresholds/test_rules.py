@@ -71,21 +71,21 @@ def test_rules_are_those_of_sets(seed: int, is_self_join: bool, data: st.DataObj
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_mutual_candidates_are_those_of_sets(seed: int) -> None:
-    case = example(seed)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_mutual_candidates_are_those_of_sets(seed: int, is_self_join: bool) -> None:
+    case = example(seed, is_self_join=is_self_join)
     rows = case.candidates.rows
     taken = np.random.default_rng(seed).random(rows.shape) < 0.7
     width = rows.shape[1]
     directed = {
-        (row, int(rows[row, place])): row * width + place
+        (int(case.own[row]), int(rows[row, place])): row * width + place
         for row, place in np.argwhere(taken & (rows != NO_ROW)).tolist()
-        if rows[row, place] != row
+        if case.own[row] not in (NO_ROW, rows[row, place])
     }
     expected = {
-        (entry, directed[other, row])
-        for (row, other), entry in directed.items()
-        if (other, row) in directed
+        (entry, directed[other, own])
+        for (own, other), entry in directed.items()
+        if (other, own) in directed
     }
     found = mutual_entries(rows, taken)
     assert set(zip(*found.tolist(), strict=True)) == expected

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Int
 
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.joint import SeveralThresholds
 from retrieval.thresholds.objectives import Objective
@@ -170,6 +170,6 @@ def test_rows_without_true_pairs_can_be_reported() -> None:
     strategy = OneThreshold(pool(alone, Rules(), 1), Objective())
     for fit, precision in ((strategy.fit(EVERYWHERE), None), (Fit((-1.0,), 0.0), 0.0)):
         tuning = given(strategy, fit)
-        reached = report(tuning, alone, 0.0, np.random.default_rng(0)).figures
+        reached = report(tuning, alone, np.random.default_rng(0)).figures
         assert (reached["pair_precision"], reached["pair_recall"]) == (precision, None)
         assert reached["pair_f1"] == precision

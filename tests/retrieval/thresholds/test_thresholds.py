@@ -17,11 +17,12 @@ from embed.errors import (
 )
 from embed.rows import Where
 from embed.store import Store
-from retrieval.evaluation.judgements import judge_join
+from retrieval.metrics.judgements import judge_join
 from retrieval.search.neighbours import neighbours_of_vectors
 from retrieval.thresholds.curves import score_curve
-from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save, to_json
+from retrieval.thresholds.files import fit_to_store, load, parse_threshold, save
 from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.threshold_json import to_json
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store

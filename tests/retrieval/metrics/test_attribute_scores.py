@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from retrieval.evaluation.attribute_scores import LabelCounts, mean_present, ratio
+from retrieval.metrics.attribute_scores import LabelCounts, mean_present, ratio
 
 
 def counts(pairs: list[int], classes: np.ndarray, num_pairs: int) -> LabelCounts:

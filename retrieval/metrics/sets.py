@@ -42,9 +42,8 @@ def row_recall(
 class PairCounts:
     """How many pairs each query has: right ones, matched ones and true ones.
 
-    Where items look among one another, a pair has no direction and counts once: what two items
-    share is one half of theirs each, so that sums over all queries, or over whole groups of equal
-    labels, are of whole pairs.
+    A pair has no direction and counts once: what two queries share is one half of theirs each, so
+    that sums over all queries, or over whole groups of equal labels, are of whole pairs.
 
     Source: pairwise F1 as in Menestrina et al., Evaluating Entity Resolution Results (VLDB 2010).
     """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float, Int
 
 from embed.errors import SettingsError
-from retrieval.evaluation.rankings import (
+from retrieval.metrics.rankings import (
     average_precision_at_k,
     average_precision_at_r,
     found_share_at_k,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from retrieval.evaluation.metrics import PairCounts, row_f1, row_precision, row_recall
+from retrieval.metrics.sets import PairCounts, row_f1, row_precision, row_recall
 
 
 def test_row_metrics_that_a_hand_can_check() -> None:

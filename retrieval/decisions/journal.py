@@ -1,0 +1,248 @@
+"""The append-only file of decisions beside a store, which several processes may write.
+
+A line is appended by one write and is on the disk before anybody is told so. A crash can only cut
+the end of the file short: readers pass over that, and the next append says on a line of its own
+that it did. Whatever else is damaged is an error: decisions must not get lost in silence.
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+from embed.errors import DecisionsError, OutputError
+from embed.files import flush_to_disk
+from retrieval.decisions.records import (
+    BEGINNING,
+    CutShortError,
+    Decision,
+    Pair,
+    Record,
+    Repair,
+    Undo,
+    from_line,
+    to_line,
+)
+
+
+def decisions_path(store_path: Path) -> Path:
+    """Where the decisions of a store lie: `store.decisions.jsonl` beside `store.h5`."""
+    return store_path.with_name(f"{store_path.stem}.decisions.jsonl")
+
+
+def new_id() -> str:
+    """An id that no other decision has."""
+    return uuid.uuid4().hex[:16]
+
+
+def now_utc() -> str:
+    """The time, as it is written."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What stands of a file: of each pair the last decision that was not taken back.
+
+    `num_torn` lines were cut short by a crash, and nothing has said so yet.
+    """
+
+    path: Path
+    standing: Mapping[Pair, Decision]
+    num_torn: int = 0
+
+    def __len__(self) -> int:
+        return len(self.standing)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """That the end of the file is cut short, where it is."""
+        if not self.num_torn:
+            return ()
+        return (f"the last line of {self.path} was cut short, as by a crash, and is left out",)
+
+
+def read_decisions(path: Path) -> Decisions:
+    """What stands of a file of decisions.
+
+    Raises:
+        DecisionsError: there is no such file, or a line is damaged; the message names it.
+    """
+    if not path.is_file():
+        raise DecisionsError(
+            f"no decisions at {path}: `python -m retrieval serve` writes them as people review "
+            f"pairs; leave --decisions out, or give another file"
+        )
+    return Journal(path).read()
+
+
+class Journal:
+    """A file of decisions that is read and appended to, by any number of threads and processes.
+
+    What was read once is not read again: the file only grows. A file that does not exist is one
+    without decisions; the first append makes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+        self._forget(None)
+
+    def read(self) -> Decisions:
+        """What stands now.
+
+        Raises:
+            DecisionsError: a line is damaged, or the file can't be read.
+        """
+        with self._lock:
+            try:
+                with self._opened(os.O_RDONLY, fcntl.LOCK_SH) as file:
+                    self._catch_up(file)
+            except FileNotFoundError:
+                self._forget(None)
+            except OSError as error:
+                raise DecisionsError(f"can't read {self.path}: {error.strerror}") from error
+            return self._decisions()
+
+    def append(self, decision: Decision) -> Decisions:
+        """Keep a decision: it is on the disk when this returns what stands then.
+
+        Raises:
+            OutputError: it can't be written; the file is as it was.
+            DecisionsError: a line of the file is damaged.
+        """
+        with self._lock, self._writing() as file:
+            self._write(file, decision)
+            return self._decisions()
+
+    def undo(self, by: str) -> tuple[Decision, Decisions]:
+        """Take back the last decision of somebody that stands: that one, and what stands then.
+
+        Raises:
+            OutputError: it can't be written; the file is as it was.
+            DecisionsError: there is none, or a line of the file is damaged.
+        """
+        with self._lock, self._writing() as file:
+            last = next((made for made in reversed(self._made.values()) if made.by == by), None)
+            if last is None:
+                raise DecisionsError(f"'{by}' has decided nothing that could be taken back")
+            self._write(file, Undo(now_utc(), by, last.id))
+            return last, self._decisions()
+
+    def _decisions(self) -> Decisions:
+        standing = {decision.pair: decision for decision in self._made.values()}
+        return Decisions(self.path, standing, len(self._torn))
+
+    def _forget(self, identity: tuple[int, int] | None) -> None:
+        """Begin at the start of the file."""
+        self._identity = identity
+        self._made: dict[str, Decision] = {}
+        self._offset = self._num_lines = 0
+        self._torn: list[str] = []
+        self._lacks_end = False
+
+    @contextmanager
+    def _opened(self, flags: int, lock: int) -> Iterator[int]:
+        file = os.open(self.path, flags | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, lock)  # ends with the file, however the process does
+            yield file
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def _writing(self) -> Iterator[int]:
+        try:
+            with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as file:
+                self._catch_up(file)
+                yield file
+        except OSError as error:
+            raise OutputError(
+                f"can't write {self.path}: {error.strerror}: decisions lie beside the store, or "
+                f"where --decisions says: see that this file can be written"
+            ) from error
+
+    def _write(self, file: int, record: Record) -> None:
+        size = os.fstat(file).st_size
+        data = to_line(record)
+        if self._torn:
+            data = to_line(Repair(now_utc(), len(self._torn))) + data
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        try:
+            if os.write(file, data) < len(data):
+                raise OSError(0, "there is no room left")
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, size)  # nobody was told that it is kept
+            raise
+        if size == 0:
+            flush_to_disk(self.path.parent)
+        self._catch_up(file)
+
+    def _catch_up(self, file: int) -> None:
+        """Read what was appended since the last time."""
+        status = os.fstat(file)
+        identity = status.st_dev, status.st_ino
+        if identity != self._identity or status.st_size < self._offset:
+            self._forget(identity)
+        data = os.pread(file, status.st_size - self._offset, self._offset)
+        try:
+            self._take(data)
+        except DecisionsError:
+            self._forget(None)
+            raise
+
+    def _take(self, data: bytes) -> None:
+        """Take in what follows; lines that were cut short stay until something comes after them."""
+        # A line that lacked nothing but its end was taken in before.
+        start = int(self._lacks_end and data.startswith(b"\n"))
+        taken, number, torn = start, self._num_lines, list[str]()
+        while start < len(data):
+            end = data.find(b"\n", start)
+            end = len(data) if end < 0 else end + 1
+            line, number = data[start:end].strip(b"\n\0"), number + 1
+            try:
+                record = from_line(line) if line else None
+            except ValueError as error:
+                torn.append(self._torn_line(line, number, error))
+            else:
+                self._add(record, torn, number)
+                torn, taken, self._num_lines = [], end, number
+                self._lacks_end = data[end - 1 : end] != b"\n"
+            start = end
+        self._offset += taken
+        self._torn = torn
+
+    def _torn_line(self, line: bytes, number: int, error: ValueError) -> str:
+        """What to say of a damaged line where something follows it.
+
+        Raises:
+            DecisionsError: it is not the beginning of a line.
+        """
+        message = (
+            f"line {number} of {self.path} is damaged: {error}; mend or delete that line, or take "
+            f"the file from a copy"
+        )
+        is_beginning = line.startswith(BEGINNING) or BEGINNING.startswith(line)
+        if not (is_beginning and isinstance(error, CutShortError)):
+            raise DecisionsError(message) from error
+        return message
+
+    def _add(self, record: Record | None, torn: list[str], number: int) -> None:
+        if isinstance(record, Repair) and record.num_torn == len(torn):
+            return
+        if torn:
+            raise DecisionsError(torn[0])
+        if isinstance(record, Decision):
+            self._made[record.id] = record
+        elif isinstance(record, Undo) and self._made.pop(record.undoes, None) is None:
+            raise DecisionsError(
+                f"line {number} of {self.path} takes back the decision '{record.undoes}', which "
+                f"does not stand before it: mend or delete that line"
+            )

@@ -1,0 +1,216 @@
+"""Tuning the served threshold again with what people have decided, and what that changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from embed.errors import SelectionError, SettingsError
+from embed.files import replacing
+from embed.rows import Where
+from retrieval.decisions.journal import Decisions
+from retrieval.decisions.pairs import DecidedPairs
+from retrieval.finding import Finding
+from retrieval.selection import evaluation_rows
+from retrieval.service.background import Report
+from retrieval.service.doubtful import matching_pairs
+from retrieval.service.service import Snapshot
+from retrieval.thresholds.columns import DEFAULT_K, asked_k
+from retrieval.thresholds.files import save
+from retrieval.thresholds.match_rules import MatchRule, categories_of
+from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.plots import plot_threshold
+from retrieval.thresholds.preparing import prepare
+from retrieval.thresholds.protocols import given, report
+from retrieval.thresholds.strategies import Fit
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
+
+PAIRS_SHARE, TUNED_SHARE = 0.4, 0.7
+"""Of all the work: the candidates of all items, and these with the tuning."""
+
+NO_RULE = "nothing says when two items match, so that there is nothing to tune again: start the \
+service with --threshold FILE_OR_SCORE"
+
+Pairs = Mapping[tuple[int, int], float]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a threshold reaches on the rows that are judged; decisions go before labels.
+
+    `num_matches` are pairs of two items of the whole store, each once, decisions honoured.
+    """
+
+    thresholds: tuple[float, ...]
+    figures: Mapping[str, float | None]
+    interval: tuple[float, float] | None
+    protocol: str
+    num_rows: int
+    num_matches: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A pair of rows that matched and does not any more, or the other way round."""
+
+    one: int
+    other: int
+    score: float
+    is_match: bool
+
+
+@dataclass(frozen=True)
+class Retuned:
+    """A threshold that was tuned again, beside the one that is served.
+
+    `changes` are all pairs that change sides, nearest to the new threshold first.
+    """
+
+    result: ThresholdResult
+    before: Reached
+    after: Reached
+    num_decisions: int
+    changes: tuple[Change, ...]
+
+
+def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retuned:
+    """Tune the threshold of a snapshot again, with the decisions of a file.
+
+    Raises:
+        SettingsError: no threshold is served.
+        SelectionError: too little was decided, where there are no labels.
+        What `tune_threshold` raises.
+    """
+    rule = snapshot.rule
+    if rule is None:
+        raise SettingsError(NO_RULE)
+    candidates = snapshot.pairs.followed(progress, PAIRS_SHARE)
+    settings = _settings(snapshot, rule, decisions.path)
+    try:
+        result = tune_threshold(snapshot.store, settings)
+    except SelectionError:
+        if settings.label is not None or settings.protocol == "same-rows":
+            raise
+        # Few decisions are in too few groups to hold any of them out.
+        settings = replace(settings, protocol="same-rows")
+        result = tune_threshold(snapshot.store, settings)
+    progress(TUNED_SHARE)
+    categories = categories_of(snapshot.sides, rule.category)
+    decided = DecidedPairs.of(snapshot.sides, decisions.standing.values())
+    old, new = (
+        _honoured(matching_pairs(candidates, each, categories), decided)
+        for each in (rule, _moved(rule, result.rule))
+    )
+    return Retuned(
+        result=result,
+        before=_before(snapshot, settings, rule, len(old)),
+        after=Reached(
+            result.rule.thresholds,
+            result.reached,
+            result.interval,
+            result.protocol,
+            result.num_reported,
+            len(new),
+        ),
+        num_decisions=decided.num_pairs,
+        changes=_changes(old, new, result.rule),
+    )
+
+
+def accept(snapshot: Snapshot, result: ThresholdResult) -> Path:
+    """Write a threshold in the place of the one that is served, and return its file.
+
+    The old file is kept beside it as `.previous`; where a score was served, a new file is made
+    beside the store. Its picture is drawn again where there is one.
+
+    Raises:
+        OutputError: it can't be written; the old file is as it was.
+    """
+    path = snapshot.store.path.with_suffix(".threshold.json")
+    if snapshot.threshold is not None:
+        path = Path(str(snapshot.settings.threshold))
+    if path.exists():
+        with replacing(path.with_name(f"{path.name}.previous")) as temporary:
+            temporary.write_bytes(path.read_bytes())
+    save(result, path, force=True)
+    picture = path.with_suffix(".png")
+    if picture.exists() and result.picture is not None:
+        plot_threshold(result, picture)
+    return path
+
+
+def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Path) -> TuneSettings:
+    """How the served threshold was tuned, as far as it says so."""
+    served, label = snapshot.threshold, snapshot.label
+    objective = Objective() if served is None else served.objective
+    if label is None and objective.name == "row-f1":
+        objective = Objective("pair-f1")
+    selection = {} if served is None else served.selection
+    split = selection.get("split_column", ())
+    return TuneSettings(
+        tuple(rule.spaces),
+        label,
+        where=_wheres(selection, "where"),
+        query_where=_wheres(selection, "query_where"),
+        gallery_where=_wheres(selection, "gallery_where"),
+        unseen_by=tuple(selection.get("unseen_by", ())),
+        split_column=split[0] if split else None,
+        include_training_rows="include_training_rows" in selection,
+        decisions=decisions,
+        k=None if rule.k == DEFAULT_K else min(rule.k, len(snapshot.store)),
+        combine=rule.combine,
+        weights=dict(rule.spaces) if len(rule.spaces) > 1 else {},
+        objective=objective,
+        rules=rule.rules,
+        threshold_by=rule.category,
+        calibrate=rule.calibration is not None,
+        finding=Finding(
+            snapshot.settings.memory_bytes, rule.refinements, device=snapshot.settings.device
+        ),
+        protocol="cross-fit" if served is None else served.protocol,
+        seed=0 if served is None else served.seed,
+    )
+
+
+def _wheres(selection: Mapping[str, tuple[str, ...]], option: str) -> tuple[Where, ...]:
+    return tuple(map(Where.parse, selection.get(option, ())))
+
+
+def _before(
+    snapshot: Snapshot, settings: TuneSettings, rule: MatchRule, num_matches: int
+) -> Reached:
+    """What the served threshold reaches on the same rows."""
+    rows = evaluation_rows(snapshot.store, settings)
+    prepared = prepare(rows, settings, asked_k(settings.k, rows.sides))
+    tuning = given(prepared.strategy, Fit(rule.thresholds, 0.0, rule.by_category))
+    found = report(tuning, prepared.members, np.random.default_rng(settings.seed))
+    return Reached(
+        rule.thresholds, found.figures, found.interval, "given", found.num_rows, num_matches
+    )
+
+
+def _moved(rule: MatchRule, tuned: MatchRule) -> MatchRule:
+    """The served rule with other thresholds: its candidates are those that are known."""
+    return replace(rule, thresholds=tuned.thresholds, by_category=tuned.by_category)
+
+
+def _honoured(pairs: Pairs, decided: DecidedPairs) -> Pairs:
+    """The matches with those that were decided to be the same, without the different ones."""
+    found = dict(pairs)
+    positions = zip(decided.queries.tolist(), decided.gallery.tolist(), strict=True)
+    for pair, is_same in zip(positions, decided.is_same.tolist(), strict=True):
+        if pair[0] < pair[1]:
+            if is_same:
+                found.setdefault(pair, np.nan)
+            else:
+                found.pop(pair, None)
+    return found
+
+
+def _changes(before: Pairs, after: Pairs, rule: MatchRule) -> tuple[Change, ...]:
+    changes = [Change(*pair, before[pair], False) for pair in before.keys() - after.keys()]
+    changes += [Change(*pair, after[pair], True) for pair in after.keys() - before.keys()]
+    cut = rule.thresholds[0]
+    return tuple(sorted(changes, key=lambda each: (abs(each.score - cut), each.one, each.other)))
