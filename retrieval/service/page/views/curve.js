@@ -201,9 +201,9 @@ class Plot {
     const values = this.series.length ? [0, 0.25, 0.5, 0.75, 1] : [];
     const most = Math.max(...this.curve.num_pairs);
     const powers = [];
-    for (let pairs = 1; pairs <= most; pairs *= 10) powers.push(pairs);
+    for (let pairs = 10; pairs <= most; pairs *= 10) powers.push(pairs);
     const step = Math.max(1, Math.ceil(powers.length / 4));
-    const wanted = Math.max(3, Math.floor(this.width / 110));
+    const wanted = Math.max(4, Math.floor(this.width / 80));
     return [
       ...values.flatMap((value) => across(this.y(value), value.toFixed(2))),
       ...across(this.bottom, "0"),
@@ -254,8 +254,9 @@ class Plot {
   tags() {
     const all = this.special().sort((one, other) => one.at - other.at);
     return all.map(({ text, at }, place) => {
+      const wide = 7.5 * text.length;
       const isFirst = all.length > 1 && place === 0;
-      const isLeft = isFirst ? at > EDGES.left + 100 : at > this.width - 110;
+      const isLeft = isFirst ? at > wide : at > this.width - wide;
       return svg("text", {
         class: "tag", x: at + (isLeft ? -5 : 5), y: EDGES.top - 10, "text-anchor": isLeft ? "end" : "start",
       }, text);

@@ -97,12 +97,12 @@ function bar(given, found) {
 
 function card(given, group) {
   const [first, second, ...others] = group.items;
-  const shown = others.slice(0, 6);
+  const shown = others.slice(0, 4);
   const more = group.size - 2 - shown.length;
   return element("li", { class: "group-card" },
     element("h3", {}, element("a", { href: address(given, { group: group.number }) },
       counted(group.size, "item"))),
-    about(group),
+    about(group, false),
     element("div", { class: "group-items" },
       thumb(first), weakest(group), thumb(second), shown.map(thumb),
       more > 0 && element("span", { class: "group-more" }, `+ ${count(more)}`)));
@@ -113,11 +113,11 @@ function weakest(group) {
     element("span", { class: "visually-hidden" }, "weakest link "), figure(group.weakest));
 }
 
-function about(group) {
+function about(group, withScore) {
   const margin = group.margin == null ? null
     : `${figure(Math.abs(group.margin))} ${group.margin < 0 ? "below" : "above"} the threshold`;
   return element("p", { class: "group-about" },
-    element("span", { class: "number" }, `weakest link ${figure(group.weakest)}`),
+    withScore && element("span", { class: "number" }, `weakest link ${figure(group.weakest)}`),
     margin && element("span", { class: "number" }, margin),
     group.is_flagged && element("span", { class: "group-flag" }, held(group)));
 }
@@ -166,7 +166,7 @@ async function whole(main, given, signal) {
       element("p", {}, element("a", { href: address(given, { group: null }) }, "← All groups")),
       element("div", {},
         element("h2", {}, `Group ${number}: ${counted(group.size, "item")}`),
-        group.weakest != null && about(group)),
+        group.weakest != null && about(group, true)),
       element("ul", { class: "group-grid" }, group.items.map((item) =>
         element("li", { class: tied.has(item.id) && "is-weakest" },
           element("a", { href: itemAddress(item) }, thumb(item),

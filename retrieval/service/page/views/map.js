@@ -54,11 +54,10 @@ function choices(store, given) {
   };
 }
 
-/** The column with the fewest values, if more than one: a category rather than an id. */
+/** The first column with few values: a category rather than an id. */
 function firstColour(store) {
-  const columns = store.columns.filter((column) => column.num_values > 1 && column.num_values <= 20);
-  columns.sort((one, other) => one.num_values - other.num_values);
-  return columns.at(-1)?.name ?? "";
+  const column = store.columns.find(({ num_values: size }) => size > 1 && size <= 20);
+  return column?.name ?? "";
 }
 
 function open(main, store, given, asked, found) {
@@ -78,7 +77,7 @@ function open(main, store, given, asked, found) {
     numNear: NUM_NEAR,
   });
   main.replaceChildren(
-    bar(store, given, asked, found, scatter),
+    ...bar(store, given, asked, found, scatter),
     element("div", { class: "map-body" },
       element("div", { class: "map-stage" }, canvas, tip),
       element("div", { class: "map-side" },
