@@ -69,8 +69,9 @@ def settle(page: Page) -> None:
     """Wait until nothing is loaded, counted or drawn any more."""
     page.wait_for_load_state("networkidle")
     page.wait_for_function(
-        "!document.querySelector('[aria-busy=true], progress:not([hidden]):not([data-lasting])')"
-        " && [...document.images].every((image) => image.complete || image.loading === 'lazy')",
+        """() => !document.querySelector(
+             "[aria-busy=true], progress:not([hidden], .review-progress progress)")
+           && [...document.images].every((image) => image.complete || image.loading === "lazy")""",
         timeout=120_000,
     )
     page.wait_for_load_state("networkidle")
