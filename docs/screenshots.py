@@ -79,12 +79,12 @@ def settle(page: Page) -> None:
 
 
 def few_colours(png: bytes) -> bytes:
-    """The same picture in as many colours as fit, each pixel in the nearest."""
+    """The same picture in as many colours as fit, mixed where there are more."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for colours in (256, 128, 64, 32, 16):
+    for num_colours in (256, 128, 64, 32, 16):
+        palette = picture.quantize(num_colours, Image.Quantize.MEDIANCUT, kmeans=1)
         small = io.BytesIO()
-        reduced = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        reduced.save(small, "PNG", optimize=True)
+        picture.quantize(palette=palette).save(small, "PNG", optimize=True)
         if small.tell() < MOST_BYTES:
             break
     return small.getvalue()
