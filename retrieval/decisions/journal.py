@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 
@@ -58,6 +59,12 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self.standing)
+
+    @property
+    def digest(self) -> str:
+        """The same for the same decisions."""
+        ids = " ".join(made.id for made in self.standing.values())
+        return blake2b(ids.encode(), digest_size=8).hexdigest()
 
     @property
     def warnings(self) -> tuple[str, ...]:

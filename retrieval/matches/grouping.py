@@ -1,6 +1,5 @@
 """Groups of matched items, gathered while the matches pass, and the file of them."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +66,10 @@ class Grouping:
         Complete groups begin with the pairs that were decided to be the same.
         """
         matches = Links.joined(self._matches)
-        trusted = self._trusted(matches)
+        trusted = matches
+        if self._decided is not None:
+            same = self._decided.where(self._decided.is_same)
+            trusted = matches.trusting(self._numbers[same.queries], same.gallery)
         make = connected_groups if self._linkage == "single" else complete_groups
         numbers = make(self._num_items, trusted)
         known, num_pairs = Links.joined(self._known), self._num_pairs(numbers)
@@ -83,16 +85,6 @@ class Grouping:
         pairs = block.others(chosen)
         queries: Int64[np.ndarray, " p"] = self._numbers[pairs.queries]
         return Links(queries, pairs.gallery.astype(np.int64), pairs.combined)
-
-    def _trusted(self, matches: Links) -> Links:
-        """The matches, with an infinite score where they were decided to be the same."""
-        if self._decided is None:
-            return matches
-        same = self._decided.where(self._decided.is_same)
-        numbers = self._numbers[same.queries], same.gallery
-        keys = np.minimum(*numbers) * self._num_items + np.maximum(*numbers)
-        is_decided = np.isin(matches.one * self._num_items + matches.other, keys)
-        return replace(matches, scores=np.where(is_decided, np.inf, matches.scores))
 
     def _num_pairs(self, numbers: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " g"]:
         """How many pairs of a query and an item of the gallery each group has."""

@@ -52,6 +52,13 @@ class Links:
         """Only the pairs that are chosen."""
         return Links(self.one[chosen], self.other[chosen], self.scores[chosen])
 
+    def trusting(self, one: Int[np.ndarray, " m"], other: Int[np.ndarray, " m"]) -> "Links":
+        """With an infinite score where somebody has decided that two items are the same."""
+        size = 1 + max(int(items.max(initial=0)) for items in (self.other, one, other))
+        keys = np.minimum(one, other) * size + np.maximum(one, other)
+        is_decided = np.isin(self.one * size + self.other, keys)
+        return Links(self.one, self.other, np.where(is_decided, np.inf, self.scores))
+
     def within(self, groups: Int[np.ndarray, " n"]) -> "Links":
         """Only the pairs whose two items have the same group."""
         return self.where(groups[self.one] == groups[self.other])

@@ -8,9 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from embed.errors import IdError, SettingsError
+from retrieval.decisions.journal import Decisions
+from retrieval.decisions.pairs import DecidedPairs
 from retrieval.matches.complete_link import complete_groups
 from retrieval.matches.grouping import Linkage
 from retrieval.matches.groups import Groups, connected_groups, describe_groups, spanning_forest
+from retrieval.matches.honouring import Honouring
 from retrieval.matches.links import Links
 from retrieval.service.background import Background, Report
 from retrieval.service.figures import thresholds_of
@@ -107,20 +110,24 @@ def groups_of(
         rule = replace(open_rule, thresholds=given, by_category={})
     if rule is None:
         raise SettingsError(NO_RULE)
-    chosen = rule
+    chosen, decisions = rule, snapshot.journal.read()
     return snapshot.works.once(
-        ("groups", linkage, repr(chosen.thresholds), repr(chosen.by_category)),
-        lambda report: _groups(snapshot, chosen, linkage, report),
+        ("groups", linkage, repr(chosen.thresholds), repr(chosen.by_category), decisions.digest),
+        lambda report: _groups(snapshot, chosen, linkage, decisions, report),
     )
 
 
-def _groups(snapshot: Snapshot, rule: MatchRule, linkage: Linkage, report: Report) -> StoreGroups:
+def _groups(
+    snapshot: Snapshot, rule: MatchRule, linkage: Linkage, decisions: Decisions, report: Report
+) -> StoreGroups:
     candidates = snapshot.pairs.followed(report, PAIRS_SHARE)
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
     thresholds = fit.of_rows(categories_of(snapshot.sides, rule.category))
     limits = bounds(candidates, rule.rules)
     taken = matches_of(candidates, limits, thresholds, takes_any=rule.takes_any)
-    return make_groups(candidates, taken, linkage, thresholds)
+    honouring = Honouring(snapshot.sides, rule, decisions)
+    candidates, taken = honouring(0, candidates, taken)
+    return make_groups(candidates, taken, linkage, thresholds, honouring.decided)
 
 
 def make_groups(
@@ -128,16 +135,24 @@ def make_groups(
     taken: Bool[np.ndarray, "n c"],
     linkage: Linkage,
     thresholds: Float64[np.ndarray, "s #n"],
+    decided: DecidedPairs | None = None,
 ) -> StoreGroups:
-    """The groups of n items among one another, by their candidates and which of them match."""
+    """The groups of n items among one another, by their candidates and which of them match.
+
+    Complete groups begin with pairs that were decided to be the same, which flag nothing.
+    """
     num_items = len(candidates.rows)
     matches, known = links_of(candidates, taken), links_of(candidates, candidates.exist)
     make = connected_groups if linkage == "single" else complete_groups
-    numbers = make(num_items, matches)
+    trusted = matches
+    if decided is not None:
+        same = decided.where(decided.is_same)
+        trusted = matches.trusting(same.queries, same.gallery)
+    numbers = make(num_items, trusted)
     # Where each space is cut at a threshold of its own, chains are of another score.
     has_margins = len(thresholds) == 1
     own = thresholds[0] if has_margins else np.array([-np.inf])
-    groups = describe_groups(numbers, matches, known, float(own.min()))
+    groups = describe_groups(numbers, matches, known, float(own.min()), trusted=trusted)
     least = np.full(len(groups.sizes), np.inf)
     np.minimum.at(least, numbers, np.broadcast_to(own, num_items))
     inside = matches.within(numbers)

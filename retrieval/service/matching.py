@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 from embed.errors import SettingsError
 from retrieval.service.answering import Answer, Asked, of_given, refuse_unclear
 from retrieval.service.asking import Judged, Plan, Use, cut_of, queries_of_row
+from retrieval.service.deciding import with_decisions
 from retrieval.service.search import Found
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.candidates import Candidates
@@ -57,6 +58,7 @@ def _judged_matches(snapshot: Snapshot, rule: MatchRule, plan: Plan, row: int) -
     found = _neighbours(snapshot, rule, plan, row)
     taken = _taken(snapshot, rule, plan, row, found)
     few = Found(found.rows[taken], found.combined[taken], found.scores[:, taken])
+    few = with_decisions(snapshot, rule, row, few)
     agrees = {
         name: _agrees(plan, name, scores)
         for name, scores in zip(plan.weights, few.scores, strict=True)

@@ -3,7 +3,6 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from hashlib import blake2b
 from threading import Lock
 
 import numpy as np
@@ -176,7 +175,7 @@ class Reviewing:
         decisions = self._journal.read()
         if not decisions.standing:
             raise DecisionsError("nobody has decided anything yet: review some pairs first")
-        token = f"{snapshot.number}-{_digest(decisions)}"
+        token = f"{snapshot.number}-{decisions.digest}"
         with self._lock:
             if token not in self._retuned:
                 work = Background(lambda report: retuned(snapshot, decisions, report), "retune")
@@ -207,12 +206,6 @@ class Reviewing:
             self._service.use_threshold(path)
             self._retuned.clear()
             return path.name
-
-
-def _digest(decisions: Decisions) -> str:
-    """The same for the same decisions."""
-    ids = " ".join(made.id for made in decisions.standing.values())
-    return blake2b(ids.encode(), digest_size=8).hexdigest()
 
 
 def _pairs_of(snapshot: Snapshot, queue: DoubtfulPairs) -> list[Pair]:

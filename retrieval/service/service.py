@@ -10,6 +10,7 @@ from threading import Lock
 
 from embed.store import Store
 from retrieval.choosing import Chosen
+from retrieval.decisions.journal import Journal, decisions_path
 from retrieval.search.sides import Sides
 from retrieval.service.attributes import Attributes
 from retrieval.service.background import Background, Works
@@ -54,6 +55,7 @@ class Snapshot:
         self.images = ItemImages(self.catalogue, settings)
         self.searcher = Searcher(self.catalogue.store)
         self.works = Works()
+        self.journal = Journal(settings.decisions or decisions_path(settings.store))
         heads = read_heads(settings.heads)
         self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
         self.attributes = Attributes.of(self.store, heads)

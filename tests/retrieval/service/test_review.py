@@ -277,6 +277,52 @@ def test_retuning_is_what_the_command_does_and_accepting_it_serves_it(
     assert twice.status_code == 409
 
 
+def test_matches_of_an_item_are_those_that_the_command_writes(
+    client: httpx.Client, store_path: Path, threshold: Path, retrieval_cli: Invoke, tmp_path: Path
+) -> None:
+    for pair in ready(client, "/review/pairs?limit=30")["pairs"]:
+        decide(client, pair, "different" if pair["is_match"] else "same")
+    far = {"first": "r0", "second": "r39", "decision": "same", "by": "ada"}
+    client.post("/review/decisions", json=far)
+    decide(client, {"first": {"id": "r1"}, "second": {"id": "r38"}}, "unsure")
+    output = tmp_path / "m.csv"
+    retrieval_cli("match", store_path, "--threshold", threshold, "-o", output)
+    for own, written in pl.read_csv(output).iter_rows():
+        found = client.get("/match", params={"id": own}).json()
+        assert [each["id"] for each in found["results"]] == written.split(" ")[1:], own
+    assert "r39" in dict(pl.read_csv(output).iter_rows())["r0"].split(" ")
+
+
+@pytest.mark.parametrize("linkage", ["single", "complete"])
+def test_groups_honour_decisions_as_the_command_does(
+    client: httpx.Client,
+    store_path: Path,
+    threshold: Path,
+    retrieval_cli: Invoke,
+    tmp_path: Path,
+    linkage: str,
+) -> None:
+    path = f"/groups?limit=100&linkage={linkage}"
+    before = ready(client, path)["groups"]
+    for pair in ready(client, "/review/pairs?limit=20")["pairs"]:
+        decide(client, pair, "different" if pair["is_match"] else "same")
+    outputs = ("-o", tmp_path / "m.csv", "--groups", tmp_path / "g.csv", "--linkage", linkage)
+    retrieval_cli("match", store_path, "--threshold", threshold, *outputs)
+    table = pl.read_csv(tmp_path / "g.csv").filter(pl.col("size") > 1)
+    written = {
+        (frozenset(part["id"]), part["flagged"].any())
+        for _, part in table.group_by("group", maintain_order=True)
+    }
+    after = ready(client, path)["groups"]
+    found = {
+        (frozenset(item["id"] for item in each["items"]), each["is_flagged"])
+        for each in after
+        if each["size"] <= 12
+    }
+    assert found == {group for group in written if len(group[0]) <= 12}
+    assert after != before
+
+
 def test_without_labels_decisions_alone_are_tuned_on(store_path: Path, tmp_path: Path) -> None:
     settings = ServiceSettings(store_path, "0.9", space="image", decisions=tmp_path / "d.jsonl")
     with (

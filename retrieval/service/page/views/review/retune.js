@@ -77,6 +77,8 @@ function outcomeNodes(found, accept) {
         ["before", "after"].map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, rowsOf(found, before, after).map(([name, ...values]) => element("tr", {},
         element("th", { scope: "row" }, name), values.map((value) => element("td", { class: "number" }, value)))))),
+    found.is_labelled && element("p", { class: "small muted" },
+      `After: ${after.protocol}. Before: the threshold as it is served; where it was tuned on these rows, that is optimistic.`),
     !found.is_labelled && element("p", { class: "note" },
       "No column says which items are the same: these figures are of the decided pairs alone, which are doubtful ones."),
     element("div", { class: "row" },
