@@ -24,6 +24,12 @@ MOST_SAMPLED = 20_000
 SAMPLE_BYTES = 2**28
 """What the vectors of these may take, where they are dense."""
 
+MOST_EXACT, FEW_ITEMS = 1024, 256
+"""Components and items up to which it takes less than a second to find axes exactly."""
+
+LEAST_OF_ARPACK = 16
+"""Of items or components: from fewer, ARPACK can't find two axes."""
+
 SEED = 0
 LEAST_OF_UMAP = 4
 NEIGHBOURS_OF_UMAP = 15
@@ -76,7 +82,8 @@ def pca_map(items: StoreRows, space: str, report: Report) -> StoreMap:
     of a sample of `MOST_SAMPLED` items at most; each points to where its largest component is
     positive, so that a map is the same each time.
 
-    Source: Halko, Martinsson and Tropp, Finding Structure with Randomness (2011), by scikit-learn.
+    Source: scikit-learn's PCA; with more than `MOST_EXACT` components by Halko, Martinsson and
+    Tropp, Finding Structure with Randomness (2011).
     """
     from sklearn.decomposition import PCA
 
@@ -137,7 +144,7 @@ class SpaceVectors:
         self._space = space
         self._info = items.store.space(space)
         if self._info.kind == "sparse":
-            self._sparse: scipy.sparse.csr_array = unit_sparse(items, space).rows
+            self._sparse = scipy.sparse.csr_array(unit_sparse(items, space).rows)
 
     @property
     def most_held(self) -> int:
@@ -165,10 +172,12 @@ class SpaceVectors:
 
 
 def _solver(sample: Vectors) -> str:
-    """How directions are found; of few items or components it is not worth to guess them."""
-    if min(sample.shape) <= 16:
+    """How directions are found: exactly, but where both items and components are many."""
+    if scipy.sparse.issparse(sample):
+        return "full" if min(sample.shape) <= LEAST_OF_ARPACK else "arpack"
+    if len(sample) <= FEW_ITEMS:
         return "full"
-    return "arpack" if scipy.sparse.issparse(sample) else "randomized"
+    return "covariance_eigh" if sample.shape[1] <= MOST_EXACT else "randomized"
 
 
 def _varies(sample: Vectors) -> bool:

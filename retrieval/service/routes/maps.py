@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from pydantic import Field
 
 from retrieval.service.colours import colours_of
@@ -67,7 +67,7 @@ def map_(
     found: StoreMap = work.result()
     chosen = sampled(len(found.rows), limit)
     rows, catalogue = found.rows[chosen], snapshot.catalogue
-    points = _scaled(found.points[chosen])
+    points = _rounded(found.points[chosen])
     answer.explained = found.explained
     answer.ids = [catalogue.id_of(row) for row in rows.tolist()]
     answer.titles = [_shortened(catalogue.title_of(row)) for row in rows.tolist()]
@@ -81,6 +81,6 @@ def _shortened(title: str) -> str:
     return title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…"
 
 
-def _scaled(points: Float32[np.ndarray, "m 2"]) -> Float32[np.ndarray, "m 2"]:
+def _rounded(points: Float32[np.ndarray, "m 2"]) -> Float64[np.ndarray, "m 2"]:
     """With as many digits as can be seen."""
     return np.asarray(points.astype(np.float64).round(5))
