@@ -14,6 +14,7 @@ from heads.attributes.vocabulary import Vocabulary
 from heads.features import FeatureReader, FeatureStores, SpaceReference, check_references
 from heads.head import Head
 from heads.tables import ResidentTable
+from retrieval.service.threads import core_threads
 
 NUM_OTHERS = 3
 
@@ -38,6 +39,7 @@ class Attributes:
 
     def __init__(self, store: Store, head: Head) -> None:
         self._store, self._head = store, head
+        self._pool = core_threads("attributes")
         self._vocabulary = Vocabulary.from_json(head.info.vocabulary or {})
         stores = FeatureStores(store)
         check_references(stores, head.info.spaces)
@@ -67,13 +69,17 @@ class Attributes:
             return []
         own = [None] * len(rows)
         texts = own if self._categories is None else [self._categories[row] for row in rows]
-        return self._predicted(self._reader(rows), texts)
+        return self._pool.submit(lambda: self._predicted(self._reader(rows), texts)).result()
 
     def of_features(
         self, features: Float32[np.ndarray, "1 d"], category: str | None
     ) -> list[Prediction]:
         """The attributes of something else, of a category where the head goes by one."""
-        return self._predicted(features, [category])[0]
+        return self._pool.submit(self._predicted, features, [category]).result()[0]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False)
 
     def _predicted(
         self, features: Float32[np.ndarray, "m d"], categories: Sequence[str | None]

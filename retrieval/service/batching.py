@@ -19,7 +19,7 @@ class Batcher(Generic[Input, Output]):
     """One thread that takes whatever has queued up while it was busy, and works on all of it.
 
     So an input that comes alone waits for nothing, and the more come the larger the batches. What
-    goes wrong with a batch goes wrong for each input of it.
+    goes wrong with a batch goes wrong for each input of it. The thread begins with `prepare`.
     """
 
     def __init__(
@@ -27,7 +27,9 @@ class Batcher(Generic[Input, Output]):
         name: str,
         work: Callable[[list[Input]], Sequence[Output]],
         most_waiting: int = MOST_WAITING,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
+        self._prepare = prepare
         self.num_batches = self.num_inputs = 0
         self._work, self._most_waiting = work, most_waiting
         self._waiting: deque[tuple[Input, Future[Output]]] = deque()
@@ -60,6 +62,7 @@ class Batcher(Generic[Input, Output]):
             self._changed.notify()
 
     def _run(self) -> None:
+        self._prepare()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closed)

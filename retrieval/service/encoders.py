@@ -1,7 +1,7 @@
 """The encoders that queries pass through, loaded in the background and kept for all snapshots."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Shaped
 
+from embed.decoding import read_pixels
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.specs import FITTED, EncoderSpec
 from embed.errors import EncoderError, SettingsError
@@ -18,6 +19,7 @@ from embed.images import ImageTransform
 from embed.store import Modality, SpaceInfo, Store
 from retrieval.service.batching import Batcher
 from retrieval.service.spaces import Vector
+from retrieval.service.threads import core_threads, use_all_cores
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 TWO_TOWERS = ("clip", "siglip", "siglip2", "altclip", "chinese_clip", "align")
@@ -39,6 +41,7 @@ class EncoderPool:
     def __init__(self, device: str) -> None:
         self._device = device
         self._loading = ThreadPoolExecutor(1, "load encoders")
+        self._decoding = core_threads("decode")
         self._encoders: dict[Any, Future[LoadedEncoder]] = {}
         self._lock = Lock()
 
@@ -56,6 +59,15 @@ class EncoderPool:
                 self._encoders[key] = self._loading.submit(load, info, modality, fitted)
             return self._encoders[key]
 
+    def pixels(self, data: bytes, transform: ImageTransform, max_pixels: int) -> Any:
+        """The pixels of an image as an encoder takes them; no more at once than there are cores.
+
+        Raises:
+            ImageError: the image can't be decoded, or has too many pixels.
+        """
+        decoding = self._decoding.submit(read_pixels, data, {transform}, max_pixels)
+        return decoding.result()[transform]
+
     def failure(self, store: Store, space: str, modality: Modality) -> BaseException | None:
         """Why an encoder can't be had; None where it is there, or has not been tried yet."""
         with self._lock:
@@ -72,6 +84,7 @@ class EncoderPool:
     def close(self) -> None:
         """End all threads."""
         self._loading.shutdown(wait=False, cancel_futures=True)
+        self._decoding.shutdown(wait=False)
         for encoder in self.loaded.values():
             encoder.encode.close()
 
@@ -132,15 +145,16 @@ def _load_fitted(
 
 def _queued(encoder: ImageEncoder | TextEncoder) -> LoadedEncoder:
     if isinstance(encoder, TextEncoder):
-        of_titles = encoder.encode
-        return LoadedEncoder(
-            encoder.info, None, Batcher(encoder.name, lambda titles: _rows(of_titles(titles)))
-        )
+        return LoadedEncoder(encoder.info, None, _behind(encoder, encoder.encode))
     of_pixels = encoder.encode
-    batcher: Batcher[Any, Vector] = Batcher(
-        encoder.name, lambda pixels: _rows(of_pixels(np.stack(pixels)))
-    )
+    batcher = _behind(encoder, lambda pixels: of_pixels(np.stack(pixels)))
     return LoadedEncoder(encoder.info, encoder.transform, batcher)
+
+
+def _behind(
+    encoder: ImageEncoder | TextEncoder, encode: Callable[[list[Any]], Shaped[np.ndarray, "b d"]]
+) -> Batcher[Any, Vector]:
+    return Batcher(encoder.name, lambda inputs: _rows(encode(inputs)), prepare=use_all_cores)
 
 
 def _rows(vectors: Shaped[np.ndarray, "b d"]) -> list[Vector]:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from embed.decoding import read_pixels
 from embed.errors import HeadError, SettingsError
 from embed.images import ImageTransform
 from embed.store import Modality, Store
@@ -19,6 +18,7 @@ from heads.projection.bodies import project
 from retrieval.service.batching import Batcher
 from retrieval.service.encoders import EncoderPool, LoadedEncoder, has_two_towers, reason_of
 from retrieval.service.spaces import Vector
+from retrieval.service.threads import keep_to_one_thread
 
 Taken = Literal["image", "title"]
 MODALITIES: Mapping[Taken, Modality] = {"image": "image", "title": "text"}
@@ -140,7 +140,7 @@ class QueryEncoders:
 
     def pixels(self, data: bytes, transform: ImageTransform) -> Any:
         """The pixels of an image as an encoder takes them."""
-        return read_pixels(data, {transform}, self._max_pixels)[transform]
+        return self._pool.pixels(data, transform, self._max_pixels)
 
     def info(self, space: str) -> Any:
         """What a space says of itself."""
@@ -158,7 +158,7 @@ class QueryEncoders:
             made = project(head.network, torch.from_numpy(np.stack(features))).numpy()
             return [made[place : place + 1] for place in range(len(made))]
 
-        self._projections[space] = Batcher(space, work)
+        self._projections[space] = Batcher(space, work, prepare=keep_to_one_thread)
 
     def _intake_of_head(self, space: str) -> Intake:
         head = self.head_of(space)

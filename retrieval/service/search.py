@@ -4,20 +4,18 @@ Scores are to the bit those of `retrieval neighbours`; ties go by row.
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-import faiss
 import numpy as np
-import torch
 from jaxtyping import Bool, Float32, Int
 
 from embed.devices import num_cores
 from embed.store import Store
 from retrieval.search.combined import shares_of
 from retrieval.service.spaces import SpaceVectors, Vector, open_vectors
+from retrieval.service.threads import core_threads
 
 EVERY_CANDIDATE = ("sum", "union", "intersection")
 LEAST_ROWS = 16_384
@@ -56,7 +54,7 @@ class Searcher:
         self._opened: dict[str, SpaceVectors] = {}
         self._opening = Lock()
         self._num_threads = num_cores()
-        self._pool = ThreadPoolExecutor(self._num_threads, "search", _keep_to_one_thread)
+        self._pool = core_threads("search")
 
     def vectors(self, space: str) -> SpaceVectors:
         """The vectors of a space.
@@ -64,9 +62,13 @@ class Searcher:
         Raises:
             StoreError: there is no such space, or a vector is not finite.
         """
+        opened = self._opened.get(space)
+        if opened is not None:  # as it always is in the threads of the pool
+            return opened
         with self._opening:
             if space not in self._opened:
-                self._opened[space] = open_vectors(self._store, space)
+                opening = self._pool.submit(open_vectors, self._store, space)
+                self._opened[space] = opening.result()
             return self._opened[space]
 
     def best(
@@ -153,12 +155,6 @@ class Searcher:
             return np.stack([self.vectors(name).exact(q, rows) for name, q in prepared.items()])
 
         return self._pool.submit(score).result()
-
-
-def _keep_to_one_thread() -> None:
-    """Searches run side by side: threads of each on top would wait for one another."""
-    torch.set_num_threads(1)
-    faiss.omp_set_num_threads(1)
 
 
 def _shares(queries: Mapping[str, SpaceQuery]) -> list[float]:

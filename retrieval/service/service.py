@@ -128,6 +128,8 @@ class Snapshot:
         self.works.close()
         self.searcher.close()
         self.encoders.close()
+        if self.attributes is not None:
+            self.attributes.close()
         self.store.close()
 
 

@@ -173,7 +173,8 @@ def test_a_replaced_store_is_taken_up_and_a_broken_one_is_not(
     with pytest.raises(KeyError, match="invalid identifier"):
         before.store.column("label")
     served = service.snapshot
-    store.write_bytes(b"broken")
+    (tmp_path / "new.h5").write_bytes(b"broken")
+    (tmp_path / "new.h5").replace(store)
     _wait_until(lambda: service.warnings)
     assert service.snapshot is served and "can't be served" in service.warnings[0]
     assert "can't be served" in capfd.readouterr().err
@@ -200,7 +201,7 @@ def test_the_command_serves_and_ends_cleanly(demo: Demo, tmp_path: Path) -> None
         assert httpx.get(f"{address}healthz").json() == {"status": "ok", "num_items": 96}
         process.send_signal(2)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and errors == ""
+    assert (errors, process.returncode) == ("", 0)
 
 
 def test_a_port_that_is_taken_is_one_line(demo: Demo, retrieval_cli: Invoke) -> None:
