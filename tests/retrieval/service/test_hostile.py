@@ -50,7 +50,9 @@ def test_what_fits_the_document_and_what_does_not_is_answered(hostile_address: s
 
 
 def _try_many(
-    operation: schemathesis.APIOperation[Any, Any, Any, Any], mode: schemathesis.GenerationMode, client: httpx.Client
+    operation: schemathesis.APIOperation[Any, Any, Any, Any],
+    mode: schemathesis.GenerationMode,
+    client: httpx.Client,
 ) -> None:
     @seed(0)
     @EXAMPLES

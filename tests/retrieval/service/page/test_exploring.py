@@ -30,9 +30,9 @@ def test_the_map_opens_and_leads_to_a_product(open_page: OpenPage, size: dict[st
     for _ in range(8):
         page.keyboard.press("ArrowRight")
     expect(near.first).not_to_have_text(before[0])
-    page.get_by_label("Space").select_option("hog")
+    page.get_by_role("combobox", name="Space").select_option("hog")
     expect(canvas).to_have_accessible_name(re.compile("96 items in space hog"))
-    page.get_by_label("Coloured by").select_option("category")
+    page.get_by_role("combobox", name="Coloured by").select_option("category")
     legend = page.locator(".map-legend li")
     expect(legend).to_have_count(len(answer(page, "/map?space=hog&colour=category")["values"]))
     title = near.first.inner_text()
