@@ -23,18 +23,22 @@ from retrieval.cli.options import (
     include_training_option,
     is_given,
     label_option,
+    refuse_idle,
     refuse_untuned_objective,
     seed_option,
     selected,
+    signed_weights_option,
+    tune_weights_option,
     unseen_by_option,
 )
 from retrieval.cli.refinement_options import REFINEMENTS
 from retrieval.cli.reports import about_rows
+from retrieval.cli.rule_options import rule_options, take_rules
 from retrieval.cli.side_options import HEADING as ITEMS
 from retrieval.cli.side_options import gallery_where_option, query_where_option
 
 if TYPE_CHECKING:
-    from retrieval.evaluation.compare import Comparison
+    from retrieval.evaluation.comparison import Comparison
 
 
 LAYOUTS = {".md": "markdown", ".csv": "csv", ".json": "json"}
@@ -55,8 +59,9 @@ LAYOUTS = {".md": "markdown", ".csv": "csv", ".json": "json"}
     multiple=True,
     required=True,
     metavar="NAME",
-    help="A space of any of the stores, or a combination: a+b by concat, 'a|b' by union (one score "
-    "is enough), 'a&b' by intersection. Repeat it.",
+    help="A space of any of the stores, or a combination: a+b by the mean of the scores, "
+    "0.8*a+0.2*b by a weighted one, 'a|b' by union (one score is enough), 'a&b' by intersection. "
+    "Repeat it.",
 )
 @label_option
 @click.option(
@@ -75,8 +80,21 @@ LAYOUTS = {".md": "markdown", ".csv": "csv", ".json": "json"}
 @click.option(
     "--against",
     metavar="LINE",
-    help="Draw differences from this line, or from the best.  [default: the first]",
+    help="Draw differences from this line, from the best, or from best-space, the best of one "
+    "space.  [default: the first]",
 )
+@under(
+    "Several spaces",
+    click.option(
+        "--combine",
+        type=click.Choice(["concat", "sum"]),
+        default="concat",
+        help="What a+b is: the k nearest by the mean of the scores, or among the k nearest in any.",
+    ),
+    tune_weights_option,
+    signed_weights_option,
+)
+@under("What matches", *rule_options)
 @under(
     ITEMS,
     where_option,
@@ -145,10 +163,13 @@ def compare(
         if path is not None:
             refuse_existing(path, force=force)
     refuse_untuned_objective(options)
+    refuse_idle({"--signed-weights": "--tune-weights"})
     options["objective"] = Objective(options["objective"])
     neighbours = options.pop("neighbours")
-    finding = take_finding(options)
-    settings = CompareSettings(**selected(options), finding=finding, neighbours=neighbours)
+    rules, finding = take_rules(options), take_finding(options)
+    settings = CompareSettings(
+        **selected(options), rules=rules, finding=finding, neighbours=neighbours
+    )
     with ExitStack() as stack:
         opened = [stack.enter_context(Store(path)) for path in stores]
         comparison = compare_spaces(opened, settings)

@@ -54,6 +54,17 @@ weight_option = click.option(
     metavar="NAME=FACTOR",
     help="Share of a space in the mean; repeatable.  [default: 1 each, or the threshold file's]",
 )
+tune_weights_option = click.option(
+    "--tune-weights",
+    is_flag=True,
+    help="Choose the shares as well, from a grid; much quicker with sum than with concat.",
+)
+signed_weights_option = click.option(
+    "--signed-weights",
+    is_flag=True,
+    help="--tune-weights: of shares below 0 too, by which what is near in a space as well is less "
+    "of a match.",
+)
 LABEL_HELP = "Rows with equal values are true matches."
 label_option = click.option("--label", required=True, metavar="COLUMN", help=LABEL_HELP)
 unseen_by_option = click.option(

@@ -24,10 +24,13 @@ from retrieval.cli.options import (
     refuse_idle,
     seed_option,
     selected,
+    signed_weights_option,
     spaces_option,
+    tune_weights_option,
     weight_option,
 )
 from retrieval.cli.reports import print_result, print_threshold
+from retrieval.cli.rule_options import rule_options, take_rules
 from retrieval.cli.side_options import labelled_options
 
 if TYPE_CHECKING:
@@ -51,11 +54,8 @@ if TYPE_CHECKING:
     "Several spaces",
     combine_option,
     weight_option,
-    click.option(
-        "--tune-weights",
-        is_flag=True,
-        help="Choose the shares as well, from a grid; much quicker with sum than with concat.",
-    ),
+    tune_weights_option,
+    signed_weights_option,
 )
 @under(
     "What matches",
@@ -66,16 +66,7 @@ if TYPE_CHECKING:
         "[default: row-f1, or pair-f1 without --label]",
     ),
     click.option("--wanted", type=float, help="The precision or recall that must be reached."),
-    click.option(
-        "--at-least",
-        default=1,
-        help="Take so many whatever they score, the item itself included; 2: leave none alone.",
-    ),
-    click.option(
-        "--at-most", type=int, help="Take no more than so many, the item itself included."
-    ),
-    click.option("--gap", is_flag=True, help="Take nothing beyond the widest fall of the scores."),
-    click.option("--reciprocal", is_flag=True, help="Take only items that find this one as well."),
+    *rule_options,
     click.option(
         "--threshold-by", metavar="COLUMN", help="Thresholds of their own for each value of it."
     ),
@@ -120,7 +111,7 @@ def tune_threshold(
     from retrieval.thresholds.threshold_json import to_json
     from retrieval.thresholds.tuning_files import tune_to_file
 
-    refuse_idle({"--shrinkage": "--threshold-by"})
+    refuse_idle({"--shrinkage": "--threshold-by", "--signed-weights": "--tune-weights"})
     refuse_combine_of_one(options)
     force = options.pop("force")
     settings = _settings(selected(options))
@@ -138,15 +129,13 @@ def tune_threshold(
 def _settings(options: dict[str, Any]) -> "TuneSettings":
     """The options as settings: those of rules and objectives in objects of their own."""
     from retrieval.thresholds.objectives import Objective
-    from retrieval.thresholds.rules import Rules
     from retrieval.thresholds.tune_settings import TuneSettings
 
-    rules = {name: options.pop(name) for name in ("at_least", "at_most", "gap", "reciprocal")}
     default = "row-f1" if options["label"] else "pair-f1"
     objective = Objective(options.pop("objective") or default, options.pop("wanted"))
-    weights = read_weights(options.pop("weights"))
+    weights, rules = read_weights(options.pop("weights")), take_rules(options)
     options["combine"] = options["combine"] or "concat"
     finding = take_finding(options)
     return TuneSettings(
-        **options, weights=weights, rules=Rules(**rules), objective=objective, finding=finding
+        **options, weights=weights, rules=rules, objective=objective, finding=finding
     )

@@ -1,33 +1,21 @@
 """Spaces side by side, of one store or of several: on the same rows, with paired differences."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from embed.errors import SettingsError, StoreError
 from embed.store import Store
-from retrieval.evaluation.contenders import MARKS, Contender, SpacesContender
-from retrieval.evaluation.evaluations import Evaluation, evaluate_on
+from retrieval.evaluation.combinations import Combination, read_combination, without_blanks
+from retrieval.evaluation.comparison import Comparison, Entry, compare_entries
+from retrieval.evaluation.contenders import SpacesContender
 from retrieval.evaluation.shared_rows import shared_rows
 from retrieval.finding import EXACT, Finding
-from retrieval.metrics.intervals import Difference, paired_difference
 from retrieval.search.neighbour_files import read_info
-from retrieval.selection import EvaluationRows, Selection
+from retrieval.selection import Selection
 from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import TuneSettings
-
-PAIRED = ("row_f1", "map", "recall@1")
-"""The metrics whose differences are drawn."""
-
-COMBINED_BY = {MARKS[combine]: combine for combine in ("concat", "union", "intersection")}
-"""How spaces are combined that stand on one line, by the mark between them."""
-
-BEST = "best"
-"""Stands for the line with the highest main metric."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +23,28 @@ class CompareSettings(Selection):
     """What to compare, on which rows.
 
     Attributes:
-        spaces: each is looked for in every store; `a+b` is the combination of two by concat, `a|b`
-            by union and `a&b` by intersection, unless a space has just that name. Blanks around
-            the marks do not count.
+        spaces: each is looked for in every store; `a+b` is the combination of two by the mean of
+            their scores, `0.8*a+0.2*b` by a weighted one, `a|b` by union and `a&b` by intersection,
+            unless a space has just that name. Blanks around the marks do not count.
         k: neighbours of each item, itself included where items look among one another; None is 50.
+        combine: what `a+b` stands for: concat or sum.
+        tune_weights: choose the weights of each `a+b` without weights, within the cross-fit.
+        signed_weights: weights below 0 as well.
+        rules: what decides on matches besides the threshold.
         finding: how neighbours are found, but for the lines that `neighbours` serve.
         neighbours: Parquet files of neighbours, each for the line of the spaces that it holds.
         objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
-        against: the line that the others are compared with: its name, or best; None takes the
-            first.
+        against: the line that the others are compared with: its name, best, or best-space for the
+            best of those that are no combinations; None takes the first.
         ranking_only: no threshold is tuned.
     """
 
     k: int | None = None
+    combine: str = "concat"
+    tune_weights: bool = False
+    signed_weights: bool = False
+    rules: Rules = field(default_factory=Rules)
     finding: Finding = EXACT
     neighbours: tuple[Path, ...] = ()
     objective: Objective = field(default_factory=Objective)
@@ -56,73 +52,18 @@ class CompareSettings(Selection):
     against: str | None = None
     ranking_only: bool = False
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A contender with the rows that it is evaluated on; `name` is what its line is called.
-
-    Rows of different stores hold the same items, each in its own store's order.
-    """
-
-    name: str
-    rows: EvaluationRows
-    contender: Contender
-
-
-@dataclass(frozen=True)
-class Line:
-    """What one contender reaches, and how much more than the line that is compared with.
-
-    `differences` are by metric; empty for the line that the others are compared with.
-    """
-
-    name: str
-    evaluation: Evaluation
-    differences: dict[str, Difference]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Several lines on the same rows; `against` is the name of the one that is compared with."""
-
-    lines: tuple[Line, ...]
-    against: str
-
-    @property
-    def main_metric(self) -> str:
-        """What comes first: row F1, or mAP where there is no threshold."""
-        return "row_f1" if "row_f1" in self.lines[0].evaluation.metrics else "map"
-
-    @property
-    def best(self) -> float:
-        """The highest value of the main metric."""
-        values = [line.evaluation.metrics[self.main_metric] for line in self.lines]
-        return max(value for value in values if value is not None)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Those of all lines, each once."""
-        found = [warning for line in self.lines for warning in line.evaluation.warnings]
-        return tuple(dict.fromkeys(found))
-
-    def to_json(self) -> dict[str, Any]:
-        """Each line under its name, and the differences."""
-        return {
-            "spaces": {line.name: line.evaluation.to_json() for line in self.lines},
-            "against": self.against,
-            "differences": [
-                {
-                    "space": line.name,
-                    "against": self.against,
-                    "metric": difference.metric,
-                    "difference": difference.value,
-                    "interval": difference.interval,
-                    "is_clear": difference.is_clear,
-                }
-                for line in self.lines
-                for difference in line.differences.values()
-            ],
-        }
+    def __post_init__(self) -> None:
+        if self.combine not in ("concat", "sum"):
+            raise SettingsError(
+                f"compare combines a+b by concat or sum: found {self.combine}; write 'a|b' for a "
+                f"union, 'a&b' for an intersection"
+            )
+        if self.ranking_only and (self.tune_weights or self.rules != Rules()):
+            what = "--tune-weights chooses" if self.tune_weights else "rules of matches choose"
+            raise SettingsError(
+                f"{what} what a threshold takes, and with --ranking-only none is tuned: leave one "
+                f"of them out"
+            )
 
 
 def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
@@ -136,16 +77,24 @@ def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
         StoreError: no store has such a space, or the first has no such column.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
     """
-    settings = _without_blanks(settings, stores)
+    known = {space for store in stores for space in store.spaces}
+    settings = _without_blanks(settings, known)
     _refuse_repeated(stores, settings)
-    combinations = {space: _combination(space, stores) for space in settings.spaces}
-    _refuse_unused(settings.neighbours, combinations.values())
+    combinations = {
+        space: read_combination(space, known, settings.combine) for space in settings.spaces
+    }
+    _refuse_unused(settings, combinations.values())
     parts = [part for combination in combinations.values() for part in combination.spaces]
     _refuse_unknown(stores, (*parts, *settings.unseen_by))
     heads = [_present(store, (*parts, *settings.unseen_by)) for store in stores]
     rows = shared_rows(stores, heads, settings)
     entries = [
-        Entry(name, rows[number], _contender(space, combinations[space], settings))
+        Entry(
+            name,
+            rows[number],
+            _contender(space, combinations[space], settings),
+            is_combination=len(combinations[space].spaces) > 1,
+        )
         for space in settings.spaces
         for number, name in _line_names(stores, combinations[space].spaces, space)
     ]
@@ -154,46 +103,25 @@ def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
     return compare_entries(entries, settings.against, settings.seed)
 
 
-@dataclass(frozen=True)
-class _Combination:
-    spaces: tuple[str, ...]
-    combine: str = "concat"
+def _without_blanks(settings: CompareSettings, known: set[str]) -> CompareSettings:
+    spaces = tuple(without_blanks(name, known) for name in settings.spaces)
+    against = None if settings.against is None else without_blanks(settings.against, known)
+    return replace(settings, spaces=spaces, against=against)
 
 
-def _without_blanks(settings: CompareSettings, stores: Sequence[Store]) -> CompareSettings:
-    """The same settings with `a + b` as `a+b`, unless a space has just that name."""
-    known = {space for store in stores for space in store.spaces}
-    marks = "".join(map(re.escape, COMBINED_BY))
-
-    def tight(name: str) -> str:
-        return name if name in known else re.sub(rf"\s*([{marks}])\s*", r"\1", name)
-
-    against = None if settings.against is None else tight(settings.against)
-    return replace(settings, spaces=tuple(map(tight, settings.spaces)), against=against)
-
-
-def _combination(text: str, stores: Sequence[Store]) -> _Combination:
-    """The spaces that a name on the line stands for: its own, or those of a combination.
-
-    Where any part is a space, the others were meant to be spaces as well.
-    """
-    if any(text in store.spaces for store in stores):
-        return _Combination((text,))
-    for mark, combine in COMBINED_BY.items():
-        names = tuple(text.split(mark))
-        if any(name in store.spaces for store in stores for name in names):
-            return _Combination(names, combine)
-    return _Combination((text,))
-
-
-def _contender(name: str, combination: _Combination, settings: CompareSettings) -> SpacesContender:
+def _contender(name: str, combination: Combination, settings: CompareSettings) -> SpacesContender:
     held = _files_by_spaces(settings.neighbours).get(frozenset(combination.spaces))
-    is_served = held is not None and combination.combine == "concat"
+    is_served = held is not None and _may_be_served(combination)
+    is_tuned = settings.tune_weights and _may_be_tuned(combination)
     tuning = TuneSettings(
         combination.spaces,
         settings.label,
         k=settings.k,
         combine=combination.combine,
+        weights=combination.weights,
+        tune_weights=is_tuned,
+        signed_weights=is_tuned and settings.signed_weights,
+        rules=settings.rules,
         objective=settings.objective,
         finding=replace(settings.finding, neighbours=held) if is_served else settings.finding,
         seed=settings.seed,
@@ -201,75 +129,36 @@ def _contender(name: str, combination: _Combination, settings: CompareSettings) 
     return SpacesContender(name, tuning, is_ranking_only=settings.ranking_only)
 
 
+def _may_be_served(combination: Combination) -> bool:
+    """True where a file of neighbours can hold what is searched."""
+    return combination.combine == "concat" and not combination.weights
+
+
+def _may_be_tuned(combination: Combination) -> bool:
+    return combination.is_mean and not combination.weights
+
+
 def _files_by_spaces(paths: Sequence[Path]) -> dict[frozenset[str], Path]:
     return {frozenset(read_info(path).spaces): path for path in paths}
 
 
-def _refuse_unused(paths: Sequence[Path], combinations: Iterable[_Combination]) -> None:
-    served = {frozenset(each.spaces) for each in combinations if each.combine == "concat"}
-    for spaces, path in _files_by_spaces(paths).items():
+def _refuse_unused(settings: CompareSettings, combinations: Iterable[Combination]) -> None:
+    """Raise where a file of neighbours, or the weights of a+b, are for a line that there is not."""
+    lines = list(combinations)
+    served = {frozenset(each.spaces) for each in lines if _may_be_served(each)}
+    for spaces, path in _files_by_spaces(settings.neighbours).items():
         if spaces not in served:
             raise SettingsError(
                 f"{path} holds neighbours in {' + '.join(sorted(spaces))}, and no line is of that: "
                 f"give --space {'+'.join(sorted(spaces))}, or leave the file out"
             )
-
-
-def compare_entries(entries: Sequence[Entry], against: str | None, seed: int) -> Comparison:
-    """Evaluate each entry, and draw its difference from the one named `against`, or the first.
-
-    Raises:
-        SettingsError: no entry has that name; besides what the contenders raise.
-    """
-    names = [entry.name for entry in entries]
-    if against not in (None, BEST, *names):
+    if settings.signed_weights and not settings.tune_weights:
+        raise SettingsError("--signed-weights does nothing without --tune-weights: give both")
+    if settings.tune_weights and not any(map(_may_be_tuned, lines)):
         raise SettingsError(
-            f"--against names one of the lines, {', '.join(names)}, or {BEST}: found {against}"
+            "--tune-weights is for lines such as a+b, without weights of their own, and none is "
+            "given: leave it out"
         )
-    evaluations = [evaluate_on(entry.rows, entry.contender, seed=seed) for entry in entries]
-    lines = [Line(name, found, {}) for name, found in zip(names, evaluations, strict=True)]
-    first = _number_of(against, Comparison(tuple(lines), names[0]))
-    for number in set(range(len(lines))) - {first}:
-        differences = _differences(entries, evaluations, first, number, seed)
-        lines[number] = replace(lines[number], differences=differences)
-    return Comparison(tuple(lines), names[first])
-
-
-def _number_of(against: str | None, comparison: Comparison) -> int:
-    """The line that the others are compared with."""
-    if against is None:
-        return 0
-    names = [line.name for line in comparison.lines]
-    if against in names:
-        return names.index(against)
-    metric = comparison.main_metric
-    values = [line.evaluation.metrics[metric] for line in comparison.lines]
-    return values.index(comparison.best)
-
-
-def _differences(
-    entries: Sequence[Entry],
-    evaluations: Sequence[Evaluation],
-    first: int,
-    second: int,
-    seed: int,
-) -> dict[str, Difference]:
-    """How much more the second reaches than the first, query by query."""
-    orders = [np.argsort(entries[n].rows.sides.queries.ids) for n in (first, second)]
-    before, after = (evaluations[n].measured for n in (first, second))
-    groups = before.groups[orders[0]]
-    assert (groups == after.groups[orders[1]]).all()
-    return {
-        name: paired_difference(
-            name,
-            before.values[name][orders[0]],
-            after.values[name][orders[1]],
-            groups,
-            np.random.default_rng(seed),
-        )
-        for name in PAIRED
-        if name in before.values
-    }
 
 
 def _refuse_repeated(stores: Sequence[Store], settings: CompareSettings) -> None:

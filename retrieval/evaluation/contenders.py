@@ -1,7 +1,7 @@
 """What can be evaluated: whatever ranks candidates for each query, and says which of them match."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ from retrieval.evaluation.measuring import DEEPEST
 from retrieval.finding import Finding
 from retrieval.metrics.judgements import judge
 from retrieval.search.combined import shares_of
-from retrieval.search.sides import Sides
+from retrieval.search.sides import Sides, StoreRows
 from retrieval.selection import EvaluationRows
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.columns import asked_k, num_columns
@@ -19,7 +19,7 @@ from retrieval.thresholds.gathering import gather
 from retrieval.thresholds.match_rules import MatchRule, categories_of, gathered
 from retrieval.thresholds.pools import Outcome, Pool
 from retrieval.thresholds.preparing import prepare
-from retrieval.thresholds.protocols import refuse_unfit, tuned
+from retrieval.thresholds.protocols import Tuned, refuse_unfit, tuned
 from retrieval.thresholds.strategies import Fit, matches_of
 from retrieval.thresholds.tune_settings import TuneSettings
 
@@ -35,12 +35,14 @@ class Found:
 
     `ranking` are positions in the gallery, best first, the query itself in the first column and
     `NO_ROW` where nothing follows. `outcome` is what the matches of each query reach, None where
-    there is no threshold; `thresholds` are the scores to use on other rows.
+    there is no threshold; `thresholds` are the scores to use on other rows, and `weights` the
+    shares of the spaces, where they were given or tuned.
     """
 
     ranking: Int[np.ndarray, "q m"]
     outcome: Outcome | None = None
     thresholds: tuple[float, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -75,7 +77,8 @@ class Contender(Protocol):
 class SpacesContender:
     """A space or a combination of several, cut by a given rule, by cross-fit, or not at all.
 
-    Several are ranked by the weighted mean of their scores, however their matches are chosen.
+    Several are ranked by the weighted mean of their scores, however their matches are chosen; where
+    weights are tuned, each query by those that were tuned without its group.
 
     Attributes:
         name: what it is called.
@@ -124,7 +127,8 @@ class SpacesContender:
         """
         if self.is_ranking_only:
             columns = max(self.num_columns(rows.sides), 1 + depth)
-            return Found(_nearest(rows, self._shares, columns, self.settings.finding))
+            ranking = _nearest(rows.sides, self._shares, columns, self.settings.finding)
+            return Found(ranking, weights=self._told(self._shares))
         if self.rule is not None:
             return self._given(rows, self.rule, depth)
         return self._tuned(rows, depth)
@@ -135,10 +139,27 @@ class SpacesContender:
         k = self._k(rows.sides)
         prepared = prepare(rows, settings, k)
         tuning = tuned(prepared.strategy, prepared.members, rows.groups, CROSS_FIT, settings.seed)
-        rule = MatchRule(self._shares, tuning.fit.thresholds, k, settings.combine)
-        candidates = prepared.pool_of(tuning.fit).candidates
-        ranking = _ranking(rows, rule, candidates, depth, settings.finding)
-        return Found(ranking, tuning.outcome, tuning.fit.thresholds)
+        if settings.tune_weights:
+            ranking = self._ranked_by_fit(rows, tuning, max(num_columns(k, rows.sides), 1 + depth))
+        else:
+            rule = MatchRule(self._shares, tuning.fit.thresholds, k, settings.combine)
+            candidates = prepared.pool_of(tuning.fit).candidates
+            ranking = _ranking(rows, rule, candidates, depth, settings.finding)
+        weights = self._told(self._shares_of(tuning.fit))
+        return Found(ranking, tuning.outcome, tuning.fit.thresholds, weights)
+
+    def _ranked_by_fit(
+        self, rows: EvaluationRows, tuning: Tuned, columns: int
+    ) -> Int[np.ndarray, "q m"]:
+        """Each query's nearest by the weights of the fit that reports it."""
+        sides, order, parts = rows.sides, [], []
+        for fit, part in tuning.by_fit:
+            (at,) = part.nonzero()
+            queries = StoreRows(sides.queries.store, sides.queries.rows[at])
+            few = Sides(queries, sides.gallery, sides.own[at])
+            order.append(at)
+            parts.append(_nearest(few, self._shares_of(fit), columns, self.settings.finding))
+        return np.asarray(np.concatenate(parts)[np.argsort(np.concatenate(order))])
 
     def _given(self, rows: EvaluationRows, rule: MatchRule, depth: int) -> Found:
         sides = rows.sides
@@ -150,10 +171,20 @@ class SpacesContender:
         thresholds = fit.of_rows(categories_of(sides, rule.category))
         matches = matches_of(candidates, pool.limits, thresholds, takes_any=rule.takes_any)
         ranking = _ranking(rows, rule, candidates, depth, finding)
-        return Found(ranking, pool.outcome(matches), rule.thresholds)
+        return Found(ranking, pool.outcome(matches), rule.thresholds, self._told(rule.spaces))
 
     def _k(self, sides: Sides) -> int:
         return asked_k(self.settings.k, sides) if self.rule is None else self.rule.k
+
+    def _shares_of(self, fit: Fit) -> dict[str, float]:
+        if fit.weights is None:
+            return self._shares
+        return dict(zip(self.settings.spaces, fit.weights, strict=True))
+
+    def _told(self, shares: Mapping[str, float]) -> Mapping[str, float]:
+        """Shares that are worth telling: none where they are equal because nothing was said."""
+        is_said = self.settings.tune_weights or len(set(shares.values())) > 1
+        return shares if is_said else {}
 
     @property
     def _shares(self) -> dict[str, float]:
@@ -172,12 +203,12 @@ def _ranking(
     is_nearest = len(rule.spaces) == 1 or rule.combine == "concat"
     if is_nearest and columns > depth:
         return candidates.rows
-    return _nearest(rows, rule.spaces, max(columns, 1 + depth), finding)
+    return _nearest(rows.sides, rule.spaces, max(columns, 1 + depth), finding)
 
 
 def _nearest(
-    rows: EvaluationRows, shares: Mapping[str, float], columns: int, finding: Finding
+    sides: Sides, shares: Mapping[str, float], columns: int, finding: Finding
 ) -> Int[np.ndarray, "q m"]:
     """The nearest by the weighted mean of the scores, however their matches are chosen."""
     columns = finding.columns(columns, least=1 + DEEPEST)
-    return gather(rows.sides, shares, columns, "concat", finding).rows
+    return gather(sides, shares, columns, "concat", finding).rows

@@ -1,6 +1,7 @@
 """An evaluation: every metric of a contender on selected rows, with intervals and by category."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ class Evaluation:
         warnings: which rows were left out and why, and what else to know.
         measured: each query's own values, which are not in JSON.
         row_f1_alone: row F1 where every item is left alone, None where only the ranking counts.
+        weights: the shares of several spaces in their combined score, to use on other rows; empty
+            where they are equal because nothing was said of them.
     """
 
     space: str
@@ -92,6 +95,7 @@ class Evaluation:
     warnings: tuple[str, ...]
     measured: Measured
     row_f1_alone: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def distances(self) -> tuple[float, ...]:
@@ -111,6 +115,8 @@ class Evaluation:
             values |= {"distance_threshold": self.distances[0]}
         elif self.thresholds:
             values |= {"score_thresholds": self.thresholds, "distance_thresholds": self.distances}
+        if self.weights:
+            values["weights"] = dict(self.weights)
         values |= self.metrics
         if self.row_f1_alone is not None:
             values["row_f1_alone"] = self.row_f1_alone
@@ -155,6 +161,7 @@ def evaluate_on(
         warnings=rows.warnings + _warnings(found, measured),
         measured=measured,
         row_f1_alone=None if found.outcome is None else row_f1_alone(found.outcome.num_true),
+        weights=found.weights,
     )
 
 

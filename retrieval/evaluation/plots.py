@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from embed.files import replacing
 from embed.wording import counted
-from retrieval.evaluation.compare import Comparison, Line
+from retrieval.evaluation.comparison import Comparison, Line
 from retrieval.evaluation.evaluations import Evaluation
 from retrieval.evaluation.tables import TITLES, interval_text
 

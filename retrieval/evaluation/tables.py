@@ -3,9 +3,9 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from retrieval.evaluation.compare import Comparison, Line
+from retrieval.evaluation.comparison import Comparison, Line
 from retrieval.metrics.intervals import Difference
 from retrieval.thresholds.wording import distance_text, threshold_text
 
@@ -43,15 +43,22 @@ LONGEST_MODEL = 32
 
 
 def summary_table(comparison: Comparison) -> Table:
-    """Of each line: what it is, the main metric with a star at the best, and the threshold."""
+    """Of each line: what it is, the main metric with a star at the best, and the threshold.
+
+    The weights of spaces follow where any line has some.
+    """
     main = comparison.main_metric
     header = ["space", "model", "metric", TITLES[main], "95 % interval"]
     rows = [[*_about(line), *_main_cells(comparison, line)] for line in comparison.lines]
-    if main != "row_f1":
-        return header, rows
-    thresholds = [_threshold_cells(line) for line in comparison.lines]
-    rows = [row + cells for row, cells in zip(rows, thresholds, strict=True)]
-    return [*header, "score ≥", "distance ≤"], rows
+    if main == "row_f1":
+        header += ["score ≥", "distance ≤"]
+        for row, line in zip(rows, comparison.lines, strict=True):
+            row += _threshold_cells(line)
+    if any(line.evaluation.weights for line in comparison.lines):
+        header += ["weights"]
+        for row, line in zip(rows, comparison.lines, strict=True):
+            row += [weights_text(line.evaluation.weights)]
+    return header, rows
 
 
 def metrics_table(comparison: Comparison) -> Table:
@@ -94,11 +101,12 @@ def as_csv(comparison: Comparison) -> str:
     ends = ["", "_low", "_high"]
     columns = [name + end for name in names for end in ends]
     columns += [f"{name}_difference{end}" for name in paired for end in ends]
-    writer.writerow([*about, "score_threshold", "distance_threshold", *columns])
+    writer.writerow([*about, "score_threshold", "distance_threshold", "weights", *columns])
     for line in comparison.lines:
         found = line.evaluation
         cells: list[object] = [line.name, *(getattr(found, name) for name in about[1:])]
         cells += [" ".join(map(str, scores)) for scores in (found.thresholds, found.distances)]
+        cells.append(" ".join(map(str, found.weights.values())))
         for name in names:
             cells += [found.metrics[name], *(found.intervals[name] or (None, None))]
         for name in paired:
@@ -111,6 +119,11 @@ def as_csv(comparison: Comparison) -> str:
 def number_text(value: float | None) -> str:
     """Four decimals, or a dash where there is no number."""
     return "–" if value is None else f"{round(value, 4) + 0.0:.4f}"  # never −0.0000
+
+
+def weights_text(weights: Mapping[str, float]) -> str:
+    """Those of several spaces in their order, or a dash where there are none."""
+    return ", ".join(f"{weight:.2f}" for weight in weights.values()) or "–"
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:

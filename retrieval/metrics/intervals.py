@@ -9,12 +9,15 @@ from jaxtyping import Float64, Int
 NUM_DRAWS = 1000
 DRAW_CELLS = 2**22  # group numbers drawn at once
 
+Ratio = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
+"""What the numerator and the denominator of a figure are the sums of, row by row."""
+
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher the second of two means over the same rows is, and its 95 % interval.
+    """How much higher the second of two figures over the same rows is, and its 95 % interval.
 
-    `metric` is what they are the means of.
+    `metric` is what they are.
     """
 
     metric: str
@@ -45,7 +48,7 @@ def bootstrap_interval(
 
 
 def bootstrap_ratio_intervals(
-    ratios: Iterable[tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]],
+    ratios: Iterable[Ratio],
     groups: Int[np.ndarray, " n"],
     generator: np.random.Generator,
 ) -> list[tuple[float, float] | None]:
@@ -55,13 +58,8 @@ def bootstrap_ratio_intervals(
     rows is such a ratio, its denominators 1 and 0; so is the F1 of pairs. Draws whose denominator
     is 0 are left out: None where it is 0 in all of them.
     """
-    inverse = np.unique(groups, return_inverse=True)[1]
-    sums = [np.bincount(inverse, part) for ratio in ratios for part in ratio]
-    drawn = _drawn_sums(np.stack(sums, axis=1), generator)
-    above, below = drawn[:, ::2], drawn[:, 1::2]
-    values = np.full(above.shape, np.nan)
-    np.divide(above, below, out=values, where=below > 0)
-    return [_percentiles(value[~np.isnan(value)]) for value in values.T]
+    drawn = _drawn_ratios(ratios, groups, generator)
+    return [_percentiles(values[~np.isnan(values)]) for values in drawn.T]
 
 
 def paired_difference(
@@ -81,6 +79,33 @@ def paired_difference(
     differences = (after - before)[is_known]
     interval = bootstrap_interval(differences, groups[is_known], generator)
     return Difference(metric, float(differences.mean()), interval)
+
+
+def paired_ratio_difference(
+    metric: str,
+    before: Ratio,
+    after: Ratio,
+    groups: Int[np.ndarray, " n"],
+    generator: np.random.Generator,
+) -> Difference:
+    """`paired_difference` of two ratios of sums, neither of whose denominators is 0."""
+    value = after[0].sum() / after[1].sum() - before[0].sum() / before[1].sum()
+    differences = np.diff(_drawn_ratios([before, after], groups, generator), axis=1)[:, 0]
+    interval = _percentiles(differences[~np.isnan(differences)])
+    return Difference(metric, float(value), interval or (float(value), float(value)))
+
+
+def _drawn_ratios(
+    ratios: Iterable[Ratio], groups: Int[np.ndarray, " n"], generator: np.random.Generator
+) -> Float64[np.ndarray, "draws m"]:
+    """Each ratio in each draw, NaN where its denominator is 0."""
+    inverse = np.unique(groups, return_inverse=True)[1]
+    sums = [np.bincount(inverse, part) for ratio in ratios for part in ratio]
+    drawn = _drawn_sums(np.stack(sums, axis=1), generator)
+    above, below = drawn[:, ::2], drawn[:, 1::2]
+    values = np.full(above.shape, np.nan)
+    np.divide(above, below, out=values, where=below > 0)
+    return values
 
 
 def _drawn_sums(

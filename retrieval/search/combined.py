@@ -5,7 +5,8 @@ each scaled by the root of its weight, is the weighted sum of their scores.
 """
 
 from collections.abc import Iterator, Mapping
-from math import isqrt
+from math import isfinite, isqrt
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -44,7 +45,7 @@ def combined_neighbours(
 
     Raises:
         StoreError, FingerprintError, SelectionError: as `find_neighbours` does.
-        SettingsError: k is below 1, a weight is not above 0, or the memory is too little.
+        SettingsError: k is below 1, the weights do not fit, or the memory is too little.
     """
     if k < 1:
         raise SettingsError(f"k counts the item itself and should be at least 1: found {k}")
@@ -61,15 +62,20 @@ def combined_neighbours(
 
 
 def shares_of(weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights as shares of their sum.
+    """The weights as shares of their sum; by one below 0, what is near in its space is farther.
 
     Raises:
-        SettingsError: one is not above 0.
+        SettingsError: one is 0 or no number, or their sum is not above 0.
     """
-    bad = next((name for name, weight in weights.items() if not 0 < weight < np.inf), None)
+    bad = next((name for name, each in weights.items() if not (each and isfinite(each))), None)
     if bad is not None:
-        raise SettingsError(f"the weight of a space is above 0: found {bad}={weights[bad]:g}")
+        raise SettingsError(
+            f"the weight of a space is a number other than 0: found {bad}={weights[bad]:g}"
+        )
     total = sum(weights.values())
+    if total <= 0:
+        found = ", ".join(f"{name}={weight:g}" for name, weight in weights.items())
+        raise SettingsError(f"the weights of spaces add up to more than 0: found {found}")
     return {name: weight / total for name, weight in weights.items()}
 
 
@@ -86,8 +92,9 @@ class CombinedSearch:
         self._num_queries, self._num_gallery = len(sides.queries), len(sides.gallery)
         self._k = k
         self._parts = [(_checked(sides, space), share) for space, share in shares.items()]
-        of_parts = sum(part.rounding * share for part, share in self._parts)
-        self._rounding = of_parts + (len(shares) + 2) * float(np.finfo(np.float32).eps)
+        sizes = [(part.rounding, abs(share)) for part, share in self._parts]
+        of_sums = (len(shares) + 2) * float(np.finfo(np.float32).eps)
+        self._rounding = sum((rounding + of_sums) * size for rounding, size in sizes)
         self._gallery_rows, self._query_rows = self._block_shape(memory_bytes)
 
     def query_blocks(self) -> Iterator[tuple[int, int]]:
@@ -165,7 +172,7 @@ class CombinedSearch:
             replace_rows(best, at, found)
 
 
-def _checked(sides: Sides, space: str) -> PairScores:
+def _checked(sides: Sides, space: str) -> PairScores[Any]:
     """The scores of a space whose vectors are of one encoder, and finite."""
     refuse_other_vectors(sides, space)
     kind = sides.gallery.store.space(space).kind

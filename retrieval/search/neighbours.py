@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
-from retrieval.search.binary import BinarySearch
+from retrieval.search.binary import BinarySearch, Codes
 from retrieval.search.dense import DenseSearch, UnitVectors
 from retrieval.search.plans import MEMORY_BYTES, Join, plan_search
 from retrieval.search.ranking import NO_ROW, Neighbours, joined, self_first
 from retrieval.search.sides import Sides, StoreRows
-from retrieval.search.sparse import SparseSearch, UnitSparse
+from retrieval.search.sparse import SparseSearch
+from retrieval.search.sparse_vectors import UnitSparse
 
 __all__ = [
     "NO_ROW",
@@ -132,7 +133,7 @@ def _search_of(sides: Sides, space: str, k: int, memory_bytes: int, device: str)
     refuse_other_vectors(sides, space)
     queries, gallery = sides.queries, sides.gallery
     if info.kind == "binary":
-        codes = [side.store.array(space)[side.rows] for side in (queries, gallery)]
+        codes = [Codes(side.store.array(space), side.rows) for side in (queries, gallery)]
         return BinarySearch(codes[0], codes[1], info.dim, k, memory_bytes)
     make = unit_sparse if info.kind == "sparse" else unit_dense
     of_gallery = make(gallery, space)
@@ -169,8 +170,8 @@ def unit_dense(side: StoreRows, space: str) -> UnitVectors:
 
 def unit_sparse(side: StoreRows, space: str) -> UnitSparse:
     """The vectors of one side in a sparse space; StoreError where one is not finite."""
-    vectors = UnitSparse(side.store.sparse(space), side.rows)
-    _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
+    vectors = UnitSparse(side.store.sparse_parts(space), side.rows)
+    _refuse_non_finite(vectors.norms(), lambda row: _of_item(side, space, row))
     return vectors
 
 

@@ -1,16 +1,24 @@
 """The scores of given pairs, in any space: those that a search in the space has."""
 
-from functools import cached_property
+from typing import Any
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Float32, Int, UInt8
 
+from retrieval.search.binary import Codes
 from retrieval.search.exact import rounding, scores_of_pairs
 from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.scoring import PairScores, share_out
 from retrieval.search.sides import Sides, StoreRows
-from retrieval.search.sparse import UnitSparse, sparse_scores_of_pairs
+from retrieval.search.sparse_plans import HELD_BYTES
+from retrieval.search.sparse_vectors import (
+    COMPONENTS_TOGETHER,
+    SCORED_BYTES,
+    UnitSparse,
+    sparse_scores_of_pairs,
+)
 from retrieval.search.vectors import UnitVectors
 
 MOST_DENSE_BYTES = 2**27
@@ -41,7 +49,7 @@ def pair_scores(
     return scores
 
 
-def pair_scores_of(sides: Sides, space: str) -> PairScores:
+def pair_scores_of(sides: Sides, space: str) -> PairScores[Any]:
     """The scores of a space, by its kind."""
     kind = sides.gallery.store.space(space).kind
     if kind == "dense":
@@ -49,9 +57,7 @@ def pair_scores_of(sides: Sides, space: str) -> PairScores:
     return _SparseScores(sides, space) if kind == "sparse" else _BinaryScores(sides, space)
 
 
-class _DenseScores(PairScores):
-    """Unit vectors are held where half of the memory is enough; else those that are needed."""
-
+class _DenseScores(PairScores[np.ndarray]):
     def __init__(self, sides: Sides, space: str) -> None:
         super().__init__(sides, space)
         self.row_bytes = 4 * self._dim
@@ -60,10 +66,6 @@ class _DenseScores(PairScores):
     @property
     def rounding(self) -> float:
         return rounding(self._dim)
-
-    @property
-    def is_held(self) -> bool:
-        return self._held[1] is not None
 
     def block(
         self, queries: Int[np.ndarray, " b"], start: int, stop: int
@@ -77,68 +79,22 @@ class _DenseScores(PairScores):
         of_queries, of_gallery = self._some(0, queries), self._some(1, gallery)
         return scores_of_pairs(of_queries[0], of_gallery[0], of_queries[1], of_gallery[1])
 
-    def _some(
-        self, side: int, positions: Int[np.ndarray, " p"]
-    ) -> tuple[Float32[np.ndarray, "m d"], Int[np.ndarray, " p"]]:
-        """Vectors, and where among them those at some positions are."""
-        held = self._held[side]
-        if held is not None:
-            return held, positions
-        needed, places = np.unique(positions, return_inverse=True)
-        return self._units(side, needed), places
-
-    def _units(self, side: int, positions: Int[np.ndarray, " m"]) -> Float32[np.ndarray, "m d"]:
-        """The unit vectors at ascending positions."""
-        held = self._held[side]
-        first, last = (int(positions[0]), int(positions[-1]) + 1) if len(positions) else (0, 0)
-        is_run = last - first == len(positions)
-        if held is not None:
-            return held[first:last] if is_run else held[positions]
-        if is_run:
-            return self._vectors[side].between(first, last)
-        store, rows = self._sides[side].store, self._sides[side].rows
-        return UnitVectors(store.array(self._space), rows[positions]).between(0, len(positions))
-
-    @cached_property
-    def _held(self) -> list[Float32[np.ndarray, "_ d"] | None]:
-        left = self.working_bytes // 2
-        held: list[Float32[np.ndarray, "_ d"] | None] = []
-        for vectors in self._vectors:
-            if held and vectors is self._vectors[0]:  # both sides are one
-                held.append(held[0])
-                continue
-            fits = 4 * self._dim * len(vectors) <= left
-            held.append(vectors.between(0, len(vectors)) if fits else None)
-            left -= 4 * self._dim * len(vectors) if fits else 0
-        return held
-
-    @cached_property
-    def _vectors(self) -> list[UnitVectors]:
-        vectors = [_unit_vectors(self._sides[0], self._space)]
-        is_self_join = self._sides[0] is self._sides[1]
-        return [
-            *vectors,
-            vectors[0] if is_self_join else _unit_vectors(self._sides[1], self._space),
-        ]
+    def _vectors_of(self, side: StoreRows) -> UnitVectors:
+        return UnitVectors(side.store.array(self._space), side.rows)
 
 
-class _SparseScores(PairScores):
+class _SparseScores(PairScores[scipy.sparse.csr_matrix]):
     def __init__(self, sides: Sides, space: str) -> None:
         super().__init__(sides, space)
-        of_gallery = UnitSparse(sides.gallery.store.sparse(space), sides.gallery.rows)
-        self._units = [of_gallery, of_gallery]
-        self.held_bytes = of_gallery.num_bytes
-        if not sides.is_self_join:
-            queries = sides.queries
-            self._units[0] = UnitSparse(queries.store.sparse(space), queries.rows)
-            self.held_bytes += self._units[0].num_bytes
-        self._longest = max(1, *(side.longest for side in self._units))
+        both = [self._vectors_of(side) for side in (sides.queries, sides.gallery)]
+        self._longest = max(1, *(side.longest for side in both))
+        self.beside_bytes = max(side.reading_bytes for side in both)
         self.row_bytes = COMPONENT_BYTES * self._longest
-        self.pair_bytes = PAIR_BYTES  # components of pairs are looked at few at a time
+        self.pair_bytes = PAIR_BYTES + 2 * HELD_BYTES * self._longest
 
     @property
     def least_bytes(self) -> int:
-        return max(super().least_bytes, 4 * 4 * self._dim)
+        return max(super().least_bytes, 4 * 4 * self._dim, 8 * SCORED_BYTES * self._longest)
 
     @property
     def rounding(self) -> float:
@@ -149,29 +105,31 @@ class _SparseScores(PairScores):
     ) -> Float32[np.ndarray, "b g"]:
         # With few components a row, most pairs share one: adding up dense columns is many times
         # faster than a product of two sparse matrices.
-        gallery = self._units[1].rows[start:stop]
+        gallery = self._units(1, np.arange(start, stop))
         scores = np.empty((len(queries), stop - start), np.float32)
         step = max(1, min(MOST_DENSE_BYTES, self.working_bytes // 4) // (4 * self._dim))
         for first in range(0, len(queries), step):
-            some = self._units[0].rows[queries[first : first + step]]
+            some = self._units(0, queries[first : first + step])
             scores[first : first + step] = (gallery @ some.T.toarray(order="C")).T
         return scores
 
     def _scores(
         self, queries: Int[np.ndarray, " p"], gallery: Int[np.ndarray, " p"]
     ) -> Float32[np.ndarray, " p"]:
-        return sparse_scores_of_pairs(self._units[0], self._units[1], queries, gallery)
+        together = min(COMPONENTS_TOGETHER, self.working_bytes // (8 * SCORED_BYTES))
+        of_queries, of_gallery = self._some(0, queries), self._some(1, gallery)
+        places = of_queries[1], of_gallery[1]
+        return sparse_scores_of_pairs(of_queries[0], of_gallery[0], *places, together)
+
+    def _vectors_of(self, side: StoreRows) -> UnitSparse:
+        return UnitSparse(side.store.sparse_parts(self._space), side.rows)
 
 
-class _BinaryScores(PairScores):
+class _BinaryScores(PairScores[np.ndarray]):
     def __init__(self, sides: Sides, space: str) -> None:
         super().__init__(sides, space)
-        of_gallery: UInt8[np.ndarray, "_ bytes"] = _codes(sides.gallery, space)
-        is_self_join = sides.is_self_join
-        self._codes = [of_gallery if is_self_join else _codes(sides.queries, space), of_gallery]
-        self.held_bytes = of_gallery.nbytes + (0 if is_self_join else self._codes[0].nbytes)
         self.row_bytes = COMPONENT_BYTES * self._dim
-        self.pair_bytes = 4 * of_gallery.shape[1] + PAIR_BYTES
+        self.pair_bytes = 4 * -(-self._dim // 8) + PAIR_BYTES
 
     @property
     def rounding(self) -> float:
@@ -180,13 +138,15 @@ class _BinaryScores(PairScores):
     def block(
         self, queries: Int[np.ndarray, " b"], start: int, stop: int
     ) -> Float32[np.ndarray, "b g"]:
-        signs = [self._signs(self._codes[0][queries]), self._signs(self._codes[1][start:stop])]
+        of_gallery = self._units(1, np.arange(start, stop))
+        signs = [self._signs(self._units(0, queries)), self._signs(of_gallery)]
         return np.asarray(signs[0] @ signs[1].T / np.float32(self._dim))
 
     def _scores(
         self, queries: Int[np.ndarray, " p"], gallery: Int[np.ndarray, " p"]
     ) -> Float32[np.ndarray, " p"]:
-        differ = self._codes[0][queries] ^ self._codes[1][gallery]
+        of_queries, of_gallery = self._some(0, queries), self._some(1, gallery)
+        differ = of_queries[0][of_queries[1]] ^ of_gallery[0][of_gallery[1]]
         distances = np.bitwise_count(differ).sum(axis=1, dtype=np.int64)
         return np.asarray(1 - 2 * distances / self._dim, np.float32)
 
@@ -194,10 +154,5 @@ class _BinaryScores(PairScores):
         """Codes as vectors of ±1, without the bits that only fill up the last byte."""
         return np.asarray(1 - 2 * np.unpackbits(codes, axis=1)[:, : self._dim].astype(np.float32))
 
-
-def _unit_vectors(side: StoreRows, space: str) -> UnitVectors:
-    return UnitVectors(side.store.array(space), side.rows)
-
-
-def _codes(side: StoreRows, space: str) -> UInt8[np.ndarray, "m bytes"]:
-    return np.asarray(side.store.array(space)[side.rows])
+    def _vectors_of(self, side: StoreRows) -> Codes:
+        return Codes(side.store.array(self._space), side.rows)

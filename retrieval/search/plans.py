@@ -1,4 +1,4 @@
-"""How a dense search shares out the memory that it may use, and where its products are made."""
+"""How a dense or a binary search shares out its memory, and where products are made."""
 
 import sys
 from dataclasses import dataclass
@@ -34,6 +34,10 @@ CANDIDATE_BYTES, CELL_BYTES, BF16_CELL_BYTES, LISTED_CELL_BYTES = 112, 56, 8, 1
 
 FAISS_GALLERY_ROWS = 1024
 """FAISS multiplies queries with so many rows of the gallery at a time."""
+
+COUNTER_BYTES, COUNTED_QUERIES = 2**22, 32
+"""Candidates that FAISS counts at once by their distance: few enough for the cache, but of so many
+queries that all cores have work."""
 
 WORTH_A_SHORTLIST = 2 * 10**9
 WORTH_AN_IMPORT = 2 * 10**12
@@ -92,19 +96,54 @@ def plan_search(join: Join, memory_bytes: int, device: str) -> Plan:
     return plan if where is None else _plan_in_bf16(join, memory_bytes, where) or plan
 
 
-def query_rows_beside(held_bytes: int, query_bytes: int, memory_bytes: int) -> int:
-    """Queries at a time where both sides are held whole, as those of small spaces are.
+def refuse_too_little(least_bytes: int, memory_bytes: int) -> None:
+    """Raise SettingsError where the memory is less than the least that a search needs."""
+    if memory_bytes < least_bytes:
+        raise SettingsError(
+            f"this search needs a memory of at least {least_bytes:,} bytes: found "
+            f"{memory_bytes:,}; give a larger --memory"
+        )
+
+
+@dataclass(frozen=True)
+class BinaryPlan:
+    """How much of a search among codes is held at once.
+
+    Attributes:
+        gallery_rows: codes of the gallery.
+        query_rows: queries of a block, with their results.
+        query_strip: queries whose candidates are counted at once.
+    """
+
+    gallery_rows: int
+    query_rows: int
+    query_strip: int
+
+
+def plan_binary(
+    num_queries: int, num_gallery: int, code_bytes: int, k: int, memory_bytes: int
+) -> BinaryPlan:
+    """Half of the memory for the gallery, a quarter for results, a quarter for candidates.
 
     Raises:
-        SettingsError: the memory is too little for the two sides and a few queries.
+        SettingsError: it is too little for the smallest blocks; the message says the least.
     """
-    least = held_bytes + LEAST_QUERY_ROWS * query_bytes
-    if memory_bytes < least:
-        raise SettingsError(
-            f"this search needs a memory of at least {least:,} bytes: found {memory_bytes:,}; "
-            f"give a larger --memory"
-        )
-    return min(QUERY_ROWS, (memory_bytes - held_bytes) // query_bytes)
+    counter_bytes = (8 * code_bytes + 1) * (8 * k + 4)  # FAISS lists k rows for each distance
+    strip_bytes = counter_bytes + CANDIDATE_BYTES * k + code_bytes
+    result_bytes = CANDIDATE_BYTES * k
+    least_gallery = min(LEAST_GALLERY_ROWS, num_gallery)
+    least_queries = min(LEAST_QUERY_ROWS, num_queries)
+    least = max(2 * least_gallery * code_bytes, 4 * strip_bytes, 4 * least_queries * result_bytes)
+    refuse_too_little(least, memory_bytes)
+    gallery_rows = min(num_gallery, memory_bytes // (2 * code_bytes))
+    query_rows = min(num_queries, memory_bytes // (4 * result_bytes))
+    return BinaryPlan(
+        gallery_rows,
+        min(query_rows, QUERY_ROWS) if gallery_rows == num_gallery else query_rows,
+        min(
+            memory_bytes // (4 * strip_bytes), max(COUNTED_QUERIES, COUNTER_BYTES // counter_bytes)
+        ),
+    )
 
 
 def plan_in_float32(join: Join, memory_bytes: int = MEMORY_BYTES) -> Plan:

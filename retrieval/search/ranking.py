@@ -100,6 +100,12 @@ def none_found(num_queries: int) -> Neighbours:
     return Neighbours(np.empty(shape, np.int64), np.empty(shape, np.float32))
 
 
+def nothing_found(num_queries: int, k: int) -> Neighbours:
+    """k columns of what is not there yet."""
+    shape = num_queries, k
+    return Neighbours(np.full(shape, NO_ROW, np.int64), np.full(shape, -np.inf, np.float32))
+
+
 def joined(blocks: Sequence[Neighbours]) -> Neighbours:
     """Blocks of queries one after another; they have the same number of columns."""
     rows = np.concatenate([block.rows for block in blocks])
@@ -139,14 +145,13 @@ def padded(
     """Pairs, ordered by query, as a table that is at least `width` wide; not ranked yet."""
     counts = np.bincount(queries, minlength=num_queries)
     places = np.arange(len(queries)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (num_queries, max(width, int(counts.max(initial=0))))
-    table = Neighbours(np.full(shape, NO_ROW, np.int64), np.full(shape, -np.inf, np.float32))
+    table = nothing_found(num_queries, max(width, int(counts.max(initial=0))))
     table.rows[queries, places] = rows
     table.scores[queries, places] = scores
     return table
 
 
 def replace_rows(found: Neighbours, at: Int[np.ndarray, " m"], by: Neighbours) -> None:
-    """Put a second, more careful search of some of the items in the place of the first."""
-    found.rows[at] = by.rows
-    found.scores[at] = by.scores
+    """Put another search of some of the items in the place of the first, in its first columns."""
+    found.rows[at, : by.rows.shape[1]] = by.rows
+    found.scores[at, : by.rows.shape[1]] = by.scores

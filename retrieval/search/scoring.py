@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Float32, Int
 
-from embed.errors import SettingsError
-from retrieval.search.plans import MEMORY_BYTES
-from retrieval.search.sides import Sides
+from retrieval.search.plans import MEMORY_BYTES, refuse_too_little
+from retrieval.search.sides import Sides, StoreRows
 
 LEAST_ROWS = 16
 """Vectors of either side that are looked at together, at the least."""
@@ -17,22 +19,46 @@ MOST_PAIRS = 2**17
 """Pairs that are scored at once, at the most: more are no faster."""
 
 
-class PairScores(ABC):
+_Units = TypeVar("_Units", np.ndarray, scipy.sparse.csr_matrix)
+_Read = TypeVar("_Read", covariant=True)
+
+
+@runtime_checkable
+class Vectors(Protocol[_Read]):
+    """The vectors of a side, read from its store as they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def num_bytes(self) -> int:
+        """What all of them take where they are held."""
+
+    def between(self, start: int, stop: int) -> _Read:
+        """Those of these positions."""
+
+    def at(self, positions: Int[np.ndarray, " b"]) -> _Read:
+        """Those at some positions."""
+
+
+class PairScores(ABC, Generic[_Units]):
     """The scores of pairs of a query and an item of the gallery, both given by their positions.
 
+    The vectors of a side are held where half of the memory is enough, the queries first; else those
+    that are needed are read.
+
     Attributes:
-        held_bytes: what is held whole, however little memory there is.
+        beside_bytes: what is needed besides, however little memory there is.
         row_bytes: of a vector that is looked at in a block.
         pair_bytes: of a pair with its vectors.
-        working_bytes: what may be held besides, as `share_out` sets it.
+        working_bytes: what may be held, as `share_out` sets it.
     """
 
-    held_bytes: int = 0
+    beside_bytes: int = 0
     row_bytes: int
     pair_bytes: int
 
     def __init__(self, sides: Sides, space: str) -> None:
-        self._sides = (sides.queries, sides.gallery)
+        self._sides = sides
         self._space = space
         self._dim = sides.gallery.store.space(space).dim
         self.working_bytes = MEMORY_BYTES
@@ -61,7 +87,46 @@ class PairScores(ABC):
     @property
     def is_held(self) -> bool:
         """True where the gallery is not read anew for each block."""
-        return True
+        return self._held[1] is not None
+
+    def _some(self, side: int, positions: Int[np.ndarray, " p"]) -> tuple[_Units, Any]:
+        """Vectors, and where among them those at some positions are."""
+        held = self._held[side]
+        if held is not None:
+            return held, positions
+        needed, places = np.unique(positions, return_inverse=True)
+        return self._units(side, needed), places
+
+    def _units(self, side: int, positions: Int[np.ndarray, " m"]) -> _Units:
+        """The vectors at ascending positions."""
+        held = self._held[side]
+        if held is None:
+            return self._vectors[side].at(positions)
+        first, last = (int(positions[0]), int(positions[-1]) + 1) if len(positions) else (0, 0)
+        return held[first:last] if last - first == len(positions) else held[positions]
+
+    @cached_property
+    def _held(self) -> list[_Units | None]:
+        left = self.working_bytes // 2
+        held: list[_Units | None] = []
+        for vectors in self._vectors:
+            if held and vectors is self._vectors[0]:  # both sides are one
+                held.append(held[0])
+                continue
+            fits = vectors.num_bytes <= left
+            held.append(vectors.between(0, len(vectors)) if fits else None)
+            left -= vectors.num_bytes if fits else 0
+        return held
+
+    @cached_property
+    def _vectors(self) -> list[Vectors[_Units]]:
+        of_queries = self._vectors_of(self._sides.queries)
+        is_self_join = self._sides.is_self_join
+        return [of_queries, of_queries if is_self_join else self._vectors_of(self._sides.gallery)]
+
+    @abstractmethod
+    def _vectors_of(self, side: StoreRows) -> Vectors[_Units]:
+        """The vectors of a side."""
 
     @abstractmethod
     def block(
@@ -81,23 +146,19 @@ class PairScores(ABC):
         """Those of a few pairs."""
 
 
-def share_out(parts: Sequence[PairScores], memory_bytes: int, least_beside: int = 0) -> int:
+def share_out(parts: Sequence[PairScores[Any]], memory_bytes: int, least_beside: int = 0) -> int:
     """Give the scores of each space an equal part of one half of the memory.
 
-    Returns the other half, which is `least_beside` or more. What is held whole comes off first.
+    Returns the other half, which is `least_beside` or more. What they need besides comes off first.
 
     Raises:
         SettingsError: the memory is too little; the message says the least.
     """
-    held_bytes = sum(part.held_bytes for part in parts)
+    beside_bytes = sum(part.beside_bytes for part in parts)
     least_of_parts = len(parts) * max(part.least_bytes for part in parts)
-    least = held_bytes + 2 * max(least_of_parts, least_beside)
-    if memory_bytes < least:
-        raise SettingsError(
-            f"this search needs a memory of at least {least:,} bytes: found {memory_bytes:,}; "
-            f"give a larger --memory"
-        )
-    half = (memory_bytes - held_bytes) // 2
+    least = beside_bytes + 2 * max(least_of_parts, least_beside)
+    refuse_too_little(least, memory_bytes)
+    half = (memory_bytes - beside_bytes) // 2
     for part in parts:
         part.working_bytes = half // len(parts)
     return half

@@ -21,11 +21,11 @@ def optional_number(values: Mapping[str, Any], key: str) -> float | None:
     return None if values[key] is None else number(values, key)
 
 
-def score(values: Mapping[str, Any], key: str) -> float:
-    """A score threshold."""
+def score(values: Mapping[str, Any], key: str, size: float = 1.0) -> float:
+    """A score threshold; scores lie between −`size` and `size`."""
     value = number(values, key)
-    if not LOWEST <= value <= HIGHEST:
-        raise ValueError(f"{key} should be a score between −1 and 1: found {value!r}")
+    if not LOWEST * size <= value <= HIGHEST * size:
+        raise ValueError(f"{key} should be a score between −{size:g} and {size:g}: found {value!r}")
     return value
 
 

@@ -81,9 +81,10 @@ def as_one(candidates: Candidates) -> Candidates:
 
 
 def _mean(candidates: Candidates, shares: Sequence[float]) -> Float32[np.ndarray, "q c"]:
-    mean = np.zeros(candidates.rows.shape)
+    mean, exist = np.zeros(candidates.rows.shape), candidates.exist
     for scores, share in zip(candidates.scores, shares, strict=True):
-        mean += share * scores.astype(np.float64)
+        mean += share * np.where(exist, scores, np.float32(0)).astype(np.float64)
+    mean[~exist] = -np.inf  # whatever the sign of a share
     return mean.astype(np.float32)
 
 

@@ -1,6 +1,6 @@
 """From the rows of a store to what a threshold is tuned on, and the way in which it is tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,16 +21,13 @@ from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.protocols import Tuned
 from retrieval.thresholds.rules import refuse_one_way
 from retrieval.thresholds.strategies import (
-    BestOf,
     ByCategory,
     Fit,
     OneThreshold,
     Strategy,
-    weight_grid,
 )
 from retrieval.thresholds.tune_settings import TuneSettings
-
-Shares = tuple[float, ...]
+from retrieval.thresholds.weighing import BestOf, MadeForShares, Shares, weight_grid
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,14 @@ class Prepared:
 
     `k` is how many neighbours each space gives, as `MatchRule.k` counts them. `shares` are those
     that were given; there are others only where they are tuned as well.
+    `members` are the numbers of the groups of the rows that are tuned on.
     """
 
     k: int
     shares: Shares
     pools: Mapping[Shares, Pool]
     strategy: Strategy
-
-    @property
-    def members(self) -> Int[np.ndarray, " q"]:
-        """The number of the group of each row that is tuned on."""
-        return self.pools[self.shares].judged.groups
+    members: Int[np.ndarray, " q"]
 
     def pool_of(self, fit: Fit) -> Pool:
         """What a fit is about."""
@@ -70,19 +64,31 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     refuse_large_at_least(settings.rules.at_least, k, rows.sides)
     given = shares_of({space: settings.weights.get(space, 1.0) for space in settings.spaces})
     shares = tuple(given.values())
-    grid = weight_grid(len(shares)) if settings.tune_weights else [shares]
+    signed = settings.signed_weights
+    grid = weight_grid(len(shares), signed=signed) if settings.tune_weights else [shares]
     categories = categories_of(rows.sides, settings.threshold_by)
-    columns = num_columns(k, rows.sides)
-    pools = {
-        each: _pool(rows, settings, candidates, categories)
-        for each, candidates in _gathered(rows, settings, columns, grid).items()
-    }
-    strategies = {each: _strategy(pool, settings) for each, pool in pools.items()}
+    gather_with = _gathering(rows, settings, num_columns(k, rows.sides))
+
+    def pool_with(shares: Shares) -> Pool:
+        return _pool(rows, settings, gather_with(shares), categories)
+
+    pools = MadeForShares(grid, pool_with)
+    strategies = MadeForShares(grid, lambda each: _strategy(pools[each], settings))
     plain = BestOf(strategies) if settings.tune_weights else strategies[shares]
-    categories = pools[shares].categories
+    at, members = _tuned_on(rows)
     if categories is None:
-        return Prepared(k, shares, pools, plain)
-    return Prepared(k, shares, pools, ByCategory(plain, categories, settings.shrinkage))
+        return Prepared(k, shares, pools, plain, members)
+    by_category = ByCategory(plain, categories[at], settings.shrinkage)
+    return Prepared(k, shares, pools, by_category, members)
+
+
+def _tuned_on(rows: EvaluationRows) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """The queries that are tuned on, and their groups: without labels those of decided pairs."""
+    members = judge(rows.sides.own[:, None], rows).groups
+    if rows.is_labelled or rows.decided is None:
+        return np.arange(len(members)), members
+    at = np.unique(rows.decided.queries)
+    return at, members[at]
 
 
 def _pool(
@@ -118,23 +124,20 @@ def picture_of(
     return None
 
 
-def _gathered(
-    rows: EvaluationRows, settings: TuneSettings, columns: int, grid: list[Shares]
-) -> dict[Shares, Candidates]:
-    spaces = settings.spaces
+def _gathering(
+    rows: EvaluationRows, settings: TuneSettings, columns: int
+) -> Callable[[Shares], Candidates]:
+    """What finds the candidates for some shares."""
+    spaces, sides = settings.spaces, rows.sides
     if settings.combine == "sum" and len(spaces) > 1:  # scored once, whatever the shares
-        scored = scored_in_all(rows.sides, spaces, columns, settings.finding)
-        return {each: as_one(weighted(scored, each)) for each in grid}
-    return {
-        each: gather(
-            rows.sides,
-            dict(zip(spaces, each, strict=True)),
-            columns,
-            settings.combine,
-            settings.finding,
-        )
-        for each in grid
-    }
+        scored = scored_in_all(sides, spaces, columns, settings.finding)
+        return lambda shares: as_one(weighted(scored, shares))
+
+    def search(shares: Shares) -> Candidates:
+        weights = dict(zip(spaces, shares, strict=True))
+        return gather(sides, weights, columns, settings.combine, settings.finding)
+
+    return search
 
 
 def _strategy(pool: Pool, settings: TuneSettings) -> Strategy:

@@ -25,14 +25,16 @@ class Tuned:
     """The fit to use, the rows that it was tuned on, and what each row is to be reported at.
 
     In an honest protocol `outcome` is, for each row, that of a fit without the row's own group;
-    `is_reported` says which rows are reported. A row's pairs are counted as if the items of other
-    folds were matched by the same fit: true pairs lie within a fold, only false ones are touched.
+    `is_reported` says which rows are reported, and `by_fit` which of them by each fit. A row's
+    pairs are counted as if the items of other folds were matched by the same fit: true pairs lie
+    within a fold, only false ones are touched.
     """
 
     fit: Fit
     is_tuned_on: Bool[np.ndarray, " q"]
     outcome: Outcome
     is_reported: Bool[np.ndarray, " q"]
+    by_fit: tuple[tuple[Fit, Bool[np.ndarray, " q"]], ...]
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,24 @@ def tuned(
     folds = _folds(members, groups, protocol, seed)
     everywhere = np.ones(len(folds), bool)
     is_tuned_on = folds == 0 if protocol == "holdout" else everywhere
-    fit = strategy.fit(is_tuned_on)
+    if protocol != "cross-fit":
+        (fit,) = strategy.fits([is_tuned_on])
+        at = ~is_tuned_on if protocol == "holdout" else everywhere
+        return Tuned(fit, is_tuned_on, strategy.outcome(fit), at, ((fit, at),))
+    parts = [folds == fold for fold in range(int(folds.max()) + 1)]
+    fit, *others = strategy.fits([everywhere, *(~part for part in parts)])
+    by_fit = tuple(zip(others, parts, strict=True))
     outcome = strategy.outcome(fit)
-    if protocol == "cross-fit":
-        for fold in range(int(folds.max()) + 1):
-            others = strategy.fit(folds != fold)
-            outcome = outcome.replaced(folds == fold, strategy.outcome(others))
-    return Tuned(fit, is_tuned_on, outcome, ~is_tuned_on if protocol == "holdout" else everywhere)
+    for other, part in by_fit:
+        outcome = outcome.replaced(part, strategy.outcome(other))
+    return Tuned(fit, everywhere, outcome, everywhere, by_fit)
 
 
 def given(strategy: Strategy, fit: Fit) -> Tuned:
     """What all rows reach by a fit that is given, and was tuned on none of them as far as known."""
     outcome = strategy.outcome(fit)
     everywhere = np.ones(len(outcome.num_taken), bool)
-    return Tuned(fit, ~everywhere, outcome, everywhere)
+    return Tuned(fit, ~everywhere, outcome, everywhere, ((fit, everywhere),))
 
 
 def report(tuning: Tuned, members: Int[np.ndarray, " q"], generator: np.random.Generator) -> Report:

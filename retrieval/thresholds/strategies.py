@@ -5,7 +5,7 @@ them can be cross-fitted: what is fitted never sees the rows that it is reported
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,8 +21,11 @@ NO_MATCH = 1 + 1e-6
 
 
 def reaches_none(threshold: float) -> bool:
-    """True where a threshold lies above every score: 1, but for rounding."""
-    return threshold > (1 + NO_MATCH) / 2
+    """True where a threshold is `NO_MATCH`, but for rounding.
+
+    Above it lie only scores of weights of which some are below 0.
+    """
+    return abs(threshold - NO_MATCH) < (NO_MATCH - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ class Strategy(ABC):
     def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
         """The best for the chosen rows."""
 
+    def fits(self, choices: Sequence[Bool[np.ndarray, " q"]]) -> list[Fit]:
+        """The best for each of several choices of rows."""
+        return [self.fit(chosen) for chosen in choices]
+
     @abstractmethod
     def outcome(self, fit: Fit) -> Outcome:
         """What each row reaches by a fit."""
@@ -145,7 +152,18 @@ class ByCategory(Strategy):
 
     def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
         """The common thresholds, and those of each category among the chosen rows."""
-        common = self.plain.fit(chosen)
+        return self.fits([chosen])[0]
+
+    def fits(self, choices: Sequence[Bool[np.ndarray, " q"]]) -> list[Fit]:
+        """The same for each of several choices of rows."""
+        commons = self.plain.fits(choices)
+        return [self._with_own(*each) for each in zip(commons, choices, strict=True)]
+
+    def outcome(self, fit: Fit) -> Outcome:
+        """What each row reaches at the thresholds of its category."""
+        return self.plain.outcome(fit)
+
+    def _with_own(self, common: Fit, chosen: Bool[np.ndarray, " q"]) -> Fit:
         # Thresholds of scores that are weighted otherwise could not be drawn towards one another.
         alike = self.plain.with_weights(common.weights)
         by_category = {
@@ -154,10 +172,6 @@ class ByCategory(Strategy):
             if name
         }
         return replace(common, by_category=by_category)
-
-    def outcome(self, fit: Fit) -> Outcome:
-        """What each row reaches at the thresholds of its category."""
-        return self.plain.outcome(fit)
 
     def _shrunk(
         self, common: Fit, strategy: Strategy, rows: Bool[np.ndarray, " q"]
@@ -169,47 +183,3 @@ class ByCategory(Strategy):
             there + share * (here - there)
             for here, there in zip(own, common.thresholds, strict=True)
         )
-
-
-class BestOf(Strategy):
-    """The best of several strategies, each with weights of its own: weights fitted over a grid."""
-
-    def __init__(self, by_weights: Mapping[tuple[float, ...], Strategy]) -> None:
-        self._by_weights = by_weights
-
-    def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
-        """The best fit of any, the first of equal ones."""
-        fits = [
-            replace(strategy.fit(chosen), weights=weights)
-            for weights, strategy in self._by_weights.items()
-        ]
-        return max(fits, key=lambda fit: fit.value)
-
-    def outcome(self, fit: Fit) -> Outcome:
-        """What each row reaches with the weights of the fit."""
-        return self.with_weights(fit.weights).outcome(fit)
-
-    def with_weights(self, weights: tuple[float, ...] | None) -> Strategy:
-        """The strategy that has these weights."""
-        assert weights is not None
-        return self._by_weights[weights]
-
-
-def weight_grid(num_spaces: int) -> list[tuple[float, ...]]:
-    """Shares of so many spaces that add up to 1: every twentieth of two, every tenth of more."""
-    steps = 20 if num_spaces == 2 else 10
-    return [
-        tuple(share / steps for share in shares)
-        for shares in _compositions(steps, num_spaces)
-        if all(shares)
-    ]
-
-
-def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
-    if parts == 1:
-        return [(total,)]
-    return [
-        (first, *rest)
-        for first in range(total + 1)
-        for rest in _compositions(total - first, parts - 1)
-    ]

@@ -124,9 +124,9 @@ def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
         raise ValueError("it names no spaces, or a combination that there is not")
     each_has_own = len(spaces) > 1 and combine in OWN_THRESHOLDS
     parts = spaces.values() if each_has_own else [values]
-    thresholds = tuple(score(part, "score_threshold") for part in parts)
     weights = {name: number(space, "weight") for name, space in spaces.items()}
-    shares_of(weights)  # refuses what is not above 0
+    size = 1.0 if each_has_own else sum(map(abs, shares_of(weights).values()))
+    thresholds = tuple(score(part, "score_threshold", size) for part in parts)
     refuse_small_k(integer(values, "k"), 1)
     return MatchRule(
         spaces=weights,
@@ -136,7 +136,7 @@ def _rule_from_json(values: Mapping[str, Any]) -> MatchRule:
         fingerprints={name: text(space, "fingerprint") for name, space in spaces.items()},
         rules=_rules(json_object(values, "rules")),
         category=None if values["category"] is None else text(values, "category"),
-        by_category=_by_category(json_object(values, "by_category"), len(thresholds)),
+        by_category=_by_category(json_object(values, "by_category"), len(thresholds), size),
         calibration=_calibration(values),
         refinements=Refinements.from_json(json_object(values, "refinements")),
     )
@@ -150,9 +150,11 @@ def _rules(values: Mapping[str, Any]) -> Rules:
     return Rules(integer(values, "at_least"), at_most, **switches)
 
 
-def _by_category(values: Mapping[str, Any], num_common: int) -> dict[str, tuple[float, ...]]:
+def _by_category(
+    values: Mapping[str, Any], num_common: int, size: float
+) -> dict[str, tuple[float, ...]]:
     own = {
-        name: tuple(score({place: given}, place) for given in numbers({place: found}, place))
+        name: tuple(score({place: given}, place, size) for given in numbers({place: found}, place))
         for name, found in values.items()
         for place in [f"by_category of '{name}'"]
     }

@@ -9,6 +9,7 @@ from retrieval.selection import Selection
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
+from retrieval.thresholds.weighing import MOST_SIGNED
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class TuneSettings(Selection):
         combine: how several spaces are combined; `retrieval.thresholds.gathering` explains it.
         weights: those of spaces in the combined score, 1 where none is given.
         tune_weights: choose the weights as well, from a grid.
+        signed_weights: the grid has shares below 0 too: what is near in such a space as well is
+            less of a match.
         objective: what the threshold is to be the best for.
         rules: what else decides on matches.
         threshold_by: a column whose values have thresholds of their own.
@@ -35,6 +38,7 @@ class TuneSettings(Selection):
     combine: str = "concat"
     weights: Mapping[str, float] = field(default_factory=dict)
     tune_weights: bool = False
+    signed_weights: bool = False
     objective: Objective = field(default_factory=Objective)
     rules: Rules = field(default_factory=Rules)
     threshold_by: str | None = None
@@ -73,6 +77,11 @@ class TuneSettings(Selection):
             raise SettingsError(
                 "--tune-weights is for --combine concat or sum of several spaces: union and "
                 "intersection cut each space at a threshold of its own"
+            )
+        if self.signed_weights and not (self.tune_weights and len(self.spaces) <= MOST_SIGNED):
+            raise SettingsError(
+                f"--signed-weights is for --tune-weights of two or three spaces: found "
+                f"{len(self.spaces)}{'' if self.tune_weights else ' without --tune-weights'}"
             )
 
     @property

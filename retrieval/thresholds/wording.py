@@ -15,7 +15,7 @@ def threshold_text(thresholds: tuple[float, ...]) -> str:
 def distance_text(thresholds: tuple[float, ...]) -> str:
     """1 − each threshold; – where no score reaches it."""
     return ", ".join(
-        "–" if reaches_none(each) else f"{max(0.0, 1 - each):.4f}" for each in thresholds
+        "–" if reaches_none(each) else f"{round(1 - each, 4) + 0.0:.4f}" for each in thresholds
     )
 
 

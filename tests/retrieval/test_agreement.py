@@ -12,6 +12,7 @@ from embed.errors import NeighboursError, SettingsError
 from embed.rows import Where, select_rows
 from embed.store import Store
 from retrieval.evaluation.compare import CompareSettings, compare
+from retrieval.evaluation.contenders import SpacesContender
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
 from retrieval.finding import Finding
 from retrieval.listing import ListingSettings, list_neighbours
@@ -21,10 +22,14 @@ from retrieval.matches.voting import VoteSettings, vote
 from retrieval.refining.reciprocal import Rerank
 from retrieval.refining.refinements import Refinements
 from retrieval.search.approximate import IndexSettings
+from retrieval.search.combined import combined_neighbours
 from retrieval.search.index_building import BuildSettings, build
 from retrieval.search.index_files import load_index
+from retrieval.selection import evaluation_rows
 from retrieval.thresholds.files import load, save
 from retrieval.thresholds.objectives import Objective
+from retrieval.thresholds.preparing import prepare
+from retrieval.thresholds.protocols import tuned as tuned_by
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
@@ -84,6 +89,8 @@ class Case:
     options: dict[str, Any]
 
 
+TUNED: dict[str, Any] = {"tune_weights": True, "signed_weights": True}
+
 CASES = [
     Case(("near",), {}, {}),
     Case(("near",), {}, {"rules": Rules(at_least=2, at_most=4)}),
@@ -94,7 +101,10 @@ CASES = [
     Case(("words",), GALLERY, {}),
     Case(("code",), {}, {}),
     Case(("near", "far"), {}, {"combine": "concat"}),
+    Case(("near", "far"), {}, {"combine": "concat", "weights": {"far": -0.3}}),
     Case(("near", "words"), GALLERY, {"combine": "sum"}),
+    Case(("near", "far", "words"), {}, {"combine": "sum", **TUNED, "rules": Rules(at_most=4)}),
+    Case(("near", "far"), GALLERY, {"combine": "sum", **TUNED, "threshold_by": "kind"}),
     Case(("near", "words", "code"), {}, {"combine": "union"}),
     Case(("near", "far"), GALLERY, {"combine": "intersection"}),
     *(Case(("near",), sides, {}) for sides in OVERLAPS.values()),
@@ -215,6 +225,56 @@ def test_refinements_change_every_figure_alike(store_path: Path) -> None:
     assert line.evaluation.metrics == alone.metrics
     assert alone.metrics["row_f1"] == tuned.reached["row_f1"]
     assert given.metrics["map"] == alone.metrics["map"]
+
+
+@pytest.mark.parametrize("sides", [{}, GALLERY])
+@pytest.mark.parametrize(
+    ("line", "spaces", "of_line", "of_both"),
+    [
+        ("near+far", ("near", "far"), {}, {"combine": "sum", **TUNED}),
+        ("far+words", ("far", "words"), {}, {"tune_weights": True, "rules": Rules(at_most=3)}),
+        ("near-0.2*far", ("near", "far"), {"weights": {"far": -0.2}}, {"combine": "sum"}),
+        ("2*near+far", ("near", "far"), {"weights": {"near": 2.0}}, {"rules": Rules(2, gap=True)}),
+        ("near|far", ("near", "far"), {"combine": "union"}, {"objective": Objective("pair-f1")}),
+    ],
+)
+def test_compare_reports_what_is_tuned_with_the_same_options(
+    store_path: Path,
+    line: str,
+    spaces: tuple[str, ...],
+    of_line: dict[str, Any],
+    of_both: dict[str, Any],
+    sides: dict[str, Any],
+) -> None:
+    with Store(store_path) as store:
+        settings = CompareSettings((line,), "label", k=9, seed=3, **of_both, **sides)
+        (found,) = (each.evaluation for each in compare([store], settings).lines)
+        tuned = tune_threshold(
+            store, TuneSettings(spaces, "label", k=9, seed=3, **of_both, **of_line, **sides)
+        )
+    for figure, value in tuned.reached.items():
+        assert found.metrics[figure] == pytest.approx(value)
+    assert found.thresholds == tuned.rule.thresholds
+    assert found.intervals["row_f1"] == pytest.approx(tuned.interval)
+    if "combine" not in of_line:
+        assert dict(found.weights) == tuned.rule.spaces
+
+
+@pytest.mark.parametrize("sides", [{}, GALLERY])
+def test_no_query_is_ranked_by_weights_that_were_tuned_on_its_group(
+    store_path: Path, sides: dict[str, Any]
+) -> None:
+    with Store(store_path) as store:
+        settings = TuneSettings(("far", "words"), "label", k=9, combine="sum", **TUNED, **sides)
+        rows = evaluation_rows(store, settings)
+        found = SpacesContender("far+words", settings).find(rows, 12)
+        prepared = prepare(rows, settings, 9)
+        tuning = tuned_by(prepared.strategy, rows.query_labels, rows.groups, "cross-fit", 0)
+        for fit, part in tuning.by_fit:
+            weights = dict(zip(settings.spaces, fit.weights or (), strict=True))
+            expected = combined_neighbours(rows.sides, weights, found.ranking.shape[1])
+            np.testing.assert_array_equal(found.ranking[part], expected.rows[part])
+    assert len({fit.weights for fit, _ in tuning.by_fit}) > 1  # else it would show nothing
 
 
 def test_compare_starts_from_the_files_of_its_lines(store_path: Path, tmp_path: Path) -> None:

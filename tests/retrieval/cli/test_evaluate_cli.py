@@ -69,7 +69,12 @@ def test_compare_in_every_format(store_path: Path, tmp_path: Path, retrieval_cli
     found = json_of(retrieval_cli(*about, "--json"))
     assert found == json_of(retrieval_cli(*about, "--format", "json"))
     assert list(found["spaces"]) == ["near", "far"]
-    assert [one["metric"] for one in found["differences"]] == ["row_f1", "map", "recall@1"]
+    assert [one["metric"] for one in found["differences"]] == [
+        "row_f1",
+        "map",
+        "recall@1",
+        "pair_f1",
+    ]
     rows = list(csv.DictReader(io.StringIO(retrieval_cli(*about, "--format", "csv").stdout)))
     assert [float(row["map"]) for row in rows] == [
         found["spaces"][name]["map"] for name in ("near", "far")
@@ -80,6 +85,33 @@ def test_compare_in_every_format(store_path: Path, tmp_path: Path, retrieval_cli
     assert picture.read_bytes()[:4] == b"\x89PNG"
     retrieval_cli(*about, "--format", "json", "-o", markdown, "--force")
     assert json.loads(markdown.read_text()) == found
+
+
+def test_compare_tunes_weights_like_tune_threshold(store_path: Path, retrieval_cli: Invoke) -> None:
+    options = ("--combine", "sum", "--tune-weights", "--signed-weights", "--at-most", 3)
+    lines = ("--space", "far", "--space", "near+far", "--space", "near-0.1*far", "--space", "near")
+    about = (store_path, "--label", "label", "--k", 9, *options)
+    text = retrieval_cli("compare", *about, *lines, "--against", "best-space").stdout
+    assert "near+far less near" in text
+    assert "weights" in text
+    found = json_of(retrieval_cli("compare", *about, *lines, "--json"))["spaces"]["near+far"]
+    both = ("--space", "near", "--space", "far")
+    tuned = json_of(retrieval_cli("tune-threshold", *about, *both, "--json"))
+    for name in ("row_f1", "pair_f1", "score_threshold"):
+        assert found[name] == pytest.approx(tuned[name])
+    weights = {name: each["weight"] for name, each in tuned["spaces"].items()}
+    assert found["weights"] == weights
+
+
+def test_options_of_compare_that_do_nothing_are_refused(
+    store_path: Path, retrieval_cli: Invoke
+) -> None:
+    about = ("compare", store_path, "--space", "near+far", "--label", "label")
+    refused = retrieval_cli(*about, "--signed-weights", exit_code=2)
+    assert "--signed-weights does nothing without --tune-weights" in refused.stderr
+    for options in (("--tune-weights",), ("--at-most", 2)):
+        refused = retrieval_cli(*about, "--ranking-only", *options, exit_code=2)
+        assert "with --ranking-only none is tuned" in refused.stderr
 
 
 def test_a_table_goes_by_its_suffix(

@@ -56,6 +56,8 @@ BOTH = "--space image --space title"
         f"{BOTH} --space hash --combine sum",
         f"{BOTH} --combine sum --tune-weights --threshold-by category --shrinkage 3",
         f"{BOTH} --combine concat --tune-weights",
+        f"{BOTH} --combine concat --weight title=-0.4",
+        f"{BOTH} --combine sum --tune-weights --signed-weights --at-most 5",
         f"{BOTH} --combine union --threshold-by category",
         f"{BOTH} --combine intersection --objective pair-f1",
         f"{BOTH} --space hash --combine union --k 4",
@@ -148,8 +150,12 @@ def test_weights_that_only_rank_are_warned_of(store_path: Path, retrieval_cli: I
 MISTAKES: list[tuple[int, str, str]] = [
     (2, "--space image --weight title=2", "--weight title=2 is of a space that is not searched"),
     (2, "--space image --weight title", "--weight takes NAME=FACTOR such as image=0.6"),
-    (2, f"{BOTH} --weight image=0", "weight of a space is above 0: found image=0"),
-    (2, f"{BOTH} --weight image=nan", "weight of a space is above 0: found image=nan"),
+    (2, f"{BOTH} --weight image=0", "weight of a space is a number other than 0: found image=0"),
+    (
+        2,
+        f"{BOTH} --weight image=nan",
+        "weight of a space is a number other than 0: found image=nan",
+    ),
     (2, "--space image --objective recall-at-precision", "takes a --wanted share such as 0.9"),
     (2, "--space image --wanted 0.9", "--objective row-f1 takes no --wanted share"),
     (
@@ -169,6 +175,8 @@ MISTAKES: list[tuple[int, str, str]] = [
     (1, f"{BOTH} --space broken --combine union", "'r3' in space 'broken' should be finite"),
     (1, "--space image --where category=boots", "has category=boots: its values are hats, shoes"),
     (2, "--space image --space image", "different spaces, each named once: found image, image"),
+    (2, f"{BOTH} --signed-weights", "--signed-weights does nothing without --tune-weights"),
+    (2, f"{BOTH} --weight image=-1", "add up to more than 0: found image=-1, title=1"),
     (2, f"{BOTH} --combine union --tune-weights", "--tune-weights is for --combine concat or sum"),
     (2, "--space image --tune-weights", "--tune-weights is for --combine concat or sum"),
     (2, "--space image --reciprocal --query-where kind=photo", "--reciprocal is for items that"),

@@ -14,7 +14,8 @@ from PIL import Image
 from embed.errors import SelectionError, SettingsError, StoreError
 from embed.rows import Where
 from embed.store import Store
-from retrieval.evaluation.compare import CompareSettings, Comparison, compare
+from retrieval.evaluation.compare import CompareSettings, compare
+from retrieval.evaluation.comparison import Comparison
 from retrieval.evaluation.evaluate import EvaluateSettings, evaluate
 from retrieval.evaluation.plots import plot_comparison
 from retrieval.evaluation.tables import (
@@ -25,6 +26,7 @@ from retrieval.evaluation.tables import (
     summary_table,
 )
 from retrieval.metrics.intervals import Difference
+from retrieval.thresholds.rules import Rules
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
 NEAR, LABELS = clustered(30, 4, spread=0.4)
@@ -166,6 +168,62 @@ def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:
     assert compared([first], "far", "near", against="best").against == "near"
 
 
+def test_the_best_of_one_space_is_what_combinations_are_compared_with(first: Path) -> None:
+    comparison = compared([first], "far", "near+far", "near", "near|far", against="best-space")
+    assert comparison.against == "near"
+    with pytest.raises(SettingsError, match="best-space is for lines of one space: there is none"):
+        compared([first], "near+far", against="best-space")
+
+
+def test_the_difference_of_pair_f1_is_that_of_two_ratios(first: Path) -> None:
+    near, far = compared([first], "near", "far").lines
+    difference = far.differences["pair_f1"]
+    values = [line.evaluation.metrics["pair_f1"] or 0 for line in (near, far)]
+    assert difference.value == pytest.approx(values[1] - values[0])
+    assert difference.interval[0] < difference.value < difference.interval[1] < 0
+
+
+def test_weights_are_told_where_something_was_said_of_them(first: Path) -> None:
+    comparison = compared([first], "near", "near+far", "3*near - 1*far", combine="sum")
+    header, rows = summary_table(comparison)
+    assert header[-1] == "weights"
+    assert [row[-1] for row in rows] == ["–", "–", "1.50, -0.50"]
+    assert [row["weights"] for row in csv.DictReader(io.StringIO(as_csv(comparison)))] == [
+        "",
+        "",
+        "1.5 -0.5",
+    ]
+    told = comparison.to_json()["spaces"]
+    assert told["3*near-1*far"]["weights"] == {"near": 1.5, "far": -0.5}
+    assert "weights" not in told["near+far"]
+    tuned = compared([first], "near+far", "1*near+1*far", tune_weights=True)
+    assert tuned.lines[0].evaluation.weights["near"] > 0.5
+    assert not tuned.lines[1].evaluation.weights
+    assert "weights" not in summary_table(compared([first], "near"))[0]
+
+
+@pytest.mark.parametrize(
+    ("spaces", "settings", "message"),
+    [
+        (("near",), {"tune_weights": True}, "--tune-weights is for lines such as a"),
+        (("near|far",), {"tune_weights": True}, "--tune-weights is for lines such as a"),
+        (("2*near+far",), {"tune_weights": True}, "--tune-weights is for lines such as a"),
+        (("near+far",), {"signed_weights": True}, "does nothing without --tune-weights"),
+        (("near+far",), {"tune_weights": True, "ranking_only": True}, "--tune-weights chooses"),
+        (("near",), {"rules": Rules(at_most=2), "ranking_only": True}, "rules of matches choose"),
+        (("near+far",), {"combine": "union"}, "by concat or sum: found union"),
+        (("0*near+far",), {}, "a number other than 0: found near=0"),
+        (("near-1*far",), {}, "more than 0: found near=1, far=-1"),
+        (("2*near+near",), {}, "takes different spaces"),
+    ],
+)
+def test_weights_and_rules_that_do_nothing_are_refused(
+    first: Path, spaces: tuple[str, ...], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        compared([first], *spaces, **settings)
+
+
 def test_mistakes_are_told(first: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="each named once: found near, near"):
         compared([first], "near", "near")
@@ -175,7 +233,9 @@ def test_mistakes_are_told(first: Path, tmp_path: Path) -> None:
         compared([first, first], "near")
     with pytest.raises(SettingsError, match="at least 2: found 1"):
         compared([first], "near", k=1)
-    with pytest.raises(SettingsError, match="one of the lines, near, far, or best: found head"):
+    with pytest.raises(
+        SettingsError, match="one of the lines, near, far, or best or best-space: found head"
+    ):
         compared([first], "near", "far", against="head")
     with pytest.raises(StoreError, match=r"has no space 'head': there are near, far"):
         compared([first], "head")

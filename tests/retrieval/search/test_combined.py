@@ -92,8 +92,11 @@ def least_memory(sides: Sides, weights: dict[str, float], k: int) -> int:
 
 @pytest.mark.parametrize("spaces", PAIRS, ids="+".join)
 @pytest.mark.parametrize("k", [1, 6, 500])
-def test_it_is_every_pair_ranked(store: Store, spaces: tuple[str, ...], k: int) -> None:
-    weights = dict(zip(spaces, (1.0, 2.5, 0.3), strict=False))
+@pytest.mark.parametrize("factors", [(1.0, 2.5, 0.3), (1.0, -0.4, 0.3)], ids=str)
+def test_it_is_every_pair_ranked(
+    store: Store, spaces: tuple[str, ...], k: int, factors: tuple[float, ...]
+) -> None:
+    weights = dict(zip(spaces, factors, strict=False))
     for sides in sides_of(store):
         expected = brute_force(sides, weights, k)
         for memory_bytes in (least_memory(sides, weights, k), 2**21, 2**31):
@@ -130,11 +133,14 @@ def test_one_space_alone_is_its_own_search(store: Store) -> None:
 
 def test_shares_add_up_to_one() -> None:
     assert shares_of({"a": 1.0, "b": 3.0}) == {"a": 0.25, "b": 0.75}
-    for weight in (0.0, -1.0, float("nan"), float("inf")):
+    for weight in (0.0, float("nan"), float("inf")):
         with pytest.raises(
-            SettingsError, match=f"weight of a space is above 0: found b={weight:g}"
+            SettingsError, match=f"weight of a space is a number other than 0: found b={weight:g}"
         ):
             shares_of({"a": 1.0, "b": weight})
+    assert shares_of({"a": 1.0, "b": -0.5}) == {"a": 2.0, "b": -1.0}
+    with pytest.raises(SettingsError, match="add up to more than 0: found a=1, b=-1"):
+        shares_of({"a": 1.0, "b": -1.0})
 
 
 def test_mistakes_are_told(store: Store, tmp_path: Path) -> None:

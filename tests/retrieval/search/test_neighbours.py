@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from embed.store import Store
-from retrieval.search.binary import BinarySearch
+from retrieval.search.binary import BinarySearch, Codes
 from retrieval.search.neighbours import (
     NO_ROW,
     Neighbours,
@@ -20,7 +20,8 @@ from retrieval.search.neighbours import (
 )
 from retrieval.search.ranking import self_first
 from retrieval.search.sides import StoreRows, between, self_join
-from retrieval.search.sparse import SparseSearch, UnitSparse
+from retrieval.search.sparse import SparseSearch
+from retrieval.search.sparse_vectors import UnitSparse
 from tests.retrieval.retrieval_stores import (
     binary_info,
     dense_info,
@@ -82,7 +83,8 @@ def test_binary_is_the_plain_loop() -> None:
     def score(one: int, other: int) -> float:
         return 1 - 2 * int(np.bitwise_count(codes[one] ^ codes[other]).sum()) / 32
 
-    search = BinarySearch(codes, codes, 32, 7)
+    both = Codes(codes, np.arange(120))
+    search = BinarySearch(both, both, 32, 7)
     found = self_first(search(0, 120), np.arange(120), 7)
     assert as_lists(found) == plain_neighbours(120, 7, score)
 

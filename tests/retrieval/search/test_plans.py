@@ -12,7 +12,7 @@ from embed.devices import has_bf16_units
 from embed.errors import SettingsError
 from retrieval.search.dense import DenseSearch
 from retrieval.search.neighbours import neighbours_of_vectors
-from retrieval.search.plans import Join, plan_in_float32, plan_search, query_rows_beside
+from retrieval.search.plans import Join, plan_binary, plan_in_float32, plan_search
 from retrieval.search.vectors import UnitVectors
 
 LARGE = Join(num_queries=34_250, num_gallery=34_250, dim=384, k=50)
@@ -45,10 +45,19 @@ def test_the_least_memory_is_told_and_is_enough(join: Join) -> None:
         plan_in_float32(join, least - 1)
 
 
-def test_two_sides_that_are_held_whole_leave_room_for_queries() -> None:
-    assert query_rows_beside(1000, 10, 2000) == 100
-    with pytest.raises(SettingsError, match="at least 1,160 bytes: found 1,100"):
-        query_rows_beside(1000, 10, 1100)
+@given(memory_bytes=st.integers(10**5, 10**10), k=st.integers(1, 100))
+def test_a_plan_for_codes_fits_and_tells_the_least(memory_bytes: int, k: int) -> None:
+    with pytest.raises(SettingsError, match="at least") as told:
+        plan_binary(5000, 10**7, 8, k, 100)
+    least = int(str(told.value).split("at least ")[1].split()[0].replace(",", ""))
+    plan = plan_binary(5000, 10**7, 8, k, max(least, memory_bytes))
+    assert plan.gallery_rows >= 64
+    assert plan.query_rows >= 16
+    counted = plan.query_strip * 65 * (8 * k + 4)
+    held = 8 * plan.gallery_rows + 12 * k * plan.query_rows + counted
+    assert held <= max(least, memory_bytes)
+    with pytest.raises(SettingsError, match=f"found {least - 1:,}"):
+        plan_binary(5000, 10**7, 8, k, least - 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is chosen where there is one")

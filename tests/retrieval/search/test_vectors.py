@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from embed.store import Store
-from retrieval.search import vectors as module
+from retrieval.search.binary import Codes
+from retrieval.search.sparse_vectors import UnitSparse
 from retrieval.search.vectors import UnitVectors
-from tests.retrieval.retrieval_stores import dense_info, write_store
+from tests.retrieval.retrieval_stores import binary_info, dense_info, sparse_info, write_store
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -23,6 +24,8 @@ def test_vectors_are_of_unit_length_and_zeros_stay(dtype: type[np.generic]) -> N
     np.testing.assert_allclose(units.between(0, 350), plain / lengths[:, None], atol=1e-7)
     np.testing.assert_array_equal(units.between(20, 30), units.between(0, 350)[20:30])
     assert units.between(340, 999).shape == (10, 5)
+    some = np.array([3, 4, 17, 340])
+    np.testing.assert_array_equal(units.at(some), units.between(0, 350)[some])
     assert (len(units), units.dim) == (350, 5)
 
 
@@ -42,16 +45,29 @@ def resident_bytes(path: Path) -> int:
     not (Path("/proc/self/smaps").exists() and hasattr(mmap, "MADV_DONTNEED")),
     reason="needs Linux's account of memory",
 )
+@pytest.mark.parametrize("kind", ["dense", "sparse", "binary"])
 def test_pages_of_a_mapped_store_are_handed_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(module, "RELEASE_BYTES", 2**20)
-    vectors = np.ones((20_000, 128), np.float32)  # 10 MB
-    path = write_store(tmp_path / "a.h5", {"image": (dense_info(128), vectors)})
+    monkeypatch.setattr("retrieval.search.mapped.RELEASE_BYTES", 2**20)
+    ones = np.ones((20_000, 512 if kind == "binary" else 128), np.float32)  # 10 MB
+    spaces = {
+        "dense": (dense_info(128), ones),
+        "sparse": (sparse_info(128), ones[:, :64]),
+        "binary": (binary_info(4096), ones.astype(np.uint8)),
+    }
+    path = write_store(tmp_path / "a.h5", {"space": spaces[kind]})
     with Store(path) as store:
-        mapped = store.array("image")
-        assert float(mapped.sum()) == vectors.size
-        assert resident_bytes(path) > 8e6
-        units = UnitVectors(mapped, np.arange(20_000))
-        assert units.between(19_000, 20_000).shape == (1000, 128)
+        rows = np.arange(20_000)
+        units: UnitVectors | UnitSparse | Codes
+        if kind == "sparse":
+            parts = store.sparse_parts("space")
+            mapped, units = parts.indices, UnitSparse(parts, rows)
+        else:
+            mapped = store.array("space")
+            units = UnitVectors(mapped, rows) if kind == "dense" else Codes(mapped, rows)
+        assert float(mapped.sum()) > 0
+        assert resident_bytes(path) > 4.5e6
+        for start in range(0, 20_000, 1000):
+            assert units.between(start, start + 1000).shape[0] == 1000
         assert resident_bytes(path) < 4e6

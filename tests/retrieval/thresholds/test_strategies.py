@@ -12,15 +12,14 @@ from retrieval.thresholds.pools import Pool
 from retrieval.thresholds.protocols import given, report, tuned
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.strategies import (
-    BestOf,
     ByCategory,
     Fit,
     OneThreshold,
     Strategy,
     matches_of,
     reach,
-    weight_grid,
 )
+from retrieval.thresholds.weighing import BestOf
 
 NUM_ROWS, WIDTH = 60, 12
 CATEGORIES = np.array(["shoes", "hats", ""])[np.arange(NUM_ROWS) // 3 % 3]
@@ -64,8 +63,11 @@ def test_no_row_is_reported_by_a_fit_that_saw_its_group(kind: str, rules: Rules)
     labels = np.arange(NUM_ROWS) // 3
     groups = np.arange(NUM_ROWS)
     honest = strategy_of(kind, labels, rules)
-    outcome = tuned(honest, labels, groups, "cross-fit", seed=0).outcome
-    for fold in _folds(labels, groups)[:2]:
+    tuning = tuned(honest, labels, groups, "cross-fit", seed=0)
+    outcome = tuning.outcome
+    for number, fold in enumerate(_folds(labels, groups)[:2]):
+        assert tuning.by_fit[number][0] == honest.fit(~fold)
+        np.testing.assert_array_equal(tuning.by_fit[number][1], fold)
         others = honest.outcome(honest.fit(~fold))
         for figure in ("num_taken", "num_common", "pairs", "hits"):
             np.testing.assert_array_equal(
@@ -146,13 +148,12 @@ def test_weights_are_the_best_and_categories_keep_to_them() -> None:
         assert thresholds == pytest.approx(alike.fit(rows_of(name)).thresholds)
 
 
-def test_weights_of_a_grid_add_up_to_one() -> None:
-    assert len(weight_grid(2)) == 19
-    assert weight_grid(2)[0] == (0.05, 0.95)
-    assert len(set(weight_grid(3))) == 36
-    for weights in (*weight_grid(2), *weight_grid(3), *weight_grid(4)):
-        assert sum(weights) == pytest.approx(1)
-        assert min(weights) > 0
+def test_fits_of_several_choices_are_those_of_each() -> None:
+    labels = np.arange(NUM_ROWS) // 3
+    choices = [EVERYWHERE, EVERYWHERE & (labels % 2 == 0), EVERYWHERE & (labels % 3 > 0)]
+    for kind in ("one", "weights", "union"):
+        strategy = strategy_of(kind, labels, Rules())
+        assert strategy.fits(choices) == [strategy.fit(chosen) for chosen in choices]
 
 
 def test_a_threshold_between_neighbouring_floats_parts_them() -> None:

@@ -155,7 +155,11 @@ def test_a_file_gives_back_all_but_the_curve(tmp_path: Path, result: ThresholdRe
         ({"spaces": {"image": {"weight": 1.0}}}, "should say its 'fingerprint', and does not"),
         (
             {"spaces": {"image": {"weight": -1, "fingerprint": "a"}}},
-            "weight of a space is above 0: found image=-1",
+            "weights of spaces add up to more than 0: found image=-1",
+        ),
+        (
+            {"spaces": {"image": {"weight": 0, "fingerprint": "a"}}},
+            "weight of a space is a number other than 0: found image=0",
         ),
         ({"label": 3}, "label should be a text: found 3"),
         ({"num_rows": "many"}, "num_rows should be a whole number: found 'many'"),
