@@ -127,9 +127,12 @@ def test_what_arrives_together_is_one_batch() -> None:
         threading.Thread(target=lambda n=number: made.update({n: batcher(n)}))
         for number in range(8)
     ]
-    for thread in threads:
+    threads[0].start()
+    while not together:
+        time.sleep(0.001)
+    for thread in threads[1:]:
         thread.start()
-    while batcher.num_batches == 0 or sum(map(len, [batcher._waiting])) < 7:
+    while len(batcher._waiting) < 7:
         time.sleep(0.001)
     batcher._most_waiting = 7
     with pytest.raises(BusyError, match="7 queries are waiting"):
