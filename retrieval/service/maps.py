@@ -144,7 +144,7 @@ class SpaceVectors:
         self._space = space
         self._info = items.store.space(space)
         if self._info.kind == "sparse":
-            self._sparse = scipy.sparse.csr_array(unit_sparse(items, space).rows)
+            self._sparse = unit_sparse(items, space)
 
     @property
     def most_held(self) -> int:
@@ -156,7 +156,7 @@ class SpaceVectors:
     def at(self, positions: Int[np.ndarray, " m"]) -> Vectors:
         """Those at ascending positions."""
         if self._info.kind == "sparse":
-            return self._sparse[positions]
+            return scipy.sparse.csr_array(self._sparse.at(positions))
         some = StoreRows(self._items.store, self._items.rows[positions])
         if self._info.kind == "binary":
             codes = some.store.array(self._space)[some.rows]

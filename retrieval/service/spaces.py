@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32, Int, Shaped, UInt8
 from embed.errors import StoreError
 from embed.store import SpaceInfo, Store
 from retrieval.search.exact import rounding, scores_of_pairs
-from retrieval.search.sparse import UnitSparse, sparse_scores_of_pairs
+from retrieval.search.sparse_vectors import UnitSparse, sparse_scores_of_pairs
 from retrieval.search.vectors import UnitVectors
 
 BLOCK_ROWS = 2048
@@ -168,10 +168,11 @@ class SparseVectors(SpaceVectors):
     def __init__(self, store: Store, name: str) -> None:
         self.info = store.space(name)
         matrix = store.sparse(name)
-        self._units = UnitSparse(matrix, np.arange(matrix.shape[0]))
-        if not np.isfinite(self._units.norms).all():
+        units = UnitSparse(matrix, np.arange(matrix.shape[0]))
+        if not np.isfinite(units.norms()).all():
             raise StoreError(f"space '{name}' holds NaN or infinity: encode the titles again")
-        self.margin = 2 * rounding(max(1, self._units.longest))
+        self._units = units.between(0, len(units))
+        self.margin = 2 * rounding(max(1, units.longest))
         self._parts = store.sparse_parts(name)
 
     def of_row(self, row: int) -> Vector:
@@ -181,15 +182,15 @@ class SparseVectors(SpaceVectors):
         ends = np.array([0, stop - start])
         return scipy.sparse.csr_array((data[start:stop], indices[start:stop], ends), (1, dim))
 
-    def prepared(self, query: Vector) -> tuple[UnitSparse, Float32[np.ndarray, " d"]]:
+    def prepared(self, query: Vector) -> tuple[scipy.sparse.csr_matrix, Float32[np.ndarray, " d"]]:
         """At unit length, and the same written out."""
         assert isinstance(query, scipy.sparse.csr_array)
-        unit = UnitSparse(query, np.arange(1))
-        return unit, np.asarray(unit.rows.toarray()[0], np.float32)
+        unit = UnitSparse(query, np.arange(1)).between(0, 1)
+        return unit, np.asarray(unit.toarray()[0], np.float32)
 
     def near(self, query: Any, start: int, stop: int) -> Float32[np.ndarray, " m"]:
         """A product of the matrix with the query."""
-        return np.asarray(self._units.rows[start:stop] @ query[1], np.float32)
+        return np.asarray(self._units[start:stop] @ query[1], np.float32)
 
     def exact(self, query: Any, rows: Int[np.ndarray, " m"]) -> Float32[np.ndarray, " m"]:
         """Pair by pair."""

@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 
 from embed.store import Store
+from retrieval.matches.match_blocks import match_blocks
 from retrieval.service.curves import curve_of
 from retrieval.service.figures import StoreFigures, figures_of
 from retrieval.service.service import Snapshot
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.files import load, save
-from retrieval.thresholds.match_rules import MatchRule, matched
+from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.tune_settings import TuneSettings
 from retrieval.thresholds.tuning import tune_threshold
@@ -26,6 +27,7 @@ from tests.retrieval.retrieval_stores import (
     sparse_info,
     write_store,
 )
+from tests.retrieval.service.snapshots import opened_snapshot
 
 SECONDS = 20.0
 OF_LABELS = ("row_f1", "precision", "recall", "pair_f1", "pair_precision", "pair_recall")
@@ -65,7 +67,7 @@ def tuned(path: Path, settings: TuneSettings, **changes: Any) -> Path:
 
 
 def opened(path: Path, **settings: Any) -> tuple[Snapshot, StoreFigures]:
-    snapshot = Snapshot(ServiceSettings(path, **settings))
+    snapshot = opened_snapshot(ServiceSettings(path, **settings))
     return snapshot, figures_of(snapshot).result(SECONDS)
 
 
@@ -224,9 +226,9 @@ def of_rule(path: Path, rule: MatchRule) -> Path:
 def plain_matches(snapshot: Snapshot, rule: MatchRule) -> tuple[set[frozenset[int]], set[int]]:
     """The pairs without a direction, and the items that match another one."""
     pairs, items = set(), set()
-    for start, candidates, taken in matched(snapshot.sides, rule):
-        for query, column in zip(*np.nonzero(taken), strict=True):
-            item, other = start + int(query), int(candidates.rows[query, column])
+    for block in match_blocks(snapshot.sides, rule):
+        for query, column in zip(*np.nonzero(block.is_match), strict=True):
+            item, other = block.start + int(query), int(block.candidates.rows[query, column])
             if other not in (item, -1):
                 pairs.add(frozenset((item, other)))
                 items.add(item)

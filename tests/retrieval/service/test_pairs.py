@@ -13,7 +13,6 @@ from retrieval.refining.refinements import Refinements
 from retrieval.service import pairs
 from retrieval.service.background import Cancelled, Report
 from retrieval.service.pairs import all_pairs
-from retrieval.service.service import Snapshot
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.match_rules import MatchRule, gathered
@@ -25,6 +24,7 @@ from tests.retrieval.retrieval_stores import (
     sparse_info,
     write_store,
 )
+from tests.retrieval.service.snapshots import opened_snapshot
 
 SECONDS = 20.0
 
@@ -49,7 +49,7 @@ def test_blocks_have_the_candidates_of_the_search_of_all_at_once(
 ) -> None:
     monkeypatch.setattr(pairs, "BLOCK_ROWS", 7)
     with Store(path) as store:
-        snapshot = Snapshot(ServiceSettings(path))
+        snapshot = opened_snapshot(ServiceSettings(path))
         cuts = (0.5,) * (1 if combine in ("concat", "sum") else len(names))
         rule = MatchRule(dict.fromkeys(names, 1 / len(names)), cuts, 6, combine)
         shares: list[float] = []
@@ -62,7 +62,7 @@ def test_blocks_have_the_candidates_of_the_search_of_all_at_once(
 
 
 def test_refined_neighbours_are_those_of_the_rule(path: Path) -> None:
-    snapshot = Snapshot(ServiceSettings(path))
+    snapshot = opened_snapshot(ServiceSettings(path))
     rule = MatchRule({"dense": 1.0}, (0.5,), 6, refinements=Refinements(augment=2))
     found = all_pairs(snapshot.sides, rule, Finding(), lambda share: None)
     assert_same(found, gathered(snapshot.sides, rule))
@@ -70,7 +70,7 @@ def test_refined_neighbours_are_those_of_the_rule(path: Path) -> None:
 
 
 def test_without_a_rule_the_spaces_weigh_alike(path: Path) -> None:
-    snapshot = Snapshot(ServiceSettings(path))
+    snapshot = opened_snapshot(ServiceSettings(path))
     found = snapshot.pairs.result(SECONDS)
     assert snapshot.rule is None
     wanted = MatchRule(dict.fromkeys(("dense", "sparse", "bits"), 1.0), (0.5,), 50)
@@ -79,7 +79,7 @@ def test_without_a_rule_the_spaces_weigh_alike(path: Path) -> None:
 
 
 def test_a_score_alone_is_a_rule_where_one_space_is_searched(path: Path) -> None:
-    snapshot = Snapshot(ServiceSettings(path, threshold="0.5", space="dense"))
+    snapshot = opened_snapshot(ServiceSettings(path, threshold="0.5", space="dense"))
     wanted = MatchRule({"dense": 1.0}, (0.5,), 50)
     assert_same(snapshot.pairs.result(SECONDS), gathered(snapshot.sides, wanted))
     snapshot.close()
@@ -89,14 +89,14 @@ def test_a_file_of_neighbours_stands_for_the_search(path: Path, tmp_path: Path) 
     file = tmp_path / "neighbours.parquet"
     with Store(path) as store:
         list_neighbours(store, ListingSettings(output=file, spaces=("dense",), k=9))
-    snapshot = Snapshot(ServiceSettings(path, "0.5", "dense", neighbours=file))
+    snapshot = opened_snapshot(ServiceSettings(path, "0.5", "dense", neighbours=file))
     wanted = MatchRule({"dense": 1.0}, (0.5,), 9)
     assert_same(snapshot.pairs.result(SECONDS), gathered(snapshot.sides, wanted))
     snapshot.close()
 
 
 def test_a_closed_snapshot_gives_up_and_begins_nothing(path: Path) -> None:
-    snapshot = Snapshot(ServiceSettings(path))
+    snapshot = opened_snapshot(ServiceSettings(path))
     begun = snapshot.works.once(("slow",), endless)
     snapshot.close()
     with pytest.raises(Cancelled):

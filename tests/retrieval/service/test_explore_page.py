@@ -1,0 +1,123 @@
+"""Groups, map and curve in a real browser over a real server."""
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+MILLISECONDS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=SIZES)
+def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page as wide as a desktop or a phone, where nothing fails and no other host is asked."""
+    width, height = SIZES[request.param]
+    context = browser.new_context(
+        base_url=address, viewport={"width": width, "height": height}, color_scheme="dark"
+    )
+    context.set_default_timeout(MILLISECONDS)
+    opened, faults = context.new_page(), list[str]()
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on(
+        "request", lambda sent: None if sent.url.startswith(address) else faults.append(sent.url)
+    )
+    yield opened
+    too_wide = opened.evaluate("document.documentElement.scrollWidth > innerWidth")
+    context.close()
+    assert faults == []
+    assert not too_wide
+
+
+def test_the_curve_is_read_by_keyboard_and_pointer(page: Page) -> None:
+    page.goto("/#/curve")
+    slider, readout = page.get_by_role("slider"), page.locator(".curve-readout")
+    expect(readout).to_contain_text("in use", timeout=MILLISECONDS)
+    before = readout.inner_text()
+    slider.focus()
+    page.keyboard.press("Home")
+    lowest = readout.inner_text()
+    assert lowest != before
+    assert "score" in (slider.get_attribute("aria-valuetext") or "")
+    page.locator(".curve-plot").hover(position={"x": 200, "y": 100})
+    assert readout.inner_text() != lowest
+    page.get_by_text("As a table").click()
+    expect(page.get_by_role("rowheader", name=re.compile("in use"))).to_be_visible()
+
+
+def test_a_group_opens_and_its_items_are_searched_for(page: Page) -> None:
+    page.goto("/#/groups")
+    cards = page.locator(".group-card")
+    expect(cards.first).to_be_visible(timeout=MILLISECONDS)
+    sizes = [int(text.split()[0]) for text in cards.locator("h3").all_inner_texts()]
+    assert sizes == sorted(sizes, reverse=True)
+    page.get_by_role("button", name="Most doubtful first").click()
+    expect(page).to_have_url(re.compile("order=doubt"))
+    pressed = page.get_by_role("button", name="Most doubtful first", pressed=True)
+    expect(pressed).to_be_visible()
+    cards.first.locator("a").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=re.compile(r"^Group \d+"))).to_be_visible()
+    expect(page.locator(".group-links .is-weakest")).to_have_count(1)
+    page.locator(".group-grid a").first.click()
+    expect(page).to_have_url(re.compile(r"#/search\?id="))
+    page.go_back()
+    expect(page.locator(".group-grid")).to_be_visible()
+
+
+def test_the_map_zooms_hides_values_and_opens_items(page: Page) -> None:
+    page.goto("/#/map?space=hog")
+    canvas, near = page.get_by_role("application"), page.locator(".map-near a")
+    expect(near).to_have_count(10, timeout=MILLISECONDS)
+    whole = near.all_inner_texts()
+    canvas.focus()
+    for key in ("+", "+", "ArrowRight", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(near.first).not_to_have_text(whole[0])
+    page.keyboard.press("0")
+    expect(near.first).to_have_text(whole[0])
+    toggles = page.locator(".map-legend button")
+    for toggle in toggles.all():
+        toggle.click()
+    expect(near).to_have_count(0)
+    toggles.first.click()
+    expect(near.first).to_be_visible()
+    page.get_by_label("Coloured by").select_option("attr_1")
+    expect(page.get_by_role("region", name="Values of attr_1")).to_be_visible()
+    canvas.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"#/search\?id="))
+
+
+def test_what_is_pointed_at_on_the_map_is_told(page: Page) -> None:
+    page.goto("/#/map?space=tfidf&colour=category")
+    expect(page.locator(".map-near a").first).to_be_visible(timeout=MILLISECONDS)
+    box = page.get_by_role("application").bounding_box()
+    assert box is not None
+    tip = page.locator(".map-tip")
+    # In a grid of steps no wider than its reach the pointer meets a point somewhere.
+    places = [
+        (box["x"] + x, box["y"] + y)
+        for y in range(30, int(box["height"]) - 30, 20)
+        for x in range(30, int(box["width"]) - 30, 20)
+    ]
+    for place in places:
+        page.mouse.move(*place)
+        if tip.is_visible():
+            break
+    assert " · " in tip.locator("p").inner_text()
+    page.mouse.click(*place)
+    expect(page).to_have_url(re.compile(r"#/search\?id="))
