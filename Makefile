@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO ?= demo
 BIN := .venv/bin
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check screenshots setup clean
 .DELETE_ON_ERROR:
 
 setup: .venv/ready
@@ -40,6 +40,18 @@ demo: setup
 # Two processes, for two cores: most tests keep to one.
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Needs Chromium. An attribute head, so that the page has attributes to show.
+screenshots: setup $(DEMO)/threshold.json $(DEMO)/attributes.safetensors
+	$(BIN)/python docs/screenshots.py $(DEMO)
+
+$(DEMO)/threshold.json:
+	$(MAKE) demo
+
+$(DEMO)/attributes.safetensors: $(DEMO)/threshold.json
+	$(BIN)/python -m heads train $(DEMO)/store.h5 -o $@ --kind attributes --group label --force \
+		--space hog --space tfidf --category category \
+		--target attr_1 --target attr_2 --target attr_3
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -17,18 +17,15 @@ from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "screenshots"
 MOST_BYTES = 150_000
-DESKTOP, PHONE = (1280, 800), (390, 844)
+SIZE = {"width": 1280, "height": 800}
 PRODUCT = "p00013-00"
 
-# name: where, size, scheme
+# name: where, scheme
 SHOTS = {
-    "search": (f"#/search?id={PRODUCT}", DESKTOP, "light"),
-    "product": (f"#/search?id={PRODUCT}&item={PRODUCT}", DESKTOP, "dark"),
-    "review": ("#/review", DESKTOP, "light"),
-    "groups": ("#/groups", DESKTOP, "light"),
-    "map": ("#/map", DESKTOP, "dark"),
-    "curve": ("#/curve", DESKTOP, "light"),
-    "phone": (f"#/search?id={PRODUCT}&only=matches", PHONE, "light"),
+    "search": (f"#/search?id={PRODUCT}", "light"),
+    "product": (f"#/search?id={PRODUCT}&item={PRODUCT}", "dark"),
+    "review": ("#/review", "light"),
+    "map": ("#/map", "dark"),
 }
 
 
@@ -38,9 +35,8 @@ def main(demo: Path) -> None:
     with served(demo) as address, sync_playwright() as playwright:
         path = shutil.which("chromium") or sys.exit("needs Chromium: apt-get install chromium")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for name, (hash_, (width, height), scheme) in SHOTS.items():
-            size = {"width": width, "height": height}
-            page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")
+        for name, (hash_, scheme) in SHOTS.items():
+            page = browser.new_page(viewport=SIZE, color_scheme=scheme, reduced_motion="reduce")
             page.goto(f"{address}/{hash_}")
             settle(page)
             small = few_colours(page.screenshot())
@@ -69,8 +65,9 @@ def settle(page: Page) -> None:
     """Wait until nothing is loaded, counted or drawn any more."""
     page.wait_for_load_state("networkidle")
     page.wait_for_function(
-        "!document.querySelector('[aria-busy=true], progress:not([hidden]):not([data-lasting])')"
-        " && [...document.images].every((image) => image.complete || image.loading === 'lazy')",
+        """() => !document.querySelector(
+             "[aria-busy=true], progress:not([hidden], .review-progress progress)")
+           && [...document.images].every((image) => image.complete || image.loading === "lazy")""",
         timeout=120_000,
     )
     page.wait_for_load_state("networkidle")
@@ -78,12 +75,12 @@ def settle(page: Page) -> None:
 
 
 def few_colours(png: bytes) -> bytes:
-    """The same picture in as many colours as fit, each pixel in the nearest."""
+    """The same picture in as many colours as fit, mixed where there are more."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for colours in (256, 128, 64, 32, 16):
+    for num_colours in (256, 128, 64, 32, 16):
+        palette = picture.quantize(num_colours, Image.Quantize.MEDIANCUT, kmeans=1)
         small = io.BytesIO()
-        reduced = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        reduced.save(small, "PNG", optimize=True)
+        picture.quantize(palette=palette).save(small, "PNG", optimize=True)
         if small.tell() < MOST_BYTES:
             break
     return small.getvalue()

@@ -131,7 +131,7 @@ class Search {
     this.threshold.update();
     this.filters.update(this.state);
     this.spaces.update(this.state);
-    this.query.update(this.state, this.product);
+    this.query.update(this.state, this.product?.id === this.state.id ? this.product : null);
     const key = searchKey(this.state);
     if (key !== this.key) {
       this.key = key;
@@ -192,7 +192,9 @@ class Search {
     this.mark();
     if (!answer.results.length) this.sayEmpty();
     if (wasInGrid) this.heading.focus(); // what had it is gone
-    await this.describeQuery(signal);
+    await this.describeQuery(signal).catch((error) => {
+      if (error.name !== "AbortError") this.notes.append(element("p", { class: "note" }, error.message));
+    });
   }
 
   /** The clicked product's own title and image; what a head predicts of a given image. */
@@ -204,11 +206,21 @@ class Search {
       this.say();
     }
     if (image && this.store.attributes?.length) {
-      const body = new FormData();
-      body.append("image", imageCalled(image).file);
-      const { attributes } = await request("/attributes", { method: "POST", body, signal });
+      const attributes = await this.attributesOfImage(signal);
       if (attributes.length) this.notes.append(element("details", { class: "query-attributes", open: true },
         element("summary", {}, "Your image"), attributeList(attributes)));
+    }
+  }
+
+  async attributesOfImage(signal) {
+    const body = new FormData();
+    body.append("image", imageCalled(this.state.image).file);
+    if (this.state.title) body.append("title", this.state.title);
+    try {
+      return (await request("/attributes", { method: "POST", body, signal })).attributes;
+    } catch (error) {
+      if (error.status === 400) return []; // a head that takes in more than that
+      throw error;
     }
   }
 

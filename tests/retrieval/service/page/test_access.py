@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.retrieval.service.page.conftest import PHONE, OpenPage
+from retrieval.service.guard import GuardSettings
+from tests.retrieval.service.conftest import Demo, serving
+from tests.retrieval.service.page.conftest import PHONE, OpenPage, watched
 
 VIEWS = {
     "start": "#/search",
@@ -120,3 +122,26 @@ def test_the_slider_moves_by_keys(open_page: OpenPage, product: str) -> None:
     expect(page.locator(".is-match")).to_have_count(0)
     page.keyboard.press("Home")
     expect(page.locator(".card:not(.is-match)")).to_have_count(0)
+
+
+def test_a_token_is_asked_for_and_kept_from_scripts(browser: Browser, demo: Demo) -> None:
+    token = "a secret of some length"
+    with (
+        serving(demo.settings, GuardSettings(token=token)) as address,
+        watched(browser, address) as open_guarded,
+    ):
+        page = open_guarded()
+        dialog = page.get_by_role("dialog", name="This service asks for a token")
+        dialog.get_by_label("Token").fill("another")
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("alert")).to_contain_text("not the token")
+        dialog.get_by_label("Token").fill(token)
+        page.keyboard.press("Enter")
+        expect(page.locator(".card").first).to_be_visible()
+        expect(dialog).to_have_count(0)
+        picture = page.locator(".card img").first
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("image => image.naturalWidth") > 0
+        assert page.evaluate("document.cookie + JSON.stringify(localStorage)") == "{}"
+        page.reload()
+        expect(page.locator(".card").first).to_be_visible()

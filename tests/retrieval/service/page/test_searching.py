@@ -27,7 +27,9 @@ def shown(page: Page) -> list[str]:
     """The ids of the products in the grid."""
     expect(page.locator(".results-head h2")).not_to_be_empty()
     expect(page.locator(".search-results[aria-busy]")).to_have_count(0)
-    return page.locator(".card:visible").evaluate_all("cards => cards.map(c => c.dataset.id)")
+    cards = page.locator(".card:visible")
+    found: list[str] = cards.evaluate_all("cards => cards.map(card => card.dataset.id)")
+    return found
 
 
 def expect_products(page: Page, expected: list[str]) -> None:

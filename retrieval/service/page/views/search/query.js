@@ -22,7 +22,8 @@ export function queryForm({ change, takeImage }) {
     class: "query", role: "search",
     onsubmit: (event) => {
       event.preventDefault();
-      change({ title: title.value.trim(), id: null });
+      const words = title.value.trim();
+      change(words ? { title: words, id: null } : { title: "" });
     },
   },
     element("div", { class: "query-fields" },

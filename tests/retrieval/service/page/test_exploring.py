@@ -1,0 +1,73 @@
+"""The views of groups, map and curve show what the service computes, at both widths."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.retrieval.service.page.conftest import DESKTOP, PHONE, OpenPage
+
+WIDTHS = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+
+
+def answer(page: Page, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = page.request.get(path).json()
+    assert found["ready"]
+    return found
+
+
+@WIDTHS
+def test_the_map_opens_and_leads_to_a_product(open_page: OpenPage, size: dict[str, int]) -> None:
+    page = open_page("#/map", viewport=size)
+    canvas = page.get_by_role("application")
+    expect(canvas).to_have_accessible_name(re.compile("96 items in space head"))
+    near = page.locator(".map-near a")
+    expect(near).to_have_count(10)
+    before = near.all_inner_texts()
+    page.get_by_role("button", name="Nearer").click(click_count=3)
+    canvas.focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    expect(near.first).not_to_have_text(before[0])
+    page.get_by_role("combobox", name="Space").select_option("hog")
+    expect(canvas).to_have_accessible_name(re.compile("96 items in space hog"))
+    page.get_by_role("combobox", name="Coloured by").select_option("category")
+    legend = page.locator(".map-legend li")
+    expect(legend).to_have_count(len(answer(page, "/map?space=hog&colour=category")["values"]))
+    title = near.first.inner_text()
+    near.first.click()
+    expect(page.get_by_role("heading", name="Nearest to")).to_contain_text(title)
+
+
+@WIDTHS
+def test_groups_are_listed_and_opened(open_page: OpenPage, size: dict[str, int]) -> None:
+    page = open_page("#/groups", viewport=size)
+    found = answer(page, "/groups")
+    cards = page.locator(".group-card")
+    expect(cards).to_have_count(len(found["groups"]))
+    first = found["groups"][0]
+    expect(cards.first).to_contain_text(f"{first['size']} items")
+    page.get_by_role("button", name="Most doubtful first").click()
+    doubtful = answer(page, "/groups?order=doubt")["groups"][0]
+    expect(cards.first).to_contain_text(f"{doubtful['size']} items")
+    cards.first.get_by_role("link").first.click()
+    expect(page.locator("main img")).not_to_have_count(0)
+    assert f"group={doubtful['number']}" in page.url
+
+
+@WIDTHS
+def test_the_curve_reads_out_what_a_threshold_gives(
+    open_page: OpenPage, size: dict[str, int]
+) -> None:
+    page = open_page("#/curve", viewport=size)
+    curve = answer(page, "/curve")
+    at = curve["thresholds"].index(curve["chosen"])
+    readout = page.locator(".curve-readout")
+    expect(readout).to_contain_text(f"{curve['row_f1'][at]:.4f}")
+    expect(readout).to_contain_text(f"{curve['num_pairs'][at]:,}")
+    page.locator("#curve-threshold").focus()
+    page.keyboard.press("End")
+    expect(readout).to_contain_text(f"{curve['num_pairs'][-1]:,}")
+    page.get_by_text("As a table").click()
+    expect(page.get_by_role("table")).to_contain_text(f"{curve['recall'][at]:.4f}")
