@@ -11,20 +11,24 @@ from retrieval.service.asking import (
     Plan,
     Use,
     combine_of,
-    cut_of,
+    cut_of_query,
     filtered,
-    judged,
     queries_of_row,
-    read_thresholds,
     refuse_unknown_spaces,
     weights_of,
 )
+from retrieval.service.judging import Query, judged
 from retrieval.service.queries import Given, Taken
 from retrieval.service.search import SpaceQuery
 from retrieval.service.service import Snapshot
 from retrieval.service.spaces import Vector
 
 BOTH: Use = "image and title"
+REFINED = "the threshold was tuned with refined neighbours, which single queries have not"
+RECIPROCAL = (
+    "the threshold was tuned for matches that find one another, and no item of the store finds "
+    "what is no item itself"
+)
 
 
 @dataclass(frozen=True)
@@ -79,44 +83,57 @@ def answer(snapshot: Snapshot, asked: Asked) -> Answer:
         EncoderError: an encoder can't be had.
         BusyError: too many queries are waiting.
     """
-    refuse_unclear(snapshot, asked)
     refuse_unknown_spaces(snapshot, asked.spaces)
-    if asked.id is not None:
-        return _of_item(snapshot, asked, snapshot.catalogue.row_of(asked.id))
-    return of_given(snapshot, asked)
+    allowed = filtered(snapshot, asked.where)
+    query, warnings = query_of(snapshot, asked)
+    found = query.best(snapshot, asked.k, allowed=allowed)
+    what = judged(snapshot, query, found, is_filtered=allowed is not None)
+    return Answer(query.plan, what, (*warnings, *_of_rule(snapshot, query)))
 
 
-def _of_item(snapshot: Snapshot, asked: Asked, row: int) -> Answer:
+def query_of(snapshot: Snapshot, asked: Asked) -> tuple[Query, list[str]]:
+    """What is searched for, and what to know of how that is done.
+
+    Raises:
+        What `answer` raises.
+    """
+    refuse_unclear(snapshot, asked)
+    if asked.id is None:
+        return _of_given(snapshot, asked)
+    row = snapshot.catalogue.row_of(asked.id)
     spaces = tuple(dict.fromkeys(asked.spaces or snapshot.spaces))
-    cut = read_thresholds(asked.thresholds, cut_of(snapshot, spaces, row))
+    cut = cut_of_query(snapshot, spaces, asked.thresholds, row)
     used_for: dict[str, Use] = dict.fromkeys(spaces, "id")
     plan = Plan(weights_of(snapshot, spaces), used_for, combine_of(snapshot, spaces), cut)
-    found = snapshot.searcher.best(
-        queries_of_row(snapshot, row, plan),
-        asked.k,
-        combine=plan.combine,
-        allowed=filtered(snapshot, asked.where),
-        without=row,
-    )
-    return Answer(plan, judged(found, plan))
+    return Query(plan, queries_of_row(snapshot, row, plan), row), []
 
 
-def of_given(snapshot: Snapshot, asked: Asked) -> Answer:
-    """The items nearest to an image, a title, or both."""
+def _of_given(snapshot: Snapshot, asked: Asked) -> tuple[Query, list[str]]:
+    """An image, a title, or both."""
     given = asked.given
     parts, warnings = _parts(snapshot, asked, given)
     spaces = tuple(parts)
-    cut = read_thresholds(asked.thresholds, cut_of(snapshot, spaces))
+    cut = cut_of_query(snapshot, spaces, asked.thresholds)
     weights = _weights(snapshot, parts, asked.image_weight)
     plan = Plan(weights, _uses(snapshot, parts), combine_of(snapshot, spaces), cut)
-    allowed = filtered(snapshot, asked.where)
     vectors = snapshot.encoders.vectors(given, parts)
     queries = {
         space: SpaceQuery(_mixed(of_parts, asked.image_weight), weights[space])
         for space, of_parts in vectors.items()
     }
-    found = snapshot.searcher.best(queries, asked.k, combine=plan.combine, allowed=allowed)
-    return Answer(plan, judged(found, plan), tuple(warnings))
+    return Query(plan, queries), warnings
+
+
+def _of_rule(snapshot: Snapshot, query: Query) -> list[str]:
+    """What of the rule does not hold for a query in the rule's own spaces."""
+    rule = snapshot.rule
+    if rule is None or set(query.plan.weights) != set(rule.spaces):
+        return []
+    if rule.refinements:
+        return [f"{REFINED}: what matches by it is not said here"]
+    if rule.rules.reciprocal and query.row is None:
+        return [f"{RECIPROCAL}: that is left out of what matches here"]
+    return []
 
 
 def _parts(

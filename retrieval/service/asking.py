@@ -1,19 +1,17 @@
 """From what a client asks to the best items: queries, thresholds, filters and what matches."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool
 
-from embed.errors import SettingsError, StoreError
+from embed.errors import StoreError
 from embed.rows import Where
+from retrieval.service.given_thresholds import COMBINED, given_thresholds
 from retrieval.service.search import Found, SpaceQuery
 from retrieval.service.service import Snapshot
-from retrieval.thresholds.match_rules import OWN_THRESHOLDS
-from retrieval.thresholds.strategies import reach
 
 MOST_RESULTS = 200
 Use = Literal["image", "title", "image and title", "id"]
@@ -21,10 +19,14 @@ Use = Literal["image", "title", "image and title", "id"]
 
 @dataclass(frozen=True)
 class Cut:
-    """The least scores of a match: of the combined score, and of single spaces."""
+    """The least scores of a match: of the combined score, and of single spaces.
+
+    `is_tuned` where they are those of the rule, and nobody has moved them.
+    """
 
     combined: float | None = None
     of_spaces: Mapping[str, float] = field(default_factory=dict)
+    is_tuned: bool = False
 
     def of_space(self, space: str) -> float | None:
         """What a space's score has to reach to agree: its own threshold, else the combined one."""
@@ -54,14 +56,6 @@ class Judged:
         """How many of what was found match."""
         return 0 if self.is_match is None else int(self.is_match.sum())
 
-    def only_matches(self) -> "Judged":
-        """Nothing but the matches."""
-        assert self.is_match is not None
-        found, kept = self.found, self.is_match
-        few = Found(found.rows[kept], found.combined[kept], found.scores[:, kept])
-        agrees = {name: None if of is None else of[kept] for name, of in self.agrees.items()}
-        return Judged(few, kept[kept], agrees)
-
 
 def combine_of(snapshot: Snapshot, spaces: Sequence[str]) -> str:
     """How these spaces are combined: as the rule says where they are its own."""
@@ -85,31 +79,30 @@ def cut_of(snapshot: Snapshot, spaces: Sequence[str], row: int | None = None) ->
         category = str(snapshot.catalogue.texts(rule.category)[row])
         thresholds = rule.by_category.get(category, thresholds)
     if len(thresholds) == 1:
-        return Cut(float(thresholds[0]))
-    return Cut(None, dict(zip(rule.spaces, map(float, thresholds), strict=True)))
+        return Cut(float(thresholds[0]), is_tuned=True)
+    of_spaces = dict(zip(rule.spaces, map(float, thresholds), strict=True))
+    return Cut(None, of_spaces, is_tuned=True)
 
 
-def read_thresholds(texts: Sequence[str], given: Cut) -> Cut:
-    """The thresholds with those that a client names: a score, or SPACE=SCORE.
+def cut_of_query(
+    snapshot: Snapshot, spaces: Sequence[str], given: Sequence[str], row: int | None = None
+) -> Cut:
+    """The rule's thresholds, with those in their place that a client gives.
+
+    These are called as those of the rule, whichever spaces are searched. A rule that was tuned with
+    refined neighbours gives none: single queries have other scores.
 
     Raises:
-        SettingsError: a text that is neither, or no score.
+        SettingsError: a text that is no threshold, or none that the rule has.
     """
-    cut = given
-    for text in texts:
-        space, equals, score = text.rpartition("=")
-        if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?", score):
-            raise SettingsError(
-                f"threshold is a score from −1 to 1 or SPACE=SCORE: found '{text[:100]}'"
-            )
-        least = float(score)
-        if not -1 <= least <= 1.001:
-            raise SettingsError(f"threshold is a score from −1 to 1: found {least:g}")
-        if equals:
-            cut = replace(cut, of_spaces={**cut.of_spaces, space: least})
-        else:
-            cut = replace(cut, combined=least)
-    return cut
+    is_refined = snapshot.rule is not None and bool(snapshot.rule.refinements)
+    cut = Cut() if is_refined else cut_of(snapshot, spaces, row)
+    if not given:
+        return cut
+    of_spaces = given_thresholds(snapshot.pairs_rule, given)
+    combined = of_spaces.pop(COMBINED, cut.combined)
+    moved = replace(cut, combined=combined, of_spaces={**cut.of_spaces, **of_spaces})
+    return cut if moved == cut else replace(moved, is_tuned=False)
 
 
 def filtered(snapshot: Snapshot, where: Sequence[str]) -> Bool[np.ndarray, " n"] | None:
@@ -135,29 +128,6 @@ def refuse_unknown_spaces(snapshot: Snapshot, spaces: Sequence[str]) -> None:
         if space not in snapshot.store.spaces:
             known = ", ".join(snapshot.store.spaces) or "none"
             raise StoreError(f"there is no space '{space[:100]}': the store has {known}")
-
-
-def judged(found: Found, plan: Plan) -> Judged:
-    """What of it matches by the plan's thresholds."""
-    names = list(plan.weights)
-    agrees = {
-        name: _reached(scores, plan.cut.of_space(name))
-        for name, scores in zip(names, found.scores, strict=True)
-    }
-    if len(names) > 1 and plan.combine in OWN_THRESHOLDS and plan.cut.of_spaces:
-        own = [agree for name, agree in agrees.items() if agree is not None]
-        join = np.logical_or if plan.combine == "union" else np.logical_and
-        return Judged(found, np.asarray(join.reduce(own)), agrees)
-    return Judged(found, _reached(found.combined, plan.cut.combined), agrees)
-
-
-def _reached(
-    scores: Float32[np.ndarray, " m"], threshold: float | None
-) -> Bool[np.ndarray, " m"] | None:
-    if threshold is None:
-        return None
-    thresholds: Float64[np.ndarray, " 1"] = np.array([threshold], np.float64)
-    return np.asarray(reach(scores[None], thresholds)[0])
 
 
 def queries_of_row(snapshot: Snapshot, row: int, plan: Plan) -> dict[str, SpaceQuery]:

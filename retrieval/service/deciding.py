@@ -16,7 +16,7 @@ def with_decisions(snapshot: Snapshot, rule: MatchRule, row: int, found: Found) 
     Raises:
         DecisionsError: the file of decisions is damaged.
     """
-    same, different = _decided(snapshot, row)
+    same, different = decided_rows(snapshot, row)
     if len(same) + len(different) == 0:
         return found
     kept = ~np.isin(found.rows, different)
@@ -29,10 +29,14 @@ def with_decisions(snapshot: Snapshot, rule: MatchRule, row: int, found: Found) 
     return Found(rows[order], combined[order], scores[:, order])
 
 
-def _decided(
+def decided_rows(
     snapshot: Snapshot, row: int
 ) -> tuple[Int64[np.ndarray, " s"], Int64[np.ndarray, " d"]]:
-    """The rows that are the same as an item, and those that are different."""
+    """The rows that are the same as an item, and those that are different, as people have decided.
+
+    Raises:
+        DecisionsError: the file of decisions is damaged.
+    """
     catalogue, verdicts = snapshot.catalogue, dict[int, str]()
     own = catalogue.id_of(row)
     for pair, made in snapshot.journal.read().standing.items():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from embed.errors import SelectionError, SettingsError, StoreError
+from embed.errors import SelectionError, StoreError
 from retrieval.metrics.judgements import Judgements, judge
 from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.search.sides import Sides
@@ -144,33 +144,6 @@ class StoreFigures:
 def figures_of(snapshot: Snapshot) -> Background[StoreFigures]:
     """The figures of a snapshot: those of all its items, once their candidates are known."""
     return snapshot.works.once(("figures",), lambda report: _store_figures(snapshot, report))
-
-
-def thresholds_of(rule: MatchRule, given: Sequence[str]) -> tuple[float, ...]:
-    """The rule's thresholds, with those in their place that are given: a score, or SPACE=SCORE.
-
-    Raises:
-        SettingsError: it is neither, or there is no such threshold.
-    """
-    names = [""] if len(rule.thresholds) == 1 else list(rule.spaces)
-    found = dict(zip(names, rule.thresholds, strict=True))
-    for text in given:
-        name, _, score = text.rpartition("=")
-        if name not in found:
-            wanted = f"SPACE=SCORE, of {', '.join(names)}" if any(names) else "a SCORE of all"
-            raise SettingsError(f"a threshold is given as {wanted}: found '{text[:200]}'")
-        found[name] = _score(text, score)
-    return tuple(found.values())
-
-
-def _score(text: str, score: str) -> float:
-    try:
-        value = float(score)
-    except ValueError:
-        value = np.nan
-    if not -2 <= value <= 2:
-        raise SettingsError(f"a threshold is a score such as 0.73: found '{text[:200]}'")
-    return value
 
 
 def _store_figures(snapshot: Snapshot, report: Report) -> StoreFigures:

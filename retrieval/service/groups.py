@@ -16,7 +16,7 @@ from retrieval.matches.groups import Groups, connected_groups, describe_groups, 
 from retrieval.matches.honouring import Honouring
 from retrieval.matches.links import Links
 from retrieval.service.background import Background, Report
-from retrieval.service.figures import thresholds_of
+from retrieval.service.given_thresholds import thresholds_of
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.match_rules import MatchRule, categories_of

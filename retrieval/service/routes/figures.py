@@ -10,7 +10,8 @@ from pydantic import Field
 from embed.errors import SettingsError
 from retrieval.service.curves import Curve, curve_of
 from retrieval.service.dependencies import CurrentSnapshot
-from retrieval.service.figures import StoreFigures, figures_of, thresholds_of
+from retrieval.service.figures import StoreFigures, figures_of
+from retrieval.service.given_thresholds import thresholds_of
 from retrieval.service.routes.progress import WAIT_SECONDS, Progress
 from retrieval.service.service import Snapshot
 
