@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from embed.errors import SelectionError, StoreError
+from retrieval.decisions.journal import Decisions
+from retrieval.matches.honouring import Honouring
 from retrieval.metrics.judgements import Judgements, judge
 from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.search.sides import Sides
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.service.background import Background, Report
 from retrieval.service.pairs import all_pairs, finding_of
-from retrieval.service.score_tables import ScoreTable
+from retrieval.service.score_tables import ScoreTable, pairs_once
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.match_rules import MatchRule, categories_of
@@ -52,22 +54,39 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Which candidates match, and the pairs that do, each once: flat positions of candidates."""
+
+    rows: Int[np.ndarray, "n c"]
+    matches: Bool[np.ndarray, "n c"]
+    pairs: Int[np.ndarray, " p"]
+
+
+@dataclass(frozen=True)
 class Join:
     """Items that look among one another: what thresholds decide, and their categories, if any."""
 
+    candidates: Candidates
+    sides: Sides
+    rule: MatchRule
     table: ScoreTable
     categories: Shaped[np.ndarray, " n"] | None
 
     @staticmethod
     def of(candidates: Candidates, sides: Sides, rule: MatchRule) -> "Join":
         """Of the candidates of all items of a join."""
-        return Join(ScoreTable.of(candidates, rule), categories_of(sides, rule.category))
+        table = ScoreTable.of(candidates, rule)
+        return Join(candidates, sides, rule, table, categories_of(sides, rule.category))
 
-    def taken(self, fit: Fit) -> tuple[Bool[np.ndarray, "n c"], Int[np.ndarray, " p"]]:
-        """Which candidates match, and the pairs that do: flat positions of candidates."""
+    def taken(self, fit: Fit, decisions: Decisions | None = None) -> Taken:
+        """What matches by these thresholds, and by decisions where there are some."""
         thresholds = fit.of_rows(self.categories)
         matches = self.table.matches(thresholds)
-        return matches, self.table.pairs_of(matches, thresholds)
+        if not decisions:
+            return Taken(self.table.rows, matches, self.table.pairs_of(matches, thresholds))
+        honouring = Honouring(self.sides, self.rule, decisions)
+        candidates, matches = honouring(0, self.candidates, matches)
+        return Taken(candidates.rows, matches, pairs_once(candidates.rows, matches))
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,7 @@ class Labelled:
     """The labelled rows that no head has seen, among one another."""
 
     join: Join
+    rows: EvaluationRows
     judged: Judgements
 
     @property
@@ -82,19 +102,24 @@ class Labelled:
         """Pairs of two of these rows with one label."""
         return float((self.judged.num_true - 1).sum()) / 2
 
-    def reached(
-        self, matches: Bool[np.ndarray, "n c"], pairs: Int[np.ndarray, " p"]
-    ) -> dict[str, Any]:
+    def reached(self, what: Taken) -> dict[str, Any]:
         """The figures of rows and of pairs that are taken, by their names in `Figures`."""
-        relevant, num_true = self.judged.relevant, self.judged.num_true
-        taken, common = matches.sum(axis=1), (matches & relevant).sum(axis=1)
+        relevant, num_true = self._relevant(what), self.judged.num_true
+        taken, common = what.matches.sum(axis=1), (what.matches & relevant).sum(axis=1)
         of_rows = {
             "row_f1": row_f1(common, taken, num_true),
             "precision": row_precision(common, taken),
             "recall": row_recall(common, num_true),
         }
         means = {name: float(values.mean()) for name, values in of_rows.items()}
-        return means | self._of_pairs(len(pairs), int(relevant.reshape(-1)[pairs].sum()))
+        num_hits = int(relevant.reshape(-1)[what.pairs].sum())
+        return means | self._of_pairs(len(what.pairs), num_hits)
+
+    def _relevant(self, what: Taken) -> Bool[np.ndarray, "n c"]:
+        """Which candidates have the label, those among them that are there by a decision alone."""
+        if what.rows is self.join.table.rows:
+            return self.judged.relevant
+        return judge(what.rows, self.rows).relevant
 
     def _of_pairs(self, num_pairs: int, num_hits: int) -> dict[str, float | None]:
         num_true = self.num_true_pairs
@@ -122,23 +147,32 @@ class StoreFigures:
     labelled: Labelled | None
     warnings: tuple[str, ...]
 
-    def at_own(self) -> Figures:
-        """The figures at the rule's own thresholds, those of categories included."""
-        return self._at(Fit(self.rule.thresholds, 0.0, self.rule.by_category))
+    def at_own(self, decisions: Decisions | None = None) -> Figures:
+        """The figures at the rule's own thresholds, those of categories included.
+
+        What people have decided goes before the rule, as in the matches that are written.
+
+        Raises:
+            StoreError: a vector is not finite.
+        """
+        return self._at(Fit(self.rule.thresholds, 0.0, self.rule.by_category), decisions)
 
     def at(self, thresholds: Sequence[float]) -> Figures:
-        """The figures where all items, whatever their category, have these thresholds."""
+        """The figures where all items, whatever their category, have these thresholds.
+
+        Nothing that people have decided is in them.
+        """
         return self._at(Fit(tuple(thresholds), 0.0))
 
-    def _at(self, fit: Fit) -> Figures:
-        matches, pairs = taken = self.everything.taken(fit)
-        counts = len(pairs), int(matches[:, 1:].any(axis=1).sum())
+    def _at(self, fit: Fit, decisions: Decisions | None = None) -> Figures:
+        taken = self.everything.taken(fit, decisions)
+        counts = len(taken.pairs), int(taken.matches[:, 1:].any(axis=1).sum())
         labelled = self.labelled
         if labelled is None:
             return Figures(*counts)
         if labelled.join is not self.everything:
-            taken = labelled.join.taken(fit)
-        return Figures(*counts, num_rows=len(labelled.judged.num_true), **labelled.reached(*taken))
+            taken = labelled.join.taken(fit, decisions)
+        return Figures(*counts, num_rows=len(labelled.judged.num_true), **labelled.reached(taken))
 
 
 def figures_of(snapshot: Snapshot) -> Background[StoreFigures]:
@@ -157,7 +191,7 @@ def _store_figures(snapshot: Snapshot, report: Report) -> StoreFigures:
     if len(rows.sides.queries) < len(candidates.rows):
         candidates = _among(rows.sides, snapshot, rule, report)
         join = Join.of(candidates, rows.sides, rule)
-    labelled = Labelled(join, judge(candidates.rows, rows))
+    labelled = Labelled(join, rows, judge(candidates.rows, rows))
     return StoreFigures(rule, everything, labelled, rows.warnings)
 
 

@@ -62,11 +62,7 @@ class ScoreTable:
             taken = self._taken(self.pairs[:, None], thresholds)[0]
             return np.asarray(self.places[taken])
         # Where items have thresholds of their own, a pair has two.
-        queries, columns = np.nonzero(matches[:, 1:])
-        others = self.rows[queries, columns + 1]
-        keys = np.minimum(queries, others) * len(self.rows) + np.maximum(queries, others)
-        first = np.unique(keys, return_index=True)[1]
-        return np.asarray(queries[first] * self.rows.shape[1] + columns[first] + 1)
+        return pairs_once(self.rows, matches)
 
     def along(self, space: int, thresholds: Float64[np.ndarray, "s 1"]) -> "ScoreTable":
         """What the threshold of one space decides where those of the others stay as they are."""
@@ -93,3 +89,19 @@ class ScoreTable:
     ) -> Bool[np.ndarray, "r w"]:
         join = np.logical_or if self.takes_any else np.logical_and
         return np.asarray(join.reduce(list(map(reach, scores, thresholds))))
+
+
+def pairs_once(
+    rows: Int[np.ndarray, "n c"], matches: Bool[np.ndarray, "n c"]
+) -> Int[np.ndarray, " p"]:
+    """The pairs of two items that match from one side at least, each once: flat positions.
+
+    Args:
+        rows: the candidates of each item, itself first.
+        matches: which of them match.
+    """
+    queries, columns = np.nonzero(matches[:, 1:])
+    others = rows[queries, columns + 1]
+    keys = np.minimum(queries, others) * len(rows) + np.maximum(queries, others)
+    first = np.unique(keys, return_index=True)[1]
+    return np.asarray(queries[first] * rows.shape[1] + columns[first] + 1)

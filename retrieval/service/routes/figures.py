@@ -30,7 +30,8 @@ class FiguresAnswer(Progress):
     """What thresholds give for the whole store; null where it is not ready, or without labels.
 
     Figures of rows count the item itself as a match; those of pairs count each pair once. They are
-    over the labelled rows that no head has seen: `num_rows`.
+    over the labelled rows that no head has seen: `num_rows`. What people have decided counts at the
+    tuned thresholds; `without_decisions` where it would change the matches and does not count.
     """
 
     num_pairs: int | None = None
@@ -42,13 +43,15 @@ class FiguresAnswer(Progress):
     pair_precision: float | None = None
     pair_recall: float | None = None
     num_rows: int | None = None
+    without_decisions: bool = False
     warnings: list[str] = Field(default=[])
 
 
 class CurveAnswer(Progress):
     """What each threshold gives, ascending; `chosen` and `best` are two of them.
 
-    `space` is the space whose threshold it is, where each space has one of its own.
+    `space` is the space whose threshold it is, where each space has one of its own. Decisions of
+    people are not counted in: `without_decisions` where there are some.
     """
 
     space: str | None = None
@@ -61,6 +64,7 @@ class CurveAnswer(Progress):
     chosen: float | None = None
     best: float | None = None
     num_rows: int | None = None
+    without_decisions: bool = False
     warnings: list[str] = Field(default=[])
 
 
@@ -72,8 +76,15 @@ def figures(snapshot: CurrentSnapshot, threshold: Thresholds) -> FiguresAnswer:
     if not work.is_ready_within(WAIT_SECONDS):
         return FiguresAnswer(ready=False, progress=work.progress)
     found: StoreFigures = work.result()
-    values = found.at_own() if thresholds is None else found.at(thresholds)
-    return FiguresAnswer(ready=True, progress=1, warnings=list(found.warnings), **vars(values))
+    decisions = snapshot.journal.read()
+    values = found.at_own(decisions) if thresholds is None else found.at(thresholds)
+    return FiguresAnswer(
+        ready=True,
+        progress=1,
+        without_decisions=thresholds is not None and len(decisions) > 0,
+        warnings=list(found.warnings),
+        **vars(values),
+    )
 
 
 @router.get("/curve")
@@ -102,6 +113,7 @@ def curve(
         chosen=found.chosen,
         best=found.best,
         num_rows=None if figures.labelled is None else len(figures.labelled.judged.num_true),
+        without_decisions=len(snapshot.journal.read()) > 0,
         warnings=list(figures.warnings),
     )
 

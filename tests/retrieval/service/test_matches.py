@@ -116,7 +116,7 @@ def test_an_upload_matches_by_the_same_rule(demo: Demo, tmp_path: Path, name: st
         assert by_rule[0] == ONE
         assert matching(client.post("/search", files=upload, data={"k": "200"})) == by_rule
         if rule.rules.at_most:
-            assert len(by_rule) == rule.rules.at_most - 1
+            assert len(by_rule) < rule.rules.at_most
 
 
 def test_an_upload_is_never_mutual(demo: Demo, tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.retrieval.service.page.conftest import PATIENCE_MS, OpenPage
+from retrieval.thresholds.match_rules import MatchRule
+from tests.retrieval.service.conftest import Demo, serving
+from tests.retrieval.service.page.conftest import PATIENCE_MS, OpenPage, watched
+from tests.retrieval.service.snapshots import with_rule
 
 DROP = """([content, name, type]) => {
   const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
@@ -252,3 +255,31 @@ def test_spaces_are_chosen(open_page: OpenPage, product: str) -> None:
         if part.startswith("space=")
     ]
     expect_products(page, ids(answer(page, id=product, space=chosen)))
+
+
+def test_the_figures_are_those_of_the_tuned_rule(
+    browser: Browser, demo: Demo, tmp_path: Path
+) -> None:
+    own = {f"p{number:05d}": (0.99,) for number in range(12)}
+    rule = MatchRule({"head": 1.0}, (0.5,), 20, category="label", by_category=own)
+    with (
+        serving(with_rule(demo.settings, tmp_path, rule)) as address,
+        watched(browser, address) as open_page,
+    ):
+        page = open_page("#/search?id=p00002-00")
+        shown_figure = page.locator("[data-figure=num_pairs] dd")
+        tuned = figures(page)
+        common = figures(page, threshold=0.5)
+        assert tuned["num_pairs"] != common["num_pairs"]
+        page.wait_for_load_state("networkidle")
+        expect(shown_figure).to_have_text(f"{tuned['num_pairs']:,}")
+        page.goto(f"{address}/#/search?id=p00002-00&t=0.6")
+        expect(shown_figure).to_have_text(f"{figures(page, threshold=0.6)['num_pairs']:,}")
+
+
+def figures(page: Page, **parameters: Any) -> dict[str, Any]:
+    """What the service says of the whole store."""
+    while True:
+        found: dict[str, Any] = page.request.get("/figures", params=parameters).json()
+        if found["ready"]:
+            return found

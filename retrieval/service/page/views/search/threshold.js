@@ -23,14 +23,16 @@ export function thresholdPanel(matching, moved) {
     for (const one of sliders) one.update(curve);
     reset.hidden = !matching.isMoved || Object.values(matching.tuned).includes(null);
     const score = matching.scores.combined;
-    if (curve && !matching.isSeparate && score != null) figures.show(figuresOnCurve(curve, score));
+    // A curve has one threshold for all: tuned ones may be of categories, and go with decisions.
+    if (curve && matching.isMoved && !matching.isSeparate && score != null) figures.show(figuresOnCurve(curve, score));
     measure();
   }
 
   const measure = settled(200, async () => {
     if (ending.signal.aborted || Object.values(matching.scores).includes(null)) return;
     const asked = JSON.stringify(matching.scores);
-    const path = withParameters("/figures", { threshold: thresholdTexts(matching.scores) });
+    const threshold = matching.isMoved ? thresholdTexts(matching.scores) : [];
+    const path = withParameters("/figures", { threshold });
     try {
       const exact = await untilReady(path, { signal: ending.signal, onProgress: figures.wait });
       if (asked === JSON.stringify(matching.scores)) figures.show(exact);
@@ -122,8 +124,10 @@ function figureList() {
       bar.hidden = true;
       Object.assign(known, figures);
       list.replaceChildren(...entries(figures));
-      if (known.num_rows) state.textContent = `Figures of ${count(known.num_rows)} labelled items that no head has seen.`;
-      else state.textContent = known.num_rows === null ? "No labels are known, so pairs are only counted." : "";
+      let told = known.num_rows === null ? "No labels are known, so pairs are only counted." : "";
+      if (known.num_rows) told = `Figures of ${count(known.num_rows)} labelled items that no head has seen.`;
+      if (known.without_decisions) told += " People's decisions are not counted in.";
+      state.textContent = told;
     },
   };
 }
