@@ -36,7 +36,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
         type=click.Path(file_okay=False, path_type=Path),
         help="The folder that images lie below.  [default: where the store's came from]",
     ),
-    click.option("--image-column", default="image", help="The column with the images."),
+    click.option(
+        "--image-column",
+        metavar="COLUMN",
+        help="The column with the images.  [default: the store's own]",
+    ),
     click.option("--title-column", default="title", help="The column with the titles."),
     click.option(
         "--neighbours",
@@ -80,7 +84,12 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     click.option(
         "--max-upload", type=MemorySize(), default="20MiB", help="The most bytes of a request."
     ),
-    click.option("--max-pixels", type=int, default=50_000_000, help="The most of an image."),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        default=50_000_000,
+        help="The most of an image.",
+    ),
 )
 def serve(store: Path, max_upload: int, max_pixels: int, **options: Any) -> None:
     """Serve a search and review page, and the same as a REST service.

@@ -16,9 +16,8 @@ from embed.store import Store
 class Catalogue:
     """An open store, whose columns are read once and kept."""
 
-    def __init__(self, store: Store, image_column: str, title_column: str) -> None:
+    def __init__(self, store: Store, title_column: str) -> None:
         self.store = store
-        self.image_column = image_column
         self.title_column = title_column
         self._texts: dict[str, Shaped[np.ndarray, " n"]] = {}
 
@@ -69,12 +68,16 @@ class Catalogue:
     def mask(self, column: str, value: str) -> Bool[np.ndarray, " n"]:
         """True at the rows that have a value; numbers are compared as numbers, '' is a missing one.
 
+        Integers are compared as such: above 2^53 a float stands for several of them.
+
         Raises:
             StoreError: there is no such column.
         """
         texts = self.texts(column)
-        if self.store.column_dtype(column).kind in "if":
-            value = _as_number(value)
+        kinds = {"i": int, "u": int, "f": float}
+        number = kinds.get(self.store.column_dtype(column).kind)
+        if number is not None:
+            value = _as_number(value, number)
         return np.asarray(texts == value, bool)
 
     @cached_property
@@ -90,9 +93,9 @@ class Catalogue:
         return {column: self.texts(column)[row] for column in self.store.columns}
 
 
-def _as_number(text: str) -> str:
+def _as_number(text: str, number: type[int] | type[float]) -> str:
     """A number as `label_texts` writes it; what is none, as it is."""
     try:
-        return label_texts(np.array([float(text)]))[0] or ""
-    except ValueError:
+        return label_texts(np.array([number(text)]))[0] or ""
+    except (ValueError, OverflowError):
         return text

@@ -26,6 +26,8 @@ EDGES = (64, 128, 256, 512, 1024, 1600)
 """The longest edges that thumbnails are made with: others are rounded up to one of these."""
 FULL = EDGES[-1]
 QUALITY = 85
+IMAGE_COLUMN = "image"
+"""Where neither a store nor its user says which column it is."""
 NOT_SERVED = "the item's image is not there, or not below the root that images are served from"
 
 
@@ -46,9 +48,9 @@ class ItemImages:
     def __init__(self, catalogue: Catalogue, settings: ServiceSettings) -> None:
         self._catalogue = catalogue
         origin = catalogue.store.images or {}
+        self.column = settings.image_column or str(origin.get("column", IMAGE_COLUMN))
         if settings.image_root is not None:
             origin = {"root": str(settings.image_root.absolute())}
-        self.column = str(origin.get("column", settings.image_column))
         self._root = str(origin.get("root", ""))
         self._shards = [str(path) for path in origin.get("shards", ())]
         self.warning = self._why_none()

@@ -1,13 +1,15 @@
 """What is served: a store, how its items match, and all that is computed of them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from threading import Lock
 
+from embed.devices import choose_device
+from embed.errors import SettingsError
 from embed.store import Store
 from retrieval.choosing import Chosen
 from retrieval.decisions.journal import Journal, decisions_path
@@ -36,43 +38,61 @@ class Snapshot:
     takes a new one.
 
     Raises:
-        StoreError: the file is no store.
+        StoreError: the file is no store, or has no such space or column.
         ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+        SettingsError: a score for several spaces, or a device that there is not.
+        NeighboursError: the file of neighbours can't be read, or is of other vectors.
         HeadError: a head can't be read.
     """
 
     def __init__(self, settings: ServiceSettings, pool: EncoderPool) -> None:
         self.settings = settings
         self.number = next(_NUMBERS)
-        self.catalogue = Catalogue(
-            Store(settings.store), settings.image_column, settings.title_column
-        )
-        given = None if settings.threshold is None else parse_threshold(settings.threshold)
-        self.threshold = given if isinstance(given, ThresholdResult) else None
-        self._score = given if isinstance(given, float) else None
-        if self.threshold is not None:
-            self.threshold.rule.refuse_other_vectors(self.catalogue.store)
+        self.catalogue = Catalogue(Store(settings.store), settings.title_column)
+        with ExitStack() as on_failure:
+            on_failure.callback(self.store.close)
+            self._read_rule()
+            self._refuse_unknown()
+            heads = read_heads(settings.heads)
+            on_failure.pop_all()
         self.images = ItemImages(self.catalogue, settings)
         self.searcher = Searcher(self.catalogue.store)
         self.works = Works()
         self.journal = Journal(settings.decisions or decisions_path(settings.store))
-        heads = read_heads(settings.heads)
         self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
         self.attributes = Attributes.of(self.store, heads)
+
+    def _read_rule(self) -> None:
+        """The threshold file, or the rule of a score."""
+        given, space = self.settings.threshold, self.settings.space
+        parsed = None if given is None else parse_threshold(given)
+        self.threshold = parsed if isinstance(parsed, ThresholdResult) else None
+        self.rule: MatchRule | None = None
+        """How items match; None where nothing says it."""
+        if isinstance(parsed, float):
+            if len(self.spaces) > 1:
+                raise SettingsError(
+                    f"--threshold {given} is a score: name one --space for it, of "
+                    f"{', '.join(self.spaces)}, or give a threshold file"
+                )
+            space = self.spaces[0]
+        if parsed is not None:
+            self.rule = fit_to_store(self.store, parsed, space, None)
+
+    def _refuse_unknown(self) -> None:
+        """Mistakes are told at the start, not by the first page that meets them."""
+        for space in self.spaces:
+            self.store.space(space)
+        if self.label is not None:
+            self.store.column(self.label)
+        choose_device(self.settings.device)
+        if self.spaces:
+            self.pairs_rule.found_by(finding_of(self.settings))
 
     @property
     def store(self) -> Store:
         """The store."""
         return self.catalogue.store
-
-    @cached_property
-    def rule(self) -> MatchRule | None:
-        """How items match; None where nothing says it, or a score stands for several spaces."""
-        if self.threshold is not None:
-            return self.threshold.rule
-        if self._score is None or len(self.spaces) > 1:
-            return None
-        return fit_to_store(self.store, self._score, self.spaces[0], None)
 
     @property
     def spaces(self) -> tuple[str, ...]:

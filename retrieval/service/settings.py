@@ -26,7 +26,8 @@ class ServiceSettings:
         label: the column that says which items truly match; None takes the threshold's, if any.
         heads: projections, which query vectors pass through too, and one attribute head.
         image_root: the folder that images lie below; None takes where the store's came from.
-        image_column, title_column: the columns that hold the path of the image, and the title.
+        image_column: the column with the paths of the images; None takes what the store says.
+        title_column: the column with the titles.
         neighbours: a file of `retrieval neighbours`, which saves the join of all items.
         decisions: the file of people's decisions; None takes STORE.decisions.jsonl.
         reviewer: who decides, where the page is not told.
@@ -42,7 +43,7 @@ class ServiceSettings:
     label: str | None = None
     heads: tuple[Path, ...] = ()
     image_root: Path | None = None
-    image_column: str = "image"
+    image_column: str | None = None
     title_column: str = "title"
     neighbours: Path | None = None
     decisions: Path | None = None

@@ -123,7 +123,7 @@ def test_what_can_not_be_drawn_is_told(path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_colours_of_values_and_of_numbers(path: Path) -> None:
     with Store(path) as store:
-        catalogue = Catalogue(store, "image", "title")
+        catalogue = Catalogue(store, "title")
         few = colours_of(catalogue, "few")
         assert sorted(few.values) == ["g0", "g1", "g2"]
         assert [few.values[number] for number in few.numbers] == store.column("few").tolist()
@@ -137,7 +137,7 @@ def test_colours_of_values_and_of_numbers(path: Path) -> None:
 
 def test_many_numbers_are_five_equal_shares(path: Path) -> None:
     with Store(path) as store:
-        catalogue = Catalogue(store, "image", "title")
+        catalogue = Catalogue(store, "title")
         price = colours_of(catalogue, "price")
         ranges = ["to 12", "above 12, to 24", "above 24, to 35", "above 35, to 47", "above 47"]
         assert price.values == [*ranges, "no value"]
