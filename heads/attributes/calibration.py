@@ -76,7 +76,7 @@ def fit_temperature(logits: Float64[np.ndarray, "m k"], labels: Int[np.ndarray, 
         return 1.0
     bound = math.log(MAX_TEMPERATURE)
     found = minimize_scalar(
-        lambda log_temperature: _log_loss(logits / math.exp(log_temperature), labels),
+        lambda log_temperature: log_loss(logits / math.exp(log_temperature), labels),
         bounds=(-bound, bound),
         method="bounded",
     )
@@ -117,10 +117,11 @@ def _figures(
 
     confidences = np.exp(log_softmax(logits, axis=1).max(axis=1))
     is_correct = logits.argmax(axis=1) == labels
-    return expected_calibration_error(confidences, is_correct), _log_loss(logits, labels)
+    return expected_calibration_error(confidences, is_correct), log_loss(logits, labels)
 
 
-def _log_loss(logits: Float64[np.ndarray, "m k"], labels: Int[np.ndarray, " m"]) -> float:
+def log_loss(logits: Float64[np.ndarray, "m k"], labels: Int[np.ndarray, " m"]) -> float:
+    """The mean of −log p of the true class, in nats; labels of −1 don't count."""
     from scipy.special import log_softmax
 
     known = labels >= 0

@@ -15,6 +15,7 @@ from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_l
 from heads.attributes.network import AttributeNetwork
 from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
 from heads.attributes.settings import AttributeHeadSettings
+from heads.attributes.shares import fit_share
 from heads.attributes.validation import AttributeValidation
 from heads.features import FeatureReader, FeatureStores, refer_to
 from heads.kinds import ATTRIBUTES
@@ -130,15 +131,36 @@ class AttributeLearner(Learner):
         return self._validation.metrics_of(self._validation.outputs(network))
 
     def report(self, network: nn.Module) -> Reported:
-        """Every score, with intervals, by pair; `calibrate` sets the network's temperature."""
+        """Every score, with intervals, by pair; `calibrate` sets the network's temperature.
+
+        The share of a linear classifier that stands beside is fitted before, unless it was given.
+        """
+        share = self._fitted_share(network)
         logits = self._validation.outputs(network)
         reported = self._validation.report_of(logits)
+        if share is not None:
+            reported = replace(reported, details={**reported.details, "linear_share": share})
         if not self._settings.calibrate:
             return reported
         calibration = calibrate(logits, self._validation.codes)
         self.network.temperature.fill_(calibration.temperature)
         details = {**reported.details, "calibration": asdict(calibration)}
         return replace(reported, details=details)
+
+    def _fitted_share(self, network: nn.Module) -> float | None:
+        """What the linear classifier has to say from now on; None where there is none."""
+        assert isinstance(network, AttributeNetwork)
+        if network.beside is None:
+            return None
+        if self._settings.network.linear_share is None:
+            learned, linear = (self._outputs_at(network, share) for share in (0.0, 1.0))
+            share = fit_share(learned, linear, self._validation.codes.labels)
+            network.linear_share.fill_(share)
+        return float(network.linear_share)
+
+    def _outputs_at(self, network: AttributeNetwork, share: float) -> Float[np.ndarray, "m a k"]:
+        network.linear_share.fill_(share)
+        return self._validation.outputs(network)
 
     def _logits(
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]

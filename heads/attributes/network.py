@@ -28,7 +28,7 @@ class AttributeSettings:
 
     `input_dropout` sets features to zero in training. `linear_share` is how much of the logits
     comes from a logistic regression beside the hidden layers, on the features as they are: what
-    the two get wrong differs. None is `LINEAR_SHARE` where that is fitted in seconds, else 0.
+    the two get wrong differs. None lets a learner choose: 0 where a regression takes long.
     """
 
     hidden: int = 256
@@ -56,7 +56,7 @@ class AttributeSettings:
             )
 
     def for_data(self, num_values: int, num_products: int) -> "AttributeSettings":
-        """The same with a linear share.
+        """The same with a linear share, `LINEAR_SHARE` to begin with where it is quick.
 
         Args:
             num_values: rows × features, which a regression holds at once.
@@ -74,10 +74,12 @@ class AttributeNetwork(nn.Module):
     `num_classes` is a table of categories by attributes, 0 where a category lacks an attribute.
     A pair of one class takes no weights: its logit is 0. Features are standardised first, by
     statistics that `fit_inputs` keeps. Logits are divided by `temperature`, 1 until calibration.
-    `beside` has a share of them where there is one: it is fitted before training, and left so.
+    `beside` has `linear_share` of them where there is one: it is fitted before training, and left
+    so.
     """
 
     beside: "AttributeNetwork | None"
+    linear_share: Tensor
     input_mean: Tensor
     input_scale: Tensor
     temperature: Tensor
@@ -95,9 +97,9 @@ class AttributeNetwork(nn.Module):
         self.categories = nn.ModuleList(
             _Category(num_features, row.tolist(), self.max_classes, settings) for row in num_classes
         )
-        self.linear_share = settings.linear_share or 0.0
         self.beside = None
-        if self.linear_share:
+        if settings.linear_share:
+            self.register_buffer("linear_share", torch.tensor(settings.linear_share))
             self.beside = AttributeNetwork(
                 num_features, num_classes, AttributeSettings(hidden=0, linear_share=0.0)
             ).requires_grad_(requires_grad=False)
@@ -123,7 +125,8 @@ class AttributeNetwork(nn.Module):
         logits = self.learned(features, categories)
         if self.beside is not None:
             linear = self.beside(features, categories)
-            logits = (1 - self.linear_share) * logits + self.linear_share * linear
+            mixed = (1 - self.linear_share) * logits + self.linear_share * linear
+            logits = torch.where(logits.isfinite(), mixed, logits)
         return logits / self.temperature
 
     def learned(

@@ -131,7 +131,7 @@ attribute_options = under(
         "--linear-share",
         float,
         "Attributes: share of a logistic regression, fitted beside the hidden layers, in the "
-        "logits.  [default: 0.5 where it is fitted in seconds, else 0]",
+        "logits.  [default: fitted on the val rows, or 0 where a regression takes long]",
     ),
     click.option(
         "--class-weights",

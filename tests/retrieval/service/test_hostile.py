@@ -23,7 +23,7 @@ from tests.retrieval.service.conftest import Demo, serving
 
 NUM_CONNECTIONS = 1_000
 EXAMPLES = settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     database=None,
     phases=[Phase.generate],

@@ -1,49 +1,26 @@
-"""Groups, map and curve in a real browser over a real server."""
+"""Groups, map and curve by keyboard, pointer and wheel."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+from tests.retrieval.service.page.conftest import watched
+
 MILLISECONDS = 30_000
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    with watched(browser, address) as open_page:
+        opened = open_page("", color_scheme="dark")
+        opened.set_default_timeout(MILLISECONDS)
         yield opened
-        opened.close()
-
-
-@pytest.fixture(params=SIZES)
-def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page as wide as a desktop or a phone, where nothing fails and no other host is asked."""
-    width, height = SIZES[request.param]
-    context = browser.new_context(
-        base_url=address, viewport={"width": width, "height": height}, color_scheme="dark"
-    )
-    context.set_default_timeout(MILLISECONDS)
-    opened, faults = context.new_page(), list[str]()
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on(
-        "request", lambda sent: None if sent.url.startswith(address) else faults.append(sent.url)
-    )
-    yield opened
-    too_wide = opened.evaluate("document.documentElement.scrollWidth > innerWidth")
-    context.close()
-    assert faults == []
-    assert not too_wide
 
 
 def test_the_curve_is_read_by_keyboard_and_pointer(page: Page) -> None:
-    page.goto("/#/curve")
+    page.goto("#/curve")
     slider, readout = page.get_by_role("slider"), page.locator(".curve-readout")
     expect(readout).to_contain_text("in use", timeout=MILLISECONDS)
     before = readout.inner_text()
@@ -59,7 +36,7 @@ def test_the_curve_is_read_by_keyboard_and_pointer(page: Page) -> None:
 
 
 def test_a_group_opens_and_its_items_are_searched_for(page: Page) -> None:
-    page.goto("/#/groups")
+    page.goto("#/groups")
     cards = page.locator(".group-card")
     expect(cards.first).to_be_visible(timeout=MILLISECONDS)
     sizes = [int(text.split()[0]) for text in cards.locator("h3").all_inner_texts()]
@@ -79,7 +56,7 @@ def test_a_group_opens_and_its_items_are_searched_for(page: Page) -> None:
 
 
 def test_the_map_zooms_hides_values_and_opens_items(page: Page) -> None:
-    page.goto("/#/map?space=hog")
+    page.goto("#/map?space=hog")
     canvas, near = page.get_by_role("application"), page.locator(".map-near a")
     expect(near).to_have_count(10, timeout=MILLISECONDS)
     whole = near.all_inner_texts()
@@ -103,7 +80,7 @@ def test_the_map_zooms_hides_values_and_opens_items(page: Page) -> None:
 
 
 def test_what_is_pointed_at_on_the_map_is_told(page: Page) -> None:
-    page.goto("/#/map?space=tfidf&colour=category")
+    page.goto("#/map?space=tfidf&colour=category")
     expect(page.locator(".map-near a").first).to_be_visible(timeout=MILLISECONDS)
     box = page.get_by_role("application").bounding_box()
     assert box is not None
