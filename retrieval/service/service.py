@@ -54,13 +54,13 @@ class Snapshot:
             self._read_rule()
             self._refuse_unknown()
             heads = read_heads(settings.heads)
+            self.attributes = Attributes.of(self.store, heads)
+            self.images = ItemImages(self.catalogue, settings)
             on_failure.pop_all()
-        self.images = ItemImages(self.catalogue, settings)
         self.searcher = Searcher(self.catalogue.store)
         self.works = Works()
         self.journal = Journal(settings.decisions or decisions_path(settings.store))
         self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
-        self.attributes = Attributes.of(self.store, heads)
 
     def _read_rule(self) -> None:
         """The threshold file, or the rule of a score."""

@@ -33,7 +33,12 @@ RULES = {
     "few": replace(ONE_SPACE, k=3, thresholds=(0.0,)),
     "union": EACH,
     "both": replace(EACH, combine="intersection", rules=Rules(at_most=4)),
-    "category": replace(ONE_SPACE, category="category", thresholds=(0.95,)),
+    "category": replace(
+        ONE_SPACE,
+        category="category",
+        thresholds=(0.95,),
+        by_category={"mug": (0.3,), "t-shirt": (0.7,)},
+    ),
 }
 
 
@@ -74,15 +79,13 @@ def figures_of(client: httpx.Client) -> dict[str, Any]:
             return found
 
 
-@pytest.mark.parametrize("has_decisions", [False, True], ids=["", "decided"])
-@pytest.mark.parametrize("name", RULES)
-def test_all_say_the_same(demo: Demo, tmp_path: Path, name: str, has_decisions: bool) -> None:
-    rule = RULES[name]
-    if rule.category:
-        values = {"mug": (0.3,), "t-shirt": (0.7,)}
-        rule = replace(rule, by_category=values)
-    settings = with_rule(demo.settings, tmp_path, rule)
-    if has_decisions:
+@pytest.mark.parametrize(
+    ("name", "is_decided"),
+    [*((name, False) for name in RULES), *((name, True) for name in ("at most", "few", "union"))],
+)
+def test_all_say_the_same(demo: Demo, tmp_path: Path, name: str, is_decided: bool) -> None:
+    settings = with_rule(replace(demo.settings, heads=()), tmp_path, RULES[name])
+    if is_decided:
         assert settings.decisions is not None
         decided(settings.decisions, ONE, OTHER, "different")
         decided(settings.decisions, ONE, FAR, "same")
@@ -111,7 +114,7 @@ def test_an_upload_matches_by_the_same_rule(demo: Demo, tmp_path: Path, name: st
         rule = replace(rule, spaces={"hog": 0.5, "phash": 0.5})
     data = (demo.folder / "catalogue" / "images" / f"{ONE}.jpg").read_bytes()
     upload = {"image": ("a.jpg", data, "image/jpeg")}
-    with asking(with_rule(demo.settings, tmp_path, rule)) as client:
+    with asking(with_rule(replace(demo.settings, heads=()), tmp_path, rule)) as client:
         by_rule = matching(client.post("/match", files=upload))
         assert by_rule[0] == ONE
         assert matching(client.post("/search", files=upload, data={"k": "200"})) == by_rule
@@ -122,7 +125,9 @@ def test_an_upload_matches_by_the_same_rule(demo: Demo, tmp_path: Path, name: st
 def test_an_upload_is_never_mutual(demo: Demo, tmp_path: Path) -> None:
     data = (demo.folder / "catalogue" / "images" / f"{ONE}.jpg").read_bytes()
     upload = {"image": ("a.jpg", data, "image/jpeg")}
-    with asking(with_rule(demo.settings, tmp_path, RULES["reciprocal"])) as client:
+    with asking(
+        with_rule(replace(demo.settings, heads=()), tmp_path, RULES["reciprocal"])
+    ) as client:
         refused = client.post("/match", files=upload)
         assert refused.status_code == 400 and "find one another" in refused.json()["detail"]
         assert "find one another" in client.post("/search", files=upload).json()["warnings"][0]
@@ -131,7 +136,7 @@ def test_an_upload_is_never_mutual(demo: Demo, tmp_path: Path) -> None:
 
 def test_refined_neighbours_judge_no_single_query(demo: Demo, tmp_path: Path) -> None:
     refined = replace(ONE_SPACE, refinements=Refinements(expand=3))
-    with asking(with_rule(demo.settings, tmp_path, refined)) as client:
+    with asking(with_rule(replace(demo.settings, heads=()), tmp_path, refined)) as client:
         found = client.get("/search", params={"id": ONE}).json()
         assert {each["is_match"] for each in found["results"]} == {None}
         assert "refined" in found["warnings"][0]

@@ -1,9 +1,7 @@
 """Search by images and titles, attributes and matches, as clients of a real server see them."""
 
-import csv
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 from embed.errors import BusyError
 from embed.store import Store
 from heads.head import load_head
-from retrieval.cli import main as retrieval_main
 from retrieval.service.batching import Batcher
 from retrieval.service.encoders import EncoderPool
 from retrieval.service.queries import Given, QueryEncoders
@@ -83,20 +80,6 @@ def test_image_weight_moves_from_one_to_the_other(client: httpx.Client, demo: De
         upload = {"image": ("a.jpg", photo(demo, "p00003-00"), "image/jpeg")}
         best[weight] = client.post("/search", data=form, files=upload).json()["results"][0]["id"]
     assert best == {0.0: "p00011-01", 1.0: "p00003-00"}
-
-
-def test_matches_are_those_that_the_command_writes(
-    client: httpx.Client, demo: Demo, tmp_path: Path
-) -> None:
-    output = tmp_path / "matches.csv"
-    arguments = ["match", demo.store, "--threshold", demo.threshold, "-o", output]
-    retrieval_main.main([str(argument) for argument in arguments], standalone_mode=False)
-    with output.open(encoding="utf-8") as file:
-        written = {line["id"]: line["matches"].split() for line in csv.DictReader(file)}
-    for item_id in list(written)[::7]:
-        found = client.get("/match", params={"id": item_id}).json()
-        assert [item_id, *(each["id"] for each in found["results"])] == written[item_id]
-        assert all(each["is_match"] for each in found["results"])
 
 
 def test_attributes_of_an_item_are_those_of_its_photo(client: httpx.Client, demo: Demo) -> None:

@@ -49,9 +49,10 @@ def test_a_mistake_is_told_at_the_start(path: Path, wrong: dict[str, Any], messa
 
 
 def test_a_store_is_no_file_of_neighbours(path: Path) -> None:
-    for threshold in ({}, {"threshold": "0.8", "space": "one"}):
+    settings = ServiceSettings(path, neighbours=path)
+    for wrong in (settings, replace(settings, threshold="0.8", space="one")):
         with pytest.raises(WorkbenchError, match="neighbours"):
-            opened_snapshot(ServiceSettings(path, neighbours=path, **threshold))
+            opened_snapshot(wrong)
 
 
 def test_a_threshold_of_another_space_is_told_at_the_start(demo: Demo) -> None:
