@@ -16,6 +16,7 @@ from retrieval.service.search import Searcher, SpaceQuery
 from retrieval.service.service import Service
 from retrieval.service.settings import ServiceSettings
 from retrieval.service.warming import warm
+from tests.retrieval.retrieval_stores import dense_info, exact_vectors, write_store
 from tests.retrieval.service.conftest import Demo, running
 
 
@@ -44,12 +45,15 @@ def test_a_server_that_ends_while_it_warms_up_ends_cleanly(
     assert not [each for each in threading.enumerate() if each.name == "warm up"]
 
 
-def test_what_cannot_be_warmed_is_told_to_who_asks(demo: Demo) -> None:
-    service = Service(ServiceSettings(demo.store, space="nothing"))
+def test_what_cannot_be_warmed_is_told_to_who_asks(tmp_path: Path) -> None:
+    vectors = exact_vectors(4, seed=1)
+    vectors[2] = np.nan
+    path = write_store(tmp_path / "store.h5", {"damaged": (dense_info(16), vectors)})
+    service = Service(ServiceSettings(path))
     warm(service.snapshot)
     with running(create_app(service)) as address:
-        answer = httpx.get(f"{address}/search", params={"id": "p00000-00"})
-        assert answer.status_code == 400 and "nothing" in answer.json()["detail"]
+        answer = httpx.get(f"{address}/search", params={"id": "r0"})
+        assert answer.status_code >= 400 and "should be finite" in answer.json()["detail"]
     service.close()
 
 
