@@ -1,7 +1,5 @@
 """What goes wrong with a request, as one sentence and a status: never a stack trace."""
 
-import sys
-import traceback
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,6 +16,7 @@ from embed.errors import (
     ImageError,
     WorkbenchError,
 )
+from retrieval.service.disclosure import folders_of_settings, without_folders
 
 STATUSES: tuple[tuple[type[WorkbenchError], int], ...] = (
     (IdError, 404),
@@ -70,10 +69,9 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 def _of_workbench(request: Request, error: Exception) -> JSONResponse:
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
-    # Of files beside the store, too, a client is told the names alone.
-    path = request.app.state.service.settings.store
     headers = {"Retry-After": "1"} if status == 503 else None
-    return problem(status, str(error).replace(f"{path.parent}/", ""), headers)
+    folders = folders_of_settings(request.app.state.service.settings)
+    return problem(status, without_folders(str(error), folders), headers)
 
 
 def _of_values(request: Request, error: Exception) -> JSONResponse:
@@ -95,11 +93,6 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
 def _of_service(request: Request, error: Exception) -> JSONResponse:
     # Starlette raises it again, and the server would print it once more: see `server`.
     return problem(500, "the service failed at this request: its log says why")
-
-
-def log_fault(error: BaseException) -> None:
-    """Print what went wrong to standard error, for whoever runs the service."""
-    traceback.print_exception(error, file=sys.stderr)
 
 
 def _printable(text: str) -> str:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from retrieval.service.dependencies import CurrentService, CurrentSnapshot
+from retrieval.service.disclosure import folders_of_settings, shown_spec, without_folders
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.match_rules import MatchRule
 
@@ -79,6 +80,8 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
     """What is served: spaces, columns, the threshold, and what is missing."""
     catalogue = snapshot.catalogue
     has_titles = catalogue.title_column in snapshot.store.columns
+    folders = folders_of_settings(service.settings)
+    given = [*snapshot.warnings, *service.warnings]
     return StoreAnswer(
         name=snapshot.store.path.name,
         num_items=len(catalogue),
@@ -91,19 +94,18 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
         threshold=None if snapshot.rule is None else _threshold(snapshot, snapshot.rule),
         attributes=None if snapshot.attributes is None else list(snapshot.attributes.names),
         can_decide=os.access(snapshot.store.path.absolute().parent, os.W_OK),
-        warnings=[*snapshot.warnings, *service.warnings],
+        warnings=[without_folders(each, folders) for each in given],
     )
 
 
 def _space(snapshot: Snapshot, name: str) -> Space:
     info = snapshot.store.space(name)
-    fields: dict[str, Any] = {
-        each: getattr(info, each) for each in ("kind", "modality", "dim", "spec")
-    }
+    fields: dict[str, Any] = {each: getattr(info, each) for each in ("kind", "modality", "dim")}
     intake = snapshot.encoders.intake(name)
     return Space(
         name=name,
         **fields,
+        spec=shown_spec(info.spec),
         is_searched=name in snapshot.spaces,
         takes=["id", *intake.takes],
         needs_both=intake.needs_both,
