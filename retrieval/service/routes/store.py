@@ -1,6 +1,5 @@
 """`/store`: what is served, and how it can be searched."""
 
-import os
 from typing import Any
 
 from fastapi import APIRouter
@@ -59,7 +58,11 @@ class Threshold(BaseModel):
 
 
 class StoreAnswer(BaseModel):
-    """What is served."""
+    """What is served.
+
+    `can_decide` says whether decisions can be kept; they are the `reviewer`'s where nobody else is
+    named.
+    """
 
     name: str
     num_items: int
@@ -72,6 +75,7 @@ class StoreAnswer(BaseModel):
     threshold: Threshold | None
     attributes: list[str] | None
     can_decide: bool
+    reviewer: str
     warnings: list[str]
 
 
@@ -93,7 +97,8 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
         label=snapshot.label,
         threshold=None if snapshot.rule is None else _threshold(snapshot, snapshot.rule),
         attributes=None if snapshot.attributes is None else list(snapshot.attributes.names),
-        can_decide=os.access(snapshot.store.path.absolute().parent, os.W_OK),
+        can_decide=snapshot.journal.is_writable,
+        reviewer=service.settings.reviewer,
         warnings=[without_folders(each, folders) for each in given],
     )
 
