@@ -4,6 +4,7 @@ import csv
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -77,12 +78,22 @@ def test_a_title_alone_falls_back_to_what_takes_titles(client: httpx.Client) -> 
 def test_image_weight_moves_from_one_to_the_other(client: httpx.Client, demo: Demo) -> None:
     title = client.get("/items/p00011-01").json()["title"]
     best = {}
-    for weight in (0.0, 1.0):
+    for weight in (0.0, 0.25, 0.75, 1.0):
         form: dict[str, object] = {"title": title, "image_weight": weight}
         form |= {"space": ["hog", "tfidf"]} if 0 < weight < 1 else {}
         upload = {"image": ("a.jpg", photo(demo, "p00003-00"), "image/jpeg")}
-        best[weight] = client.post("/search", data=form, files=upload).json()["results"][0]["id"]
-    assert best == {0.0: "p00011-01", 1.0: "p00003-00"}
+        results = client.post("/search", data=form, files=upload).json()["results"]
+        best[weight] = results[0]["id"]
+        if 0 < weight < 1:
+            _is_the_weighted_mean(results, {"hog": weight, "tfidf": 1 - weight})
+    assert best == dict.fromkeys((0.0, 0.25), "p00011-01") | dict.fromkeys((0.75, 1.0), "p00003-00")
+
+
+def _is_the_weighted_mean(results: list[dict[str, Any]], weights: dict[str, float]) -> None:
+    for each in results:
+        own = {space["name"]: space["score"] for space in each["spaces"]}
+        mean = sum(weight * own[name] for name, weight in weights.items())
+        assert each["score"] == pytest.approx(mean, abs=1e-6)
 
 
 def test_matches_are_those_that_the_command_writes(
@@ -121,7 +132,7 @@ def test_what_arrives_together_is_one_batch() -> None:
         busy.wait(10)
         return [2 * given for given in inputs]
 
-    batcher = Batcher("test", work, most_waiting=8)
+    batcher = Batcher("test", work, most_waiting=7)
     made: dict[int, int] = {}
     threads = [
         threading.Thread(target=lambda n=number: made.update({n: batcher(n)}))
@@ -134,7 +145,6 @@ def test_what_arrives_together_is_one_batch() -> None:
         thread.start()
     while len(batcher._waiting) < 7:
         time.sleep(0.001)
-    batcher._most_waiting = 7
     with pytest.raises(BusyError, match="7 queries are waiting"):
         batcher(99)
     busy.set()
