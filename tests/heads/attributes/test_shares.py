@@ -41,6 +41,13 @@ def test_no_share_has_a_lower_loss(first: float, second: float) -> None:
     assert losses[0] <= min(losses) + 1e-6
 
 
+def test_what_gains_little_has_no_share() -> None:
+    learned, labels = outputs(1.0, 1)
+    exists = np.isfinite(learned)
+    nearly = np.where(exists, learned + np.roll(learned, 1, axis=0).clip(-1, 1) / 50, learned)
+    assert fit_share(learned, nearly.astype(np.float32), labels) == 0
+
+
 def test_what_says_nothing_has_no_share() -> None:
     learned, labels = outputs(1.0, 1)
     wrong = np.where(np.isfinite(learned), -10 * learned, learned)
