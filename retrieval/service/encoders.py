@@ -2,7 +2,6 @@
 
 import json
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from embed.images import ImageTransform
 from embed.store import Modality, SpaceInfo, Store
 from retrieval.service.batching import Batcher
 from retrieval.service.disclosure import folders_of_spec, shown_spec, without_folders
+from retrieval.service.problems import log_fault
 from retrieval.service.spaces import Vector
 from retrieval.service.threads import core_threads, use_all_cores
 
@@ -199,7 +199,7 @@ def _told(error: Exception, spec: str) -> EncoderError:
     if isinstance(error, WorkbenchError):
         print(f"warning: {error}", file=sys.stderr, flush=True)
         return EncoderError(without_folders(str(error), folders_of_spec(spec)))
-    traceback.print_exception(error, file=sys.stderr)
+    log_fault(error)
     return EncoderError(
         f"'{shown_spec(spec)}' can't be loaded, and the service's log says why: mend the model's "
         f"files and start the service again"

@@ -1,5 +1,7 @@
 """What goes wrong with a request, as one sentence and a status: never a stack trace."""
 
+import sys
+import traceback
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -93,6 +95,11 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
 def _of_service(request: Request, error: Exception) -> JSONResponse:
     # Starlette raises it again, and the server would print it once more: see `server`.
     return problem(500, "the service failed at this request: its log says why")
+
+
+def log_fault(error: BaseException) -> None:
+    """Print what went wrong to standard error, for whoever runs the service."""
+    traceback.print_exception(error, file=sys.stderr)
 
 
 def _printable(text: str) -> str:
