@@ -60,7 +60,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
         "--token-file",
         "token_path",
         type=FILE,
-        help="A file with a secret that every request has to show; needed with another --host.",
+        help="A file with a secret that every request has to show; needed where another --host or "
+        "an --allow-host lets other machines in.",
     ),
     click.option(
         "--allow-host",

@@ -18,17 +18,8 @@ from threading import Lock
 
 from embed.errors import DecisionsError, OutputError
 from embed.files import flush_to_disk
-from retrieval.decisions.records import (
-    BEGINNING,
-    CutShortError,
-    Decision,
-    Pair,
-    Record,
-    Repair,
-    Undo,
-    from_line,
-    to_line,
-)
+from retrieval.decisions.lines import Lines
+from retrieval.decisions.records import Decision, Pair, Record, Repair, Undo, to_line
 
 
 def decisions_path(store_path: Path) -> Path:
@@ -100,6 +91,13 @@ class Journal:
         self._lock = Lock()
         self._forget(None)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether decisions can be kept, as far as the file and its folder allow it."""
+        if self.path.exists():
+            return self.path.is_file() and os.access(self.path, os.W_OK)
+        return os.access(self.path.absolute().parent, os.W_OK | os.X_OK)
+
     def read(self) -> Decisions:
         """What stands now.
 
@@ -135,23 +133,22 @@ class Journal:
             DecisionsError: there is none, or a line of the file is damaged.
         """
         with self._lock, self._writing() as file:
-            last = next((made for made in reversed(self._made.values()) if made.by == by), None)
+            last = next(
+                (made for made in reversed(self._lines.made.values()) if made.by == by), None
+            )
             if last is None:
                 raise DecisionsError(f"'{by}' has decided nothing that could be taken back")
             self._write(file, Undo(now_utc(), by, last.id))
             return last, self._decisions()
 
     def _decisions(self) -> Decisions:
-        standing = {decision.pair: decision for decision in self._made.values()}
-        return Decisions(self.path, standing, len(self._torn))
+        standing = {decision.pair: decision for decision in self._lines.made.values()}
+        return Decisions(self.path, standing, len(self._lines.torn))
 
     def _forget(self, identity: tuple[int, int] | None) -> None:
         """Begin at the start of the file."""
         self._identity = identity
-        self._made: dict[str, Decision] = {}
-        self._offset = self._num_lines = 0
-        self._torn: list[str] = []
-        self._lacks_end = False
+        self._lines = Lines(self.path)
 
     @contextmanager
     def _opened(self, flags: int, lock: int) -> Iterator[int]:
@@ -177,8 +174,8 @@ class Journal:
     def _write(self, file: int, record: Record) -> None:
         size = os.fstat(file).st_size
         data = to_line(record)
-        if self._torn:
-            data = to_line(Repair(now_utc(), len(self._torn))) + data
+        if self._lines.torn:
+            data = to_line(Repair(now_utc(), len(self._lines.torn))) + data
         if size and os.pread(file, 1, size - 1) != b"\n":
             data = b"\n" + data
         try:
@@ -196,60 +193,11 @@ class Journal:
         """Read what was appended since the last time."""
         status = os.fstat(file)
         identity = status.st_dev, status.st_ino
-        if identity != self._identity or status.st_size < self._offset:
+        if identity != self._identity or status.st_size < self._lines.offset:
             self._forget(identity)
-        data = os.pread(file, status.st_size - self._offset, self._offset)
+        data = os.pread(file, status.st_size - self._lines.offset, self._lines.offset)
         try:
-            self._take(data)
+            self._lines.take(data)
         except DecisionsError:
             self._forget(None)
             raise
-
-    def _take(self, data: bytes) -> None:
-        """Take in what follows; lines that were cut short stay until something comes after them."""
-        # A line that lacked nothing but its end was taken in before.
-        start = int(self._lacks_end and data.startswith(b"\n"))
-        taken, number, torn = start, self._num_lines, list[str]()
-        while start < len(data):
-            end = data.find(b"\n", start)
-            end = len(data) if end < 0 else end + 1
-            line, number = data[start:end].strip(b"\n\0"), number + 1
-            try:
-                record = from_line(line) if line else None
-            except ValueError as error:
-                torn.append(self._torn_line(line, number, error))
-            else:
-                self._add(record, torn, number)
-                torn, taken, self._num_lines = [], end, number
-                self._lacks_end = data[end - 1 : end] != b"\n"
-            start = end
-        self._offset += taken
-        self._torn = torn
-
-    def _torn_line(self, line: bytes, number: int, error: ValueError) -> str:
-        """What to say of a damaged line where something follows it.
-
-        Raises:
-            DecisionsError: it is not the beginning of a line.
-        """
-        message = (
-            f"line {number} of {self.path} is damaged: {error}; mend or delete that line, or take "
-            f"the file from a copy"
-        )
-        is_beginning = line.startswith(BEGINNING) or BEGINNING.startswith(line)
-        if not (is_beginning and isinstance(error, CutShortError)):
-            raise DecisionsError(message) from error
-        return message
-
-    def _add(self, record: Record | None, torn: list[str], number: int) -> None:
-        if isinstance(record, Repair) and record.num_torn == len(torn):
-            return
-        if torn:
-            raise DecisionsError(torn[0])
-        if isinstance(record, Decision):
-            self._made[record.id] = record
-        elif isinstance(record, Undo) and self._made.pop(record.undoes, None) is None:
-            raise DecisionsError(
-                f"line {number} of {self.path} takes back the decision '{record.undoes}', which "
-                f"does not stand before it: mend or delete that line"
-            )

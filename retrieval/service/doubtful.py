@@ -55,20 +55,11 @@ def doubtful_pairs(
     rows, columns, margins = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     others = candidates.rows[rows, columns].astype(np.int64)
     one, other = np.minimum(rows, others), np.maximum(rows, others)
-    order = np.lexsort((margins, other, one))
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = (np.diff(one[order]) != 0) | (np.diff(other[order]) != 0)
-    kept = order[is_first]
-    kept = kept[np.lexsort((other[kept], one[kept], margins[kept]))][:most]
+    kept = _nearest_once(one, other, margins)[:most]
+    one, other, scores = one[kept], other[kept], candidates.combined[rows[kept], columns[kept]]
     taken = _taken(candidates, rule, thresholds)
-    return DoubtfulPairs(
-        one[kept],
-        other[kept],
-        margins[kept],
-        candidates.combined[rows[kept], columns[kept]],
-        _holds(candidates, taken, one[kept], other[kept])
-        | _holds(candidates, taken, other[kept], one[kept]),
-    )
+    is_match = _holds(candidates, taken, one, other) | _holds(candidates, taken, other, one)
+    return DoubtfulPairs(one, other, margins[kept], scores, is_match)
 
 
 def matching_pairs(
@@ -99,6 +90,19 @@ def _nearest(
         limit = np.partition(margins.reshape(-1), 2 * most)[2 * most]
     rows, columns = np.nonzero((margins <= limit) & np.isfinite(margins))
     return start + rows, columns, margins[rows, columns]
+
+
+def _nearest_once(
+    one: Int64[np.ndarray, " m"],
+    other: Int64[np.ndarray, " m"],
+    margins: Float64[np.ndarray, " m"],
+) -> Int64[np.ndarray, " p"]:
+    """The places of the pairs, each pair once, by its least margin, in the order of margins."""
+    order = np.lexsort((margins, other, one))
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (np.diff(one[order]) != 0) | (np.diff(other[order]) != 0)
+    kept = order[is_first]
+    return np.asarray(kept[np.lexsort((other[kept], one[kept], margins[kept]))])
 
 
 def _taken(

@@ -1,9 +1,11 @@
 """The encoders that queries pass through, loaded in the background and kept for all snapshots."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -14,10 +16,12 @@ from jaxtyping import Shaped
 from embed.decoding import read_pixels
 from embed.encoders.base import ImageEncoder, TextEncoder
 from embed.encoders.specs import FITTED, EncoderSpec
-from embed.errors import EncoderError, SettingsError
+from embed.errors import EncoderError, SpecError, WorkbenchError
 from embed.images import ImageTransform
 from embed.store import Modality, SpaceInfo, Store
 from retrieval.service.batching import Batcher
+from retrieval.service.disclosure import folders_of_spec, shown_spec, without_folders
+from retrieval.service.problems import log_fault
 from retrieval.service.spaces import Vector
 from retrieval.service.threads import core_threads, use_all_cores
 
@@ -48,15 +52,14 @@ class EncoderPool:
     def of(self, store: Store, space: str, modality: Modality) -> "Future[LoadedEncoder]":
         """The encoder of a space, for images or titles, maybe still being loaded.
 
-        What it raises: EncoderError, SettingsError: it can't be had here, or is another one.
+        What it raises: EncoderError: it can't be had here, or is another one.
         """
         info, key = store.space(space), _key(store, space, modality)
         is_fitted = info.spec.partition(":")[0] in FITTED
         with self._lock:
             if key not in self._encoders:
-                load = _load_fitted if is_fitted else self._load
-                fitted = store.fitted(space) if is_fitted else {}
-                self._encoders[key] = self._loading.submit(load, info, modality, fitted)
+                fitted = store.fitted(space) if is_fitted else None
+                self._encoders[key] = self._loading.submit(self._load, info, modality, fitted)
             return self._encoders[key]
 
     def pixels(self, data: bytes, transform: ImageTransform, max_pixels: int) -> Any:
@@ -89,8 +92,19 @@ class EncoderPool:
             encoder.encode.close()
 
     def _load(
-        self, info: SpaceInfo, modality: Modality, _: Mapping[str, Shaped[np.ndarray, " m"]]
+        self,
+        info: SpaceInfo,
+        modality: Modality,
+        fitted: Mapping[str, Shaped[np.ndarray, " m"]] | None,
     ) -> LoadedEncoder:
+        try:
+            if fitted is not None:
+                return _load_fitted(info, modality, fitted)
+            return self._load_model(info, modality)
+        except Exception as error:  # noqa: BLE001 (a library's: the other spaces are served)
+            raise _told(error, info.spec) from None
+
+    def _load_model(self, info: SpaceInfo, modality: Modality) -> LoadedEncoder:
         encoder = _load_alone(info, info.modality, self._device)
         _refuse_other(encoder.info, info)
         if modality != info.modality:  # the other tower of the same model
@@ -110,11 +124,17 @@ def has_two_towers(spec: str) -> bool:
     family, _, _ = spec.partition(":")
     if family != "transformers":
         return family == "open_clip"
-    folder = EncoderSpec.parse(spec, "image").folder
-    settings = None if folder is None else folder / "config.json"
-    if settings is None or not settings.is_file():
-        return False
-    return json.loads(settings.read_text(encoding="utf-8")).get("model_type") in TWO_TOWERS
+    return _model_type(spec) in TWO_TOWERS
+
+
+def _model_type(spec: str) -> Any:
+    """What a model says that it is; None where it can't be read: loading it tells why."""
+    try:
+        folder = EncoderSpec.parse(spec, "image").folder or Path("no folder")
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, SpecError):
+        return None
+    return settings.get("model_type") if isinstance(settings, dict) else None
 
 
 def _load_alone(info: SpaceInfo, modality: Modality, device: str) -> ImageEncoder | TextEncoder:
@@ -170,7 +190,17 @@ def _refuse_other(found: SpaceInfo, wanted: SpaceInfo) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why an encoder can't be had, in a sentence; what is no fault of a user's goes on up."""
-    if isinstance(error, EncoderError | SettingsError):
-        return str(error)
-    raise error
+    """Why an encoder can't be had, in a sentence that clients may read."""
+    return without_folders(str(error))
+
+
+def _told(error: Exception, spec: str) -> EncoderError:
+    """What clients are told of an encoder that can't be loaded; all of it goes to the log."""
+    if isinstance(error, WorkbenchError):
+        print(f"warning: {error}", file=sys.stderr, flush=True)
+        return EncoderError(without_folders(str(error), folders_of_spec(spec)))
+    log_fault(error)
+    return EncoderError(
+        f"'{shown_spec(spec)}' can't be loaded, and the service's log says why: mend the model's "
+        f"files and start the service again"
+    )

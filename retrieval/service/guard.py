@@ -72,16 +72,18 @@ class GuardSettings:
 def guard_of(
     host: str, token_path: Path | None, allowed_hosts: Collection[str], max_bytes: int
 ) -> GuardSettings:
-    """The guard of a service that listens on `host`.
+    """The guard of a service that listens on `host`, or behind a proxy that others reach.
 
     Raises:
-        SettingsError: the host is not this machine alone and there is no token, or a bad one.
+        SettingsError: a host is not this machine alone and there is no token, or a bad one.
     """
     token = None if token_path is None else _read_token(token_path)
-    is_loopback = host in LOOPBACK or _is_loopback(host)
-    if token is None and not is_loopback:
+    is_loopback = _is_loopback(host)
+    given = (("--host", host), *(("--allow-host", name) for name in allowed_hosts))
+    foreign = [f"{option} {name}" for option, name in given if not _is_loopback(name)]
+    if token is None and foreign:
         raise SettingsError(
-            f"--host {host} can be reached from other machines: give --token-file, a file with a "
+            f"{foreign[0]} can be reached from other machines: give --token-file, a file with a "
             f"secret of {LEAST_TOKEN} characters or more"
         )
     hosts = {*LOOPBACK, host, *allowed_hosts}
@@ -92,6 +94,8 @@ def guard_of(
 
 
 def _is_loopback(host: str) -> bool:
+    if host.lower() in LOOPBACK:
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

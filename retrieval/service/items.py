@@ -61,8 +61,8 @@ def scored_items(snapshot: Snapshot, judged: Judged, spaces: list[str]) -> list[
         ScoredItem(
             **_fields(snapshot, int(row)),
             attributes=attributes[place],
-            score=_rounded(found.combined[place]),
-            distance=_rounded(1 - found.combined[place].astype(float)),
+            score=rounded(found.combined[place]),
+            distance=rounded(1 - found.combined[place].astype(float)),
             is_match=None if judged.is_match is None else bool(judged.is_match[place]),
             probability=probabilities[place],
             spaces=_spaces(judged, spaces, place),
@@ -107,7 +107,7 @@ def _spaces(judged: Judged, spaces: list[str], place: int) -> list[SpaceScore]:
         scores.append(
             SpaceScore(
                 name=name,
-                score=_rounded(judged.found.scores[number, place]),
+                score=rounded(judged.found.scores[number, place]),
                 agrees=None if agrees is None else bool(agrees[place]),
             )
         )
@@ -118,9 +118,9 @@ def _probabilities(snapshot: Snapshot, judged: Judged) -> list[float | None]:
     rule, combined = snapshot.rule, judged.found.combined
     if rule is None or rule.calibration is None or judged.is_match is None:
         return [None] * len(combined)
-    return [_rounded(each) for each in rule.calibration(combined)]
+    return [rounded(each) for each in rule.calibration(combined)]
 
 
-def _rounded(score: Any) -> float:
+def rounded(score: Any) -> float:
     """Enough digits to tell two float32 apart."""
     return round(float(score), 9)

@@ -18,6 +18,7 @@ from embed.errors import (
     ImageError,
     WorkbenchError,
 )
+from retrieval.service.disclosure import folders_of_settings, without_folders
 
 STATUSES: tuple[tuple[type[WorkbenchError], int], ...] = (
     (IdError, 404),
@@ -70,10 +71,9 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 def _of_workbench(request: Request, error: Exception) -> JSONResponse:
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
-    # Of files beside the store, too, a client is told the names alone.
-    path = request.app.state.service.settings.store
     headers = {"Retry-After": "1"} if status == 503 else None
-    return problem(status, str(error).replace(f"{path.parent}/", ""), headers)
+    folders = folders_of_settings(request.app.state.service.settings)
+    return problem(status, without_folders(str(error), folders), headers)
 
 
 def _of_values(request: Request, error: Exception) -> JSONResponse:

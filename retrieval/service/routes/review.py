@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, StringConstraints
 
 from retrieval.decisions.records import Verdict
-from retrieval.matches.pair_scores import scored_pairs
-from retrieval.service.asking import cut_of
 from retrieval.service.dependencies import CurrentSnapshot
-from retrieval.service.items import Item, SpaceScore, item_of
+from retrieval.service.disclosure import folders_of_settings, without_folders
+from retrieval.service.item_pairs import ItemPair, pairs_of
+from retrieval.service.items import Item, item_of, rounded
 from retrieval.service.retuning import Reached, Retuned
-from retrieval.service.review import Counts, Reviewing, ReviewPair
+from retrieval.service.review import Counts, Reviewing
 from retrieval.service.routes.progress import WAIT_SECONDS, Progress
 from retrieval.service.service import Snapshot
 
@@ -42,23 +41,10 @@ class CountsAnswer(BaseModel):
     num_left: int | None
 
 
-class PairAnswer(BaseModel):
-    """Two items, their score, and what the threshold and the labels say of them, if anything."""
-
-    first: Item
-    second: Item
-    score: float
-    distance: float
-    margin: float | None
-    spaces: list[SpaceScore]
-    is_match: bool | None
-    is_labelled_same: bool | None
-
-
 class PairsAnswer(Progress):
     """The next undecided pairs, nearest to the threshold first."""
 
-    pairs: list[PairAnswer]
+    pairs: list[ItemPair]
     progress_of_review: CountsAnswer
 
 
@@ -80,7 +66,7 @@ class ByBody(BaseModel):
 class UndoAnswer(BaseModel):
     """The pair that is open again; null where the store has its items no more."""
 
-    pair: PairAnswer | None
+    pair: ItemPair | None
     progress_of_review: CountsAnswer
 
 
@@ -173,7 +159,7 @@ def pairs(
     return PairsAnswer(
         ready=True,
         progress=1,
-        pairs=_pairs(snapshot, found),
+        pairs=pairs_of(snapshot, found),
         progress_of_review=_counts(reviewing.counts(snapshot)),
     )
 
@@ -190,7 +176,7 @@ def decide(
 def undo(body: ByBody, snapshot: CurrentSnapshot, reviewing: CurrentReviewing) -> UndoAnswer:
     """Take back the last decision of somebody."""
     pair, counts = reviewing.undo(snapshot, body.by)
-    shown = [] if pair is None else _pairs(snapshot, [pair])
+    shown = [] if pair is None else pairs_of(snapshot, [pair])
     return UndoAnswer(pair=shown[0] if shown else None, progress_of_review=_counts(counts))
 
 
@@ -215,49 +201,9 @@ def _counts(counts: Counts) -> CountsAnswer:
     return CountsAnswer(**vars(counts))
 
 
-def _pairs(snapshot: Snapshot, found: list[ReviewPair]) -> list[PairAnswer]:
-    rule = snapshot.pairs_rule
-    firsts = np.array([pair.first for pair in found], np.int64)
-    seconds = np.array([pair.second for pair in found], np.int64)
-    scored = scored_pairs(snapshot.sides, rule, firsts, seconds)
-    return [
-        PairAnswer(
-            first=item_of(snapshot, pair.first),
-            second=item_of(snapshot, pair.second),
-            score=_rounded(pair.score),
-            distance=_rounded(1 - pair.score),
-            margin=None if pair.margin is None else _rounded(pair.margin),
-            spaces=_spaces(snapshot, pair, list(rule.spaces), scored.scores[:, place].tolist()),
-            is_match=pair.is_match,
-            is_labelled_same=_is_labelled_same(snapshot, pair),
-        )
-        for place, pair in enumerate(found)
-    ]
-
-
-def _spaces(
-    snapshot: Snapshot, pair: ReviewPair, spaces: list[str], scores: list[float]
-) -> list[SpaceScore]:
-    cut = cut_of(snapshot, spaces, pair.first)
-    found = []
-    for name, score in zip(spaces, scores, strict=True):
-        least = cut.of_space(name)
-        agrees = None if least is None else score >= least
-        found.append(SpaceScore(name=name, score=_rounded(score), agrees=agrees))
-    return found
-
-
-def _is_labelled_same(snapshot: Snapshot, pair: ReviewPair) -> bool | None:
-    """What the labels say; None where there is no label, or one of the items has none."""
-    if snapshot.label is None or snapshot.label not in snapshot.store.columns:
-        return None
-    labels = snapshot.catalogue.texts(snapshot.label)
-    first, second = str(labels[pair.first]), str(labels[pair.second])
-    return first == second if first and second else None
-
-
 def _retuned(snapshot: Snapshot, token: str, found: Retuned) -> RetuneAnswer:
     spaces = list(found.result.rule.spaces)
+    folders = folders_of_settings(snapshot.settings)
     return RetuneAnswer(
         ready=True,
         progress=1,
@@ -271,12 +217,12 @@ def _retuned(snapshot: Snapshot, token: str, found: Retuned) -> RetuneAnswer:
             ChangeAnswer(
                 first=item_of(snapshot, change.one),
                 second=item_of(snapshot, change.other),
-                score=_rounded(change.score),
+                score=rounded(change.score),
                 is_match=change.is_match,
             )
             for change in found.changes[:MOST_SHOWN]
         ],
-        warnings=list(found.result.warnings),
+        warnings=[without_folders(each, folders) for each in found.result.warnings],
     )
 
 
@@ -293,7 +239,3 @@ def _reached(spaces: list[str], reached: Reached) -> ReachedAnswer:
         num_rows=reached.num_rows,
         num_matches=reached.num_matches,
     )
-
-
-def _rounded(score: float) -> float:
-    return round(float(score), 9)

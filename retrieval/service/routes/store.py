@@ -1,12 +1,12 @@
 """`/store`: what is served, and how it can be searched."""
 
-import os
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from retrieval.service.dependencies import CurrentService, CurrentSnapshot
+from retrieval.service.disclosure import folders_of_settings, shown_spec, without_folders
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.match_rules import MatchRule
 
@@ -58,7 +58,11 @@ class Threshold(BaseModel):
 
 
 class StoreAnswer(BaseModel):
-    """What is served."""
+    """What is served.
+
+    `can_decide` says whether decisions can be kept; they are the `reviewer`'s where nobody else is
+    named.
+    """
 
     name: str
     num_items: int
@@ -71,6 +75,7 @@ class StoreAnswer(BaseModel):
     threshold: Threshold | None
     attributes: list[str] | None
     can_decide: bool
+    reviewer: str
     warnings: list[str]
 
 
@@ -79,6 +84,8 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
     """What is served: spaces, columns, the threshold, and what is missing."""
     catalogue = snapshot.catalogue
     has_titles = catalogue.title_column in snapshot.store.columns
+    folders = folders_of_settings(service.settings)
+    given = [*snapshot.warnings, *service.warnings]
     return StoreAnswer(
         name=snapshot.store.path.name,
         num_items=len(catalogue),
@@ -90,20 +97,20 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
         label=snapshot.label,
         threshold=None if snapshot.rule is None else _threshold(snapshot, snapshot.rule),
         attributes=None if snapshot.attributes is None else list(snapshot.attributes.names),
-        can_decide=os.access(snapshot.store.path.absolute().parent, os.W_OK),
-        warnings=[*snapshot.warnings, *service.warnings],
+        can_decide=snapshot.journal.is_writable,
+        reviewer=service.settings.reviewer,
+        warnings=[without_folders(each, folders) for each in given],
     )
 
 
 def _space(snapshot: Snapshot, name: str) -> Space:
     info = snapshot.store.space(name)
-    fields: dict[str, Any] = {
-        each: getattr(info, each) for each in ("kind", "modality", "dim", "spec")
-    }
+    fields: dict[str, Any] = {each: getattr(info, each) for each in ("kind", "modality", "dim")}
     intake = snapshot.encoders.intake(name)
     return Space(
         name=name,
         **fields,
+        spec=shown_spec(info.spec),
         is_searched=name in snapshot.spaces,
         takes=["id", *intake.takes],
         needs_both=intake.needs_both,

@@ -1,6 +1,7 @@
 """Search by id, items and images, as clients of a real server see them."""
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,8 @@ from PIL import Image
 from embed.store import Store
 from retrieval.choosing import Chosen
 from retrieval.finding import found_neighbours
-from tests.retrieval.service.conftest import Demo
+from retrieval.service.settings import ServiceSettings
+from tests.retrieval.service.conftest import Demo, serving
 
 SPACES = [
     ("hog",),
@@ -50,6 +52,18 @@ def test_the_store_is_described(client: httpx.Client) -> None:
     assert found["threshold"]["score_threshold"] == pytest.approx(
         1 - found["threshold"]["distance_threshold"]
     )
+
+
+def test_who_decides_and_whether_anybody_can_is_told(demo: Demo, tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    told = {}
+    for name in ("decisions.jsonl", "no folder/decisions.jsonl", "folder.jsonl"):
+        settings = ServiceSettings(demo.store, decisions=tmp_path / name, reviewer="Ada")
+        with serving(settings) as address:
+            found = httpx.get(f"{address}/store").json()
+        told[name] = found["can_decide"]
+        assert found["reviewer"] == "Ada"
+    assert list(told.values()) == [True, False, False]
 
 
 def test_filters_keep_what_they_name(client: httpx.Client) -> None:

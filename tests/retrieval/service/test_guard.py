@@ -64,9 +64,18 @@ def test_a_cookie_stands_for_the_token(strict: httpx.Client) -> None:
     answer = strict.post("/session", headers=own | bearer())
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=strict" in cookie and TOKEN not in cookie
+    assert "secure" not in cookie.lower()
     assert strict.get("/image/p00000-00").status_code == 200
     strict.cookies.clear()
     assert strict.get("/image/p00000-00").status_code == 401
+
+
+def test_a_cookie_of_an_encrypted_page_goes_no_other_way(strict: httpx.Client) -> None:
+    own = {"X-Requested-With": "product-search"} | bearer()
+    proxied = own | {"Origin": f"https://{strict.base_url.netloc.decode()}"}
+    answer = strict.post("/session", headers=proxied)
+    assert answer.status_code == 204 and "; Secure" in answer.headers["set-cookie"]
+    strict.cookies.clear()
 
 
 def test_other_hosts_and_origins_are_refused(strict: httpx.Client) -> None:
@@ -127,6 +136,16 @@ def test_a_token_is_needed_where_others_reach_the_service(tmp_path: Path) -> Non
     guard = guard_of("0.0.0.0", path, ("shop.example",), 1)
     assert guard.token == TOKEN and "shop.example" in guard.hosts and guard.any_address
     assert guard_of("127.0.0.2", None, (), 1).token is None
+
+
+def test_a_token_is_needed_behind_a_proxy(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--allow-host shop\.example .* --token-file"):
+        guard_of("127.0.0.1", None, ("localhost", "shop.example"), 1)
+    assert guard_of("127.0.0.1", None, ("localhost", "127.0.0.3"), 1).token is None
+    path = tmp_path / "token"
+    path.write_text(TOKEN)
+    guard = guard_of("127.0.0.1", path, ("shop.example",), 1)
+    assert guard.token == TOKEN and "shop.example" in guard.hosts and not guard.any_address
 
 
 def test_images_do_not_leave_their_root(demo: Demo, tmp_path: Path) -> None:

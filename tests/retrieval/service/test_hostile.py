@@ -2,9 +2,13 @@
 
 import http.client
 import resource
+import shutil
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,9 +23,11 @@ from hypothesis.errors import Unsatisfiable
 from PIL import Image
 from schemathesis.core.result import Ok
 
+from retrieval.service.settings import ServiceSettings
 from tests.retrieval.service.conftest import Demo, serving
 
 NUM_CONNECTIONS = 1_000
+NUM_THRESHOLDS = 60
 EXAMPLES = settings(
     max_examples=6,
     deadline=None,
@@ -32,10 +38,20 @@ EXAMPLES = settings(
 
 
 @pytest.fixture(scope="module")
-def hostile_address(demo: Demo) -> Iterator[str]:
-    """A server of its own: what is broken here breaks nothing else."""
-    with serving(demo.settings) as address:
+def hostile_address(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own over a copy, which decisions and thresholds may be written beside."""
+    copy = Demo(tmp_path_factory.mktemp("hostile"))
+    for path in (demo.store, demo.threshold, demo.head, demo.attribute_head):
+        shutil.copy(path, copy.folder)
+    settings = replace(copy.settings, image_root=demo.folder / "catalogue")
+    before = _files_of(demo.folder)
+    with serving(settings) as address:
         yield address
+    assert _files_of(demo.folder) == before
+
+
+def _files_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_fits_the_document_and_what_does_not_is_answered(hostile_address: str) -> None:
@@ -71,19 +87,19 @@ def _try_many(
         assert mode is schemathesis.GenerationMode.NEGATIVE
 
 
-def raw(address: str, target: bytes, method: bytes = b"GET") -> int:
+def raw(address: str, target: bytes, method: bytes = b"GET", header: bytes = b"") -> int:
     """The status of a request whose target no client would send."""
-    place = urlsplit(address)
-    assert place.hostname and place.port
-    with socket.create_connection((place.hostname, place.port), 30) as connection:
-        host = f"{place.hostname}:{place.port}".encode()
+    with socket.create_connection(place_of(address), 30) as connection:
+        host = urlsplit(address).netloc.encode()
         connection.sendall(
             method
             + b" "
             + target
             + b" HTTP/1.1\r\nHost: "
             + host
-            + b"\r\nConnection: close\r\n\r\n"
+            + b"\r\n"
+            + header
+            + b"Connection: close\r\n\r\n"
         )
         answer = http.client.HTTPResponse(connection)
         answer.begin()
@@ -113,7 +129,10 @@ TRICKS = [
 def test_ids_never_become_paths(hostile_address: str, trick: bytes) -> None:
     for place in (b"/items/", b"/image/", b"/", b"/views/", b"/search?id=", b"/match?id="):
         assert raw(hostile_address, place + trick) in (400, 403, 404, 405), place
-    assert raw(hostile_address, b"/items/" + trick, b"BREW") == 403
+    own = b"X-Requested-With: product-search\r\n"
+    for method in (b"BREW", b"PUT", b"DELETE"):
+        assert raw(hostile_address, b"/items/" + trick, method) == 403
+        assert raw(hostile_address, b"/items/" + trick, method, own) in (400, 404, 405), method
 
 
 @seed(0)
@@ -174,14 +193,70 @@ def test_a_thousand_open_connections_leave_it_healthy(hostile_address: str, tmp_
     if hard != resource.RLIM_INFINITY and hard < needed:
         pytest.skip(f"needs {needed} open files, and the system allows {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
-    place = urlsplit(hostile_address)
-    assert place.hostname and place.port
     with ExitStack() as stack:
+        begun = []
         for number in range(NUM_CONNECTIONS):
-            opened = socket.create_connection((place.hostname, place.port), 30)
-            stack.enter_context(opened)
+            opened = stack.enter_context(socket.create_connection(place_of(hostile_address), 30))
             if number % 2:
                 opened.sendall(b"GET /search?id=p00000-00 HTTP/1.1\r\nHost: loc")
+                begun.append(opened)
         assert httpx.get(f"{hostile_address}/healthz", timeout=60).status_code == 200
+        for opened in begun[::10]:
+            opened.sendall(b"alhost\r\n\r\n")
+            assert status_of(opened) == 200
     assert httpx.get(f"{hostile_address}/search?id=p00000-00", timeout=60).status_code == 200
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_more_connections_than_there_may_be_are_told(
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.service.server.MOST_CONNECTIONS", 20)
+    settings = ServiceSettings(demo.store, space="phash", decisions=tmp_path / "d.jsonl")
+    request = b"GET /search?id=p00000-00 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(settings) as address:
+        with ExitStack() as stack:
+            for _ in range(20):
+                opened = socket.create_connection(place_of(address), 30)
+                stack.enter_context(opened).sendall(request[:20])
+            refused = stack.enter_context(socket.create_connection(place_of(address), 30))
+            refused.sendall(request)
+            assert status_of(refused) == 503
+        for _ in range(500):  # until the server has seen that they are closed
+            if httpx.get(f"{address}/healthz", timeout=60).status_code == 200:
+                break
+            time.sleep(0.01)
+        assert httpx.get(f"{address}/search?id=p00000-00", timeout=60).status_code == 200
+
+
+def test_many_thresholds_at_once_are_answered_or_told_to_wait(hostile_address: str) -> None:
+    statuses: list[int] = []
+
+    def ask(number: int) -> None:
+        parameters = {"threshold": f"{0.3 + number / 100:.2f}"}
+        answer = httpx.get(f"{hostile_address}/groups", params=parameters, timeout=60)
+        statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(NUM_THRESHOLDS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) == NUM_THRESHOLDS and set(statuses) <= {200, 503}, sorted(statuses)
+    assert 200 in statuses
+    assert httpx.get(f"{hostile_address}/healthz", timeout=60).status_code == 200
+
+
+def place_of(address: str) -> tuple[str, int]:
+    """The host and the port of an address."""
+    place = urlsplit(address)
+    assert place.hostname and place.port
+    return place.hostname, place.port
+
+
+def status_of(connection: socket.socket) -> int:
+    """The status of the answer that a connection waits for."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status

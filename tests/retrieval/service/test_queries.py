@@ -74,12 +74,17 @@ def test_a_title_alone_falls_back_to_what_takes_titles(client: httpx.Client) -> 
 def test_image_weight_moves_from_one_to_the_other(client: httpx.Client, demo: Demo) -> None:
     title = client.get("/items/p00011-01").json()["title"]
     best = {}
-    for weight in (0.0, 1.0):
+    for weight in (0.0, 0.25, 0.75, 1.0):
         form: dict[str, object] = {"title": title, "image_weight": weight}
         form |= {"space": ["hog", "tfidf"]} if 0 < weight < 1 else {}
         upload = {"image": ("a.jpg", photo(demo, "p00003-00"), "image/jpeg")}
-        best[weight] = client.post("/search", data=form, files=upload).json()["results"][0]["id"]
-    assert best == {0.0: "p00011-01", 1.0: "p00003-00"}
+        results = client.post("/search", data=form, files=upload).json()["results"]
+        best[weight] = results[0]["id"]
+        for each in results if 0 < weight < 1 else []:
+            own = {space["name"]: space["score"] for space in each["spaces"]}
+            mean = weight * own["hog"] + (1 - weight) * own["tfidf"]
+            assert each["score"] == pytest.approx(mean, abs=1e-6)
+    assert best == dict.fromkeys((0.0, 0.25), "p00011-01") | dict.fromkeys((0.75, 1.0), "p00003-00")
 
 
 def test_attributes_of_an_item_are_those_of_its_photo(client: httpx.Client, demo: Demo) -> None:
@@ -104,7 +109,7 @@ def test_what_arrives_together_is_one_batch() -> None:
         busy.wait(10)
         return [2 * given for given in inputs]
 
-    batcher = Batcher("test", work, most_waiting=8)
+    batcher = Batcher("test", work, most_waiting=7)
     made: dict[int, int] = {}
     threads = [
         threading.Thread(target=lambda n=number: made.update({n: batcher(n)}))
@@ -117,7 +122,6 @@ def test_what_arrives_together_is_one_batch() -> None:
         thread.start()
     while len(batcher._waiting) < 7:
         time.sleep(0.001)
-    batcher._most_waiting = 7
     with pytest.raises(BusyError, match="7 queries are waiting"):
         batcher(99)
     busy.set()

@@ -47,7 +47,7 @@ class Review {
   build() {
     this.name = element("input", {
       type: "text", id: "review-name", maxlength: 200, autocomplete: "name", value: localStorage.getItem(NAME) ?? "",
-      placeholder: "reviewer", onchange: () => localStorage.setItem(NAME, this.name.value.trim()),
+      placeholder: this.store.reviewer, onchange: () => localStorage.setItem(NAME, this.name.value.trim()),
     });
     this.progress = element("progress", { "aria-label": "Pairs that were decided", max: 1, value: 0 });
     this.told = element("p", { class: "small muted", id: "review-progress" });
@@ -59,7 +59,7 @@ class Review {
       "aria-keyshortcuts": key, onclick: () => this.decide(decision),
     }, label, element("kbd", { "aria-hidden": "true" }, key.toUpperCase())));
     this.undoing = element("button", {
-      class: "button quiet", type: "button", "aria-keyshortcuts": "z Backspace", onclick: () => this.undo(),
+      class: "button quiet", type: "button", disabled: !this.store.can_decide, "aria-keyshortcuts": "z Backspace", onclick: () => this.undo(),
     }, "Undo", element("kbd", { "aria-hidden": "true" }, "Z"));
     this.retune = retunePanel({
       by: () => this.by, ready: () => this.sent, signal: this.leaving.signal, accepted: () => this.restart(),
@@ -72,6 +72,8 @@ class Review {
         element("label", { class: "field review-who", for: "review-name" }, "Who decides", this.name)),
       element("div", { class: "review-progress" }, this.progress, this.told, this.status),
       this.fault,
+      ...(this.store.can_decide ? [] : [element("p", { class: "note" },
+        "Decisions can't be kept here: their file or its folder can't be written. Start the service with another --decisions.")]),
       this.place,
       element("div", { class: "review-answers", role: "group", "aria-label": "Your answer" }, this.buttons, this.undoing),
       this.retune.node);
@@ -82,7 +84,7 @@ class Review {
   }
 
   get by() {
-    return this.name.value.trim() || "reviewer";
+    return this.name.value.trim() || this.store.reviewer;
   }
 
   async begin() {
@@ -141,7 +143,7 @@ class Review {
   draw() {
     const [pair, ...next] = this.pairs;
     this.place.removeAttribute("aria-busy");
-    for (const button of this.buttons) button.disabled = !pair;
+    for (const button of this.buttons) button.disabled = !pair || !this.store.can_decide;
     this.place.replaceChildren(pair ? pairNode(pair, this.store) : element("div", { class: "empty" },
       element("h2", {}, "All doubtful pairs are decided"),
       element("p", {}, "Re-tune the threshold with these decisions: other pairs are doubtful then.")));
@@ -149,6 +151,7 @@ class Review {
   }
 
   decide(decision) {
+    if (!this.store.can_decide) return;
     const pair = this.pairs.shift();
     if (!pair) return;
     const body = { first: pair.first.id, second: pair.second.id, decision, by: this.by };
@@ -172,6 +175,7 @@ class Review {
   }
 
   async undo() {
+    if (!this.store.can_decide) return;
     await this.sent;
     try {
       const { pair, progress_of_review: progress } = await post("/review/undo", { by: this.by });

@@ -151,3 +151,35 @@ def test_an_answer_that_is_not_kept_comes_back(reviewed: Reviewed) -> None:
         "The answer was not kept: line 1"
     )
     assert shown(page) == first
+
+
+def test_the_reviewer_of_the_service_decides_where_nobody_is_named(
+    demo: Demo, tmp_path: Path, browser: Browser
+) -> None:
+    path = tmp_path / "decisions.jsonl"
+    settings = replace(demo.settings, decisions=path, reviewer="Grace")
+    with serving(settings) as address, watched(browser, address) as open_page:
+        page = open_page("#/review")
+        expect(page.locator(".review-product")).to_have_count(2)
+        page.keyboard.press("s")
+        expect(page.locator("#review-progress")).to_contain_text("1 decided")
+    assert {made.by for made in read_decisions(path).standing.values()} == {"Grace"}
+
+
+def test_where_nothing_can_be_kept_nobody_is_asked(
+    demo: Demo, tmp_path: Path, browser: Browser
+) -> None:
+    settings = replace(demo.settings, decisions=tmp_path / "no folder" / "decisions.jsonl")
+    with serving(settings) as address, watched(browser, address) as open_page:
+        page = open_page("#/review")
+        expect(page.locator(".review-product")).to_have_count(2)
+        expect(page.locator(".view-review .note")).to_contain_text("can't be kept")
+        for name in (*NAMES.values(), "Undo"):
+            expect(
+                page.locator(".review-answers").get_by_role("button", name=name)
+            ).to_be_disabled()
+        first = shown(page)
+        page.keyboard.press("s")
+        page.keyboard.press("z")
+        assert shown(page) == first
+        assert page.locator(".view-review .fault").first.inner_text() == ""
