@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from embed.errors import SelectionError
 from heads.attributes.calibration import calibrate
 from heads.attributes.inputs import InputStatistics
-from heads.attributes.logistic import fit_logistic
+from heads.attributes.logistic import LogisticSettings, fit_logistic
 from heads.attributes.loss import attribute_loss, balanced_weights, weights_of_labels
 from heads.attributes.network import AttributeNetwork
 from heads.attributes.rows import AttributeRows, attribute_info, attribute_rows
@@ -27,6 +27,8 @@ from heads.training.settings import Runtime, TrainingSettings
 
 ROWS_TO_STANDARDISE_BY = 65_536
 ROWS_PER_BLOCK = 1024
+MOST_ITERATIONS = 100
+"""Of the regression beside: it need not be the very best to be of use."""
 
 
 class AttributeLearner(Learner):
@@ -110,7 +112,9 @@ class AttributeLearner(Learner):
         features = torch.cat([features.cpu() for _, features in blocks])
         # Where it does not converge, it is as good as it needs to be here.
         with torch.random.fork_rng(devices=()):  # what is learnt is the same without it
-            fitted, _ = fit_logistic(self._data.vocabulary, features.numpy(), self._data.train)
+            settings = LogisticSettings(max_iterations=MOST_ITERATIONS)
+            data = self._data.vocabulary, features.numpy(), self._data.train
+            fitted, _ = fit_logistic(*data, settings)
         linear.load_state_dict(fitted.state_dict())
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

@@ -1,23 +1,32 @@
-"""Work that takes long: each computed once, in a thread of its own, and told how far it is."""
+"""Work that takes long: each computed once, by few threads, and told how far it is."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from embed.errors import BusyError
+
 Result = TypeVar("Result")
 
 POLL_SECONDS = 0.05
 """How often who waits for other work tells how far that is."""
 
-MOST_KEPT = 16
-"""Results of one kind that are kept, such as maps; the one that was asked for longest ago goes."""
+NUM_THREADS = 2
+"""Works of one snapshot that are done at once."""
+
+MOST_KEPT = 4
+"""Works of one kind that wait, are done or are kept, such as maps; of those that are done the one
+that was asked for longest ago makes room."""
 
 
-class Cancelled(Exception):  # noqa: N818 - an end, no error
+class Cancelled(BusyError):  # noqa: N818 - an end, no error
     """The result is not wanted any more: the store was closed or replaced."""
+
+    def __init__(self) -> None:
+        super().__init__("the store was replaced or closed meanwhile: ask again in a second")
 
 
 Report = Callable[[float], None]
@@ -25,17 +34,14 @@ Report = Callable[[float], None]
 
 
 class Background(Generic[Result]):
-    """Some work that began in a thread of its own, and its result once it is there.
+    """Some work that is done in a thread of `Works`, and its result once it is there."""
 
-    The thread does not keep the process from ending.
-    """
-
-    def __init__(self, work: Callable[[Report], Result], name: str) -> None:
+    def __init__(self, work: Callable[[Report], Result]) -> None:
         self._work = work
         self._future: Future[Result] = Future()
+        self._begun = Lock()
         self._done = 0.0
         self._is_cancelled = False
-        Thread(target=self._run, name=name, daemon=True).start()
 
     @property
     def is_ready(self) -> bool:
@@ -61,12 +67,19 @@ class Background(Generic[Result]):
         """Whether it is ready, now or after a moment."""
         return bool(wait([self._future], seconds).done)
 
+    def run(self) -> None:
+        """Do the work here, unless it has begun already."""
+        self._run(lambda done: None)
+
     def followed(self, report: Report, share: float) -> Result:
         """Wait for the result as a part of other work, which is done to a share when this is.
+
+        What still waits for a thread is done in this one, so that no thread waits for another.
 
         Raises:
             What `result` raises, and Cancelled where the other work is not wanted any more.
         """
+        self._run(lambda done: report(share * done))
         while not self.is_ready:
             report(share * self.progress)
             try:
@@ -80,14 +93,19 @@ class Background(Generic[Result]):
         """Give the work up, at the next share that it reports."""
         self._is_cancelled = True
 
-    def _run(self) -> None:
-        with _Settled(self._future):
-            self._future.set_result(self._work(self._report))
+    def _run(self, tell: Report) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
 
-    def _report(self, share: float) -> None:
-        if self._is_cancelled:
-            raise Cancelled
-        self._done = share
+        def report(share: float) -> None:
+            if self._is_cancelled:
+                raise Cancelled
+            self._done = share
+            tell(share)
+
+        with _Settled(self._future):
+            report(0.0)
+            self._future.set_result(self._work(report))
 
 
 class _Settled:
@@ -111,29 +129,42 @@ class _Settled:
 
 
 class Works:
-    """What was begun for one snapshot of a store, by name: each once, until all is cancelled."""
+    """What was begun for one snapshot of a store, by name: each once, until all is cancelled.
+
+    `NUM_THREADS` threads do it, in the order in which it was asked for. They do not keep the
+    process from ending, and end themselves when nothing waits.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._works: OrderedDict[tuple[str, ...], Background[Any]] = OrderedDict()
+        self._waiting: deque[Background[Any]] = deque()
+        self._num_threads = 0
         self._is_closed = False
 
     def once(self, name: tuple[str, ...], work: Callable[[Report], Result]) -> Background[Result]:
-        """The work of this name, which begins where nobody has asked for it before.
+        """The work of this name, which is queued where nobody has asked for it before.
 
         Those whose names begin alike are of one kind; of each kind `MOST_KEPT` are kept.
 
         Raises:
+            BusyError: as many of this kind are waiting or being done.
             Cancelled: all was cancelled.
         """
         with self._lock:
             if self._is_closed:
                 raise Cancelled
             if name not in self._works:
-                self._drop_oldest(name[0])
-                self._works[name] = Background(work, "-".join(name))
+                self._make_room(name[0])
+                self._works[name] = Background(work)
+                self._queue(self._works[name])
             self._works.move_to_end(name)
             return self._works[name]
+
+    def known(self, name: tuple[str, ...]) -> Background[Any] | None:
+        """The work of this name; None where nobody has asked for it, or it had to make room."""
+        with self._lock:
+            return self._works.get(name)
 
     def close(self) -> None:
         """Give up all of it, and begin no more."""
@@ -143,7 +174,31 @@ class Works:
                 work.cancel()
             self._works.clear()
 
-    def _drop_oldest(self, kind: str) -> None:
+    def _make_room(self, kind: str) -> None:
         of_kind = [name for name in self._works if name[0] == kind]
-        for name in of_kind[: max(0, len(of_kind) + 1 - MOST_KEPT)]:
-            self._works.pop(name).cancel()
+        if len(of_kind) < MOST_KEPT:
+            return
+        # What somebody still waits for is never given up.
+        oldest = next((name for name in of_kind if self._works[name].is_ready), None)
+        if oldest is None:
+            raise BusyError(
+                f"{len(of_kind)} different {kind} are being computed: try again in some seconds"
+            )
+        del self._works[oldest]
+
+    def _queue(self, work: Background[Any]) -> None:
+        self._waiting.append(work)
+        if self._num_threads < NUM_THREADS:
+            self._num_threads += 1
+            Thread(target=self._run, name="works", daemon=True).start()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            work.run()
+
+    def _next(self) -> Background[Any] | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._num_threads -= 1
+            return None

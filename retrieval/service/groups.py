@@ -121,12 +121,14 @@ def _groups(
     snapshot: Snapshot, rule: MatchRule, linkage: Linkage, decisions: Decisions, report: Report
 ) -> StoreGroups:
     candidates = snapshot.pairs.followed(report, PAIRS_SHARE)
+    report(PAIRS_SHARE)
     fit = Fit(rule.thresholds, 0.0, rule.by_category)
     thresholds = fit.of_rows(categories_of(snapshot.sides, rule.category))
     limits = bounds(candidates, rule.rules)
     taken = matches_of(candidates, limits, thresholds, takes_any=rule.takes_any)
     honouring = Honouring(snapshot.sides, rule, decisions)
     candidates, taken = honouring(0, candidates, taken)
+    report((1 + PAIRS_SHARE) / 2)
     return make_groups(candidates, taken, linkage, thresholds, honouring.decided)
 
 

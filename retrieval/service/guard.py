@@ -141,6 +141,9 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_known(host):
             return 403, "the Host header names another host than this service's: add --allow-host"
+        is_open = self._is_open(scope["method"], scope["path"])
+        if headers.get("sec-fetch-site") == "cross-site" and not is_open:
+            return 403, "another site's page asks for this: open this service's own page"
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             origin = headers.get("origin")
             if origin is not None and urlsplit_host(origin) != host.lower():
@@ -148,7 +151,7 @@ class Guard:
             is_write = scope["path"] not in READING_POSTS
             if is_write and headers.get(OWN_HEADER) != OWN_VALUE:
                 return 403, f"a request that changes something needs {OWN_HEADER}: {OWN_VALUE}"
-        if not self._is_open(scope["method"], scope["path"]) and not self._settings.trusts(headers):
+        if not is_open and not self._settings.trusts(headers):
             return 401, "a token is needed: send it as Authorization: Bearer TOKEN"
         return self._size_refusal(headers.get("content-length"))
 

@@ -1,7 +1,6 @@
 """People's review of doubtful pairs: what they are asked, what they decide, what comes of it."""
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
@@ -31,9 +30,6 @@ MOST_PAIRS = 500
 
 SHOWN_SECONDS = 60.0
 """How long a pair that was given to one person comes last for the others."""
-
-MOST_RETUNED = 4
-"""Thresholds that are kept until somebody accepts them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,6 @@ class Reviewing:
         settings = service.settings
         self._journal = Journal(settings.decisions or decisions_path(settings.store))
         self._shown: dict[Pair, tuple[str, float]] = {}
-        self._retuned: OrderedDict[str, tuple[Snapshot, Background[Retuned]]] = OrderedDict()
         self._lock = Lock()
 
     def queue(self, snapshot: Snapshot) -> Background[DoubtfulPairs]:
@@ -175,15 +170,10 @@ class Reviewing:
         decisions = self._journal.read()
         if not decisions.standing:
             raise DecisionsError("nobody has decided anything yet: review some pairs first")
-        token = f"{snapshot.number}-{decisions.digest}"
-        with self._lock:
-            if token not in self._retuned:
-                work = Background(lambda report: retuned(snapshot, decisions, report), "retune")
-                self._retuned[token] = snapshot, work
-            self._retuned.move_to_end(token)
-            while len(self._retuned) > MOST_RETUNED:
-                self._retuned.popitem(last=False)[1][1].cancel()
-            return token, self._retuned[token][1]
+        work = snapshot.works.once(
+            ("thresholds", decisions.digest), lambda report: retuned(snapshot, decisions, report)
+        )
+        return f"{snapshot.number}-{decisions.digest}", work
 
     def accept(self, token: str) -> str:
         """Serve a threshold that was tuned again, and write it in the place of the other.
@@ -194,17 +184,16 @@ class Reviewing:
             DecisionsError: it is not known any more, or another one is served meanwhile.
             OutputError: it can't be written.
         """
-        with self._lock:
-            served = self._service.snapshot
-            snapshot, work = self._retuned.get(token, (served, None))
-            if work is None or not work.is_ready or snapshot is not served:
+        number, _, digest = token.partition("-")
+        with self._lock, self._service.held() as snapshot:
+            work = snapshot.works.known(("thresholds", digest))
+            if work is None or not work.is_ready or number != str(snapshot.number):
                 raise DecisionsError(
                     "that threshold can't be accepted any more, as something else is served or "
                     "the service has started again: re-tune once more"
                 )
             path = accept(snapshot, work.result().result)
             self._service.use_threshold(path)
-            self._retuned.clear()
             return path.name
 
 

@@ -1,13 +1,16 @@
 """Figures, curve, groups and maps as a real server answers them."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from retrieval.service.background import NUM_THREADS
 from retrieval.service.settings import ServiceSettings
 from tests.conftest import Invoke, json_of
 from tests.retrieval.service.conftest import Demo, serving
@@ -146,3 +149,16 @@ def test_maps_that_can_not_be_drawn(client: httpx.Client) -> None:
     assert "no column 'x'" in detail(client, 400, "/map", colour="x")
     assert detail(client, 422, "/map", method="tsne")
     assert detail(client, 422, "/map", limit=0)
+
+
+def test_ever_new_thresholds_are_answered_or_put_off(address: str) -> None:
+    def status(number: int) -> int:
+        answer = httpx.get(f"{address}/groups?threshold={0.3 + number / 1000}", timeout=60)
+        assert answer.status_code == 200 or answer.headers["retry-after"] == "1"
+        return answer.status_code
+
+    with ThreadPoolExecutor(60) as pool:
+        found = set(pool.map(status, range(60)))
+    assert found <= {200, 503}
+    threads = [each for each in threading.enumerate() if each.name == "works"]
+    assert len(threads) <= NUM_THREADS

@@ -89,6 +89,15 @@ def test_other_hosts_and_origins_are_refused(strict: httpx.Client) -> None:
     strict.cookies.clear()
 
 
+def test_pages_of_other_sites_can_begin_nothing(client: httpx.Client) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    refused = client.get("/groups?threshold=0.31", headers=foreign)
+    assert (refused.status_code, "own page" in refused.json()["detail"]) == (403, True)
+    assert client.get("/", headers=foreign).status_code == 200  # a link to the page
+    for own in ("same-origin", "none"):
+        assert client.get("/store", headers={"Sec-Fetch-Site": own}).status_code == 200
+
+
 def test_answers_tell_browsers_to_be_careful(strict: httpx.Client) -> None:
     for answer in (strict.get("/"), strict.get("/store"), strict.get("/store", headers=bearer())):
         assert "default-src 'self'" in answer.headers["content-security-policy"]
