@@ -6,7 +6,8 @@ import { awaited, choice, fault } from "../plot.js";
 
 const ON_PAGE = 20;
 const ORDERS = [["size", "Largest first"], ["doubt", "Most doubtful first"]];
-const LINKAGES = [["single", "chains of matches"], ["complete", "only pairs that all match"]];
+const LINKAGES = [["complete", "items that all match one another"], ["single", "chains of matches"]];
+const [[USUAL]] = LINKAGES;
 const MOST_LINKS = 100;
 
 export const keys = [
@@ -47,7 +48,7 @@ async function list(main, given, signal) {
   if (!threshold && !given.get("threshold")) return [bar(given, null), asking(given)];
   const order = given.get("order") ?? "size";
   const start = Number(given.get("start")) || 0;
-  const linkage = given.get("linkage") ?? "single";
+  const linkage = given.get("linkage") ?? USUAL;
   const asked = { order, start, limit: ON_PAGE, linkage, threshold: given.get("threshold") };
   const place = main.querySelector(".groups-list") ?? main;
   const found = await awaited(place, "Matches are being put into groups …", "/groups", asked, signal);
@@ -60,9 +61,22 @@ async function list(main, given, signal) {
   }
   return [
     bar(given, found),
+    linkage === "single" && found.groups.some(isMostlyUnmatched) ? chained(given) : "",
     element("ol", { class: "groups-list" }, found.groups.map((group) => card(given, group))),
     pages(given, found, start),
   ];
+}
+
+/** Whether most pairs of a group do not match. */
+function isMostlyUnmatched({ size, num_unmatched: unmatched }) {
+  return unmatched > (size * (size - 1)) / 4;
+}
+
+/** Why a group may hold what is nothing alike, and what to do about it. */
+function chained(given) {
+  return element("p", { class: "note" },
+    "Chains join items that do not match one another: one is like the next, but the first is not like the last. ",
+    element("a", { href: address(given, { linkage: USUAL, start: null }) }, "Make groups whose items all match"), ".");
 }
 
 /** Where nothing says what a match is, a score is asked for. */
@@ -91,7 +105,7 @@ function bar(given, found) {
   return element("div", { class: "groups-bar" },
     element("h2", {}, found ? counted(found.num_groups, "group") : "Groups"),
     found && element("div", { class: "groups-order", role: "group", "aria-label": "Order" }, buttons),
-    found && choice("A group is made of", LINKAGES, given.get("linkage") ?? "single",
+    found && choice("A group is made of", LINKAGES, given.get("linkage") ?? USUAL,
       (linkage) => go(given, { linkage, start: null })));
 }
 

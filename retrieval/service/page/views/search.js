@@ -38,7 +38,7 @@ class Search {
     this.answer = null;
     this.dialog = null;
     this.asking = new AbortController();
-    this.matching = new Matching(store.threshold);
+    this.matching = new Matching(store);
     this.build(main);
     this.stopTaking = takeImages(main, (file) => this.takeImage(file));
   }
@@ -182,6 +182,8 @@ class Search {
   async take(answer, signal) {
     const wasInGrid = this.grid.node.contains(document.activeElement);
     this.answer = answer;
+    this.matching.searched = answer.spaces?.map(({ name }) => name) ?? this.matching.spaces;
+    this.threshold.update();
     this.product = null;
     this.outcome.replaceChildren();
     this.notes.replaceChildren(...[...this.store.warnings, ...(answer.warnings ?? [])]
@@ -245,7 +247,6 @@ class Search {
     this.heading.textContent = `Nearest to ${this.queryInWords()}`;
     const parts = [counted(results.length, "result")];
     if (this.numMatches !== null) parts.push(this.matchesInWords(results.length));
-    else if (this.store.threshold && results.length) parts.push("the threshold was tuned in other spaces");
     if (spaces?.length) parts.push(`in ${spaces.map(({ name }) => name).join(", ")}`);
     if (seconds != null) parts.push(`${Math.max(1, Math.round(1000 * seconds))} ms`);
     this.summary.textContent = parts.join(" · ");
