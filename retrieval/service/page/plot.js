@@ -3,10 +3,10 @@
 import { untilReady, withParameters } from "./api.js";
 import { element } from "./dom.js";
 
-const NUM_HUES = 6;
+const NUM_HUES = 8;
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 
-/** The class of the colour, and the shape, of the n-th of up to 24 groups: no two have both. */
+/** The class of the colour, and the shape, of the n-th of up to 32 groups: no two have both. */
 export function markOf(number) {
   const hue = number % NUM_HUES;
   const turn = Math.floor(number / NUM_HUES);

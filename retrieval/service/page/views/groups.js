@@ -3,6 +3,7 @@
 import { describeStore } from "../api.js";
 import { count, counted, element, figure } from "../dom.js";
 import { awaited, choice, fault } from "../plot.js";
+import { nameOf } from "../product.js";
 
 const ON_PAGE = 20;
 const ORDERS = [["size", "Largest first"], ["doubt", "Most doubtful first"]];
@@ -142,9 +143,9 @@ function held(group) {
 }
 
 function thumb(item) {
-  if (!item.image) return element("span", { class: "group-thumb none" }, item.title || item.id);
+  if (!item.image) return element("span", { class: "group-thumb none" }, nameOf(item));
   return element("img", {
-    class: "group-thumb", src: `${item.image}?size=256`, alt: item.title || item.id, loading: "lazy" });
+    class: "group-thumb", src: `${item.image}?size=256`, alt: nameOf(item), loading: "lazy" });
 }
 
 function pages(given, found, start) {
@@ -184,7 +185,7 @@ async function whole(main, given, signal) {
       element("ul", { class: "group-grid" }, group.items.map((item) =>
         element("li", { class: tied.has(item.id) && "is-weakest" },
           element("a", { href: itemAddress(item) }, thumb(item),
-            element("span", {}, item.title || item.id))))),
+            element("span", {}, nameOf(item)))))),
       group.items.length < group.size && element("p", { class: "muted" },
         `${count(group.items.length)} of ${counted(group.size, "item")} are shown.`),
       found.links.length > 0 && links(found, items)),
@@ -200,10 +201,10 @@ function links(found, items) {
       const first = items.get(link.first);
       const second = items.get(link.second);
       return element("li", { class: link.is_weakest && "is-weakest" },
-        thumb(first), element("a", { href: itemAddress(first) }, first.title || first.id),
+        thumb(first), element("a", { href: itemAddress(first) }, nameOf(first)),
         element("span", { class: "number" }, figure(link.score),
           link.is_weakest && element("span", { class: "small" }, " weakest")),
-        element("a", { href: itemAddress(second) }, second.title || second.id), thumb(second));
+        element("a", { href: itemAddress(second) }, nameOf(second)), thumb(second));
     })),
     rest > 0 && element("p", { class: "small muted" }, `and ${counted(rest, "stronger one")}`));
 }
