@@ -10,7 +10,8 @@ const SHAPES = ["circle", "square", "triangle", "diamond"];
 export function markOf(number) {
   const hue = number % NUM_HUES;
   const turn = Math.floor(number / NUM_HUES);
-  return { hue: `hue-${hue}`, shape: SHAPES[(hue + turn) % SHAPES.length] };
+  const shift = Math.floor(hue / SHAPES.length); // hues that are kin have other shapes
+  return { hue: `hue-${hue}`, shape: SHAPES[(hue + shift + turn) % SHAPES.length] };
 }
 
 /** Add a shape of a radius around a point to a path. */

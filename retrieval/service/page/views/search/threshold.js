@@ -126,7 +126,7 @@ function figureList() {
   const state = element("p", { class: "muted small", role: "status" });
   const bar = element("progress", { max: 1, value: 0, hidden: true, "aria-label": "Counting the whole store" });
   const node = element("div", { class: "panel-figures" }, labelled.node, whole.node, bar, state);
-  labelled.node.hidden = true;
+  labelled.node.hidden = whole.node.hidden = true;
   const known = {};
 
   function show(figures) {
@@ -138,6 +138,7 @@ function figureList() {
     if (known.num_rows) {
       labelled.call(`Among ${counted(known.num_rows, "item")} with labels that no head has seen`);
     }
+    whole.node.hidden = false;
     whole.show([entry("num_pairs", "Matching pairs", count(figures.num_pairs))]);
     state.textContent = known.num_rows === null ? "No labels are known, so pairs are only counted." : "";
   }
@@ -147,7 +148,7 @@ function figureList() {
     wait(progress) {
       bar.hidden = false;
       bar.value = progress;
-      state.textContent = `Counting its pairs: ${percent(progress)}`;
+      state.textContent = `Counting the pairs of the whole store: ${percent(progress)}`;
     },
     fail(error) {
       bar.hidden = true;
