@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from embed.errors import SettingsError, StoreError
-from embed.rows import Where
+from retrieval.service.filtering import restrictions
 from retrieval.service.search import Found, SpaceQuery
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.match_rules import OWN_THRESHOLDS
@@ -122,7 +122,7 @@ def filtered(snapshot: Snapshot, where: Sequence[str]) -> Bool[np.ndarray, " n"]
     if not where:
         return None
     by_column: dict[str, Bool[np.ndarray, " n"]] = {}
-    for restriction in map(Where.parse, where):
+    for restriction in restrictions(snapshot, where):
         mask = snapshot.catalogue.mask(restriction.column, restriction.value)
         before = by_column.get(restriction.column)
         by_column[restriction.column] = mask if before is None else before | mask

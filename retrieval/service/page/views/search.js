@@ -296,8 +296,13 @@ class Search {
     const isFiltered = this.state.where.length > 0;
     this.outcome.replaceChildren(element("div", { class: "empty" },
       element("h2", {}, "Nothing is found"),
-      element("p", {}, isFiltered ? "No item has all the values of the filters." : "The store has nothing to compare this with."),
+      element("p", {}, isFiltered ? "No item has all the values of the filters." : this.whyNothing()),
       isFiltered && element("button", { class: "button", type: "button", onclick: () => this.go({ where: [] }) }, "Remove the filters")));
+  }
+
+  whyNothing() {
+    const { id, image } = this.state;
+    return id || image ? "The store has nothing to compare this with." : "No title has any of these words.";
   }
 
   fail(error) {
