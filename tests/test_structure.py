@@ -148,6 +148,16 @@ def test_help_imports_nothing_heavy(package: str, command: str) -> None:
     assert "--help" in done.stdout
 
 
+def test_the_service_starts_without_what_only_searches_need() -> None:
+    code = (
+        "import sys, retrieval.service.server\n"
+        "heavy = set('torch matplotlib sklearn transformers'.split()) & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("package", "command"), COMMANDS)
 def test_every_command_is_in_the_readme(package: str, command: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -109,7 +109,8 @@ class AttributeLearner(Learner):
         blocks = self.table.batches(torch.split(rows, ROWS_PER_BLOCK))
         features = torch.cat([features.cpu() for _, features in blocks])
         # Where it does not converge, it is as good as it needs to be here.
-        fitted, _ = fit_logistic(self._data.vocabulary, features.numpy(), self._data.train)
+        with torch.random.fork_rng(devices=()):  # what is learnt is the same without it
+            fitted, _ = fit_logistic(self._data.vocabulary, features.numpy(), self._data.train)
         linear.load_state_dict(fitted.state_dict())
 
     def loss(self, index: Int[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

@@ -100,9 +100,10 @@ class AttributeNetwork(nn.Module):
         self.beside = None
         if settings.linear_share:
             self.register_buffer("linear_share", torch.tensor(settings.linear_share))
-            self.beside = AttributeNetwork(
-                num_features, num_classes, AttributeSettings(hidden=0, linear_share=0.0)
-            ).requires_grad_(requires_grad=False)
+            linear = AttributeSettings(hidden=0, linear_share=0.0)
+            with torch.random.fork_rng(devices=()):  # what is learnt is the same without it
+                self.beside = AttributeNetwork(num_features, num_classes, linear)
+            self.beside.requires_grad_(requires_grad=False)
 
     @torch.no_grad()
     def fit_inputs(self, statistics: InputStatistics) -> None:

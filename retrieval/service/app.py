@@ -1,5 +1,7 @@
 """The web application: its routes, what guards them, and the page."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +29,7 @@ from retrieval.service.routes import (
     store,
 )
 from retrieval.service.service import Service
+from retrieval.service.warming import WarmUp
 
 ROUTERS = (
     session.router,
@@ -54,6 +57,7 @@ def create_app(service: Service, guard: GuardSettings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         responses=RESPONSES,
+        lifespan=_warming_up,
     )
     app.state.service, app.state.guard, app.state.metrics = service, guard, metrics
     app.state.reviewing = Reviewing(service)
@@ -68,6 +72,16 @@ def create_app(service: Service, guard: GuardSettings | None = None) -> FastAPI:
     return app
 
 
+@asynccontextmanager
+async def _warming_up(app: FastAPI) -> AsyncIterator[None]:
+    """Once the server runs; what has begun is waited for when it ends."""
+    warming = WarmUp(app.state.service)
+    try:
+        yield
+    finally:
+        warming.stop()
+
+
 class _Counted:
     """Every request is counted, those that are refused too."""
 
@@ -79,8 +93,11 @@ class _Counted:
 
 
 def _is_open(method: str, path: str) -> bool:
-    """Whether a request needs no token: for the page's own files, which hold no data."""
-    return method in ("GET", "HEAD") and path in _page_files()
+    """Whether a request needs no token: for the page's own files, which hold no data.
+
+    So does `/healthz`, which load balancers ask; it tells strangers nothing of the store.
+    """
+    return method in ("GET", "HEAD") and (path == "/healthz" or path in _page_files())
 
 
 @cache

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Float64, Int
 
 from embed.labels import label_texts
 from embed.store import Store
-from heads.attributes.predicting import predicted_classes, predicted_logits, probabilities
 from heads.attributes.vocabulary import Vocabulary
 from heads.features import FeatureReader, FeatureStores, SpaceReference, check_references
-from heads.head import Head
-from heads.tables import ResidentTable
 from retrieval.service.threads import core_threads
+
+if TYPE_CHECKING:
+    from heads.head import Head
 
 NUM_OTHERS = 3
 
@@ -37,7 +37,7 @@ class Attributes:
         StoreError: a space or the column of categories is missing.
     """
 
-    def __init__(self, store: Store, head: Head) -> None:
+    def __init__(self, store: Store, head: "Head") -> None:
         self._store, self._head = store, head
         self._pool = core_threads("attributes")
         self._vocabulary = Vocabulary.from_json(head.info.vocabulary or {})
@@ -48,7 +48,7 @@ class Attributes:
         self._categories = None if category is None else label_texts(store.column(category))
 
     @classmethod
-    def of(cls, store: Store, heads: Sequence[Head]) -> "Attributes | None":
+    def of(cls, store: Store, heads: Sequence["Head"]) -> "Attributes | None":
         """Those of the head that predicts attributes, where there is one."""
         head = next((head for head in heads if head.info.output == "attributes"), None)
         return None if head is None else cls(store, head)
@@ -84,6 +84,11 @@ class Attributes:
     def _predicted(
         self, features: Float32[np.ndarray, "m d"], categories: Sequence[str | None]
     ) -> list[list[Prediction]]:
+        import torch
+
+        from heads.attributes.predicting import predicted_classes, predicted_logits, probabilities
+        from heads.tables import ResidentTable
+
         vocabulary = self._vocabulary
         numbers = {text: number for number, text in enumerate(vocabulary.categories)}
         if vocabulary.category is None:

@@ -27,11 +27,12 @@ class Batcher(Generic[Input, Output]):
         name: str,
         work: Callable[[list[Input]], Sequence[Output]],
         most_waiting: int = MOST_WAITING,
+        most_together: int = MOST_TOGETHER,
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._prepare = prepare
         self.num_batches = self.num_inputs = 0
-        self._work, self._most_waiting = work, most_waiting
+        self._work, self._most_waiting, self._most_together = work, most_waiting, most_together
         self._waiting: deque[tuple[Input, Future[Output]]] = deque()
         self._changed = Condition()
         self._is_closed = False
@@ -68,7 +69,7 @@ class Batcher(Generic[Input, Output]):
                 self._changed.wait_for(lambda: self._waiting or self._is_closed)
                 if not self._waiting:
                     return
-                together = min(len(self._waiting), MOST_TOGETHER)
+                together = min(len(self._waiting), self._most_together)
                 taken = [self._waiting.popleft() for _ in range(together)]
             self._serve(taken)
 

@@ -29,6 +29,10 @@ class Catalogue:
     def _row_of(self) -> Mapping[str, int]:
         return {item_id: row for row, item_id in enumerate(self.store.ids.tolist())}
 
+    def know_ids(self) -> None:
+        """Make ready what `row_of` looks in."""
+        _ = self._row_of
+
     def row_of(self, item_id: str) -> int:
         """The row of an item.
 

@@ -41,7 +41,8 @@ class GuardSettings:
     Attributes:
         hosts: the names that the Host header may have; addresses in numbers too, where
             `any_address`: another site's name can't stand for them.
-        token: what every request has to show, but for the page's own files; None: nothing.
+        token: what every request has to show, but for the page's own files and `/healthz`; None:
+            nothing.
         max_bytes: of a request.
         body_seconds: between two parts of a request's body.
     """
@@ -57,6 +58,15 @@ class GuardSettings:
         """The value of the cookie that stands for the token."""
         key = blake2b((self.token or "").encode(), digest_size=32, person=b"product-search")
         return key.hexdigest()
+
+    def trusts(self, headers: Headers) -> bool:
+        """Whether a request shows the token, or needs none."""
+        if self.token is None:
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _equal(given.strip(), self.token):
+            return True
+        return _equal(_cookie(headers.get("cookie", "")), self.session)
 
 
 def guard_of(
@@ -134,7 +144,7 @@ class Guard:
             is_write = scope["path"] not in READING_POSTS
             if is_write and headers.get(OWN_HEADER) != OWN_VALUE:
                 return 403, f"a request that changes something needs {OWN_HEADER}: {OWN_VALUE}"
-        if not self._is_open(scope["method"], scope["path"]) and not self._is_trusted(headers):
+        if not self._is_open(scope["method"], scope["path"]) and not self._settings.trusts(headers):
             return 401, "a token is needed: send it as Authorization: Bearer TOKEN"
         return self._size_refusal(headers.get("content-length"))
 
@@ -156,15 +166,6 @@ class Guard:
         if name in self._settings.hosts:
             return True
         return self._settings.any_address and _is_address(name)
-
-    def _is_trusted(self, headers: Headers) -> bool:
-        token = self._settings.token
-        if token is None:
-            return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _equal(given.strip(), token):
-            return True
-        return _equal(_cookie(headers.get("cookie", "")), self._settings.session)
 
     def _limited(self, receive: Receive) -> Receive:
         """The same messages, as long as they come in time and are not too many bytes."""

@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from embed.errors import HeadError, SettingsError
 from embed.images import ImageTransform
 from embed.store import Modality, Store
 from heads.features import scale_rows, written_out
-from heads.head import Head, load_head
-from heads.projection.bodies import project
 from retrieval.service.batching import Batcher
 from retrieval.service.encoders import EncoderPool, LoadedEncoder, has_two_towers, reason_of
 from retrieval.service.spaces import Vector
 from retrieval.service.threads import keep_to_one_thread
+
+if TYPE_CHECKING:
+    from heads.head import Head
 
 Taken = Literal["image", "title"]
 MODALITIES: Mapping[Taken, Modality] = {"image": "image", "title": "text"}
@@ -67,16 +67,21 @@ class QueryEncoders:
     """
 
     def __init__(
-        self, store: Store, pool: EncoderPool, heads: Sequence[Head], max_pixels: int
+        self, store: Store, pool: EncoderPool, heads: Sequence["Head"], max_pixels: int
     ) -> None:
         self._store, self._pool, self._max_pixels = store, pool, max_pixels
         self._heads = {head.fingerprint: head for head in heads if head.info.output == "vectors"}
         self._projections: dict[str, Batcher[Float32[np.ndarray, " d"], Vector]] = {}
         for space, info in store.spaces.items():
-            if info.spec.startswith(("head:", "imported:")):
+            if info.spec.startswith("head:"):
                 self._open_head(space)
-            elif info.modality in MODALITIES.values():
-                pool.of(store, space, info.modality)  # begins to load it
+
+    def begin(self) -> None:
+        """Begin to load the encoders of all spaces."""
+        for space, info in self._store.spaces.items():
+            is_of_encoder = not info.spec.startswith(("head:", "imported:"))
+            if is_of_encoder and info.modality in MODALITIES.values():
+                self._pool.of(self._store, space, info.modality)
 
     def close(self) -> None:
         """End the threads of the heads."""
@@ -125,7 +130,7 @@ class QueryEncoders:
         """The encoder of a space, once it is loaded."""
         return self._pool.of(self._store, space, MODALITIES[part]).result()
 
-    def head_of(self, space: str) -> Head | None:
+    def head_of(self, space: str) -> "Head | None":
         """The head that made a space; None where an encoder did."""
         info = self._store.space(space)
         return self._heads.get(info.fingerprint) if info.spec.startswith("head:") else None
@@ -153,6 +158,9 @@ class QueryEncoders:
         head = self.head_of(space)
         if head is None:
             return
+        import torch
+
+        from heads.projection.bodies import project
 
         def work(features: list[Float32[np.ndarray, " d"]]) -> list[Vector]:
             made = project(head.network, torch.from_numpy(np.stack(features))).numpy()
@@ -224,12 +232,16 @@ class _Query:
         return encoder.encode(self._pixels[transform])
 
 
-def read_heads(paths: Sequence[Path]) -> tuple[Head, ...]:
+def read_heads(paths: Sequence[Path]) -> tuple["Head", ...]:
     """The heads of these files.
 
     Raises:
         HeadError: one can't be read, or two predict attributes.
     """
+    if not paths:
+        return ()
+    from heads.head import load_head  # torch takes seconds
+
     heads = tuple(load_head(path) for path in paths)
     if sum(head.info.output == "attributes" for head in heads) > 1:
         raise HeadError("--head takes one head that predicts attributes: found several")

@@ -1,4 +1,8 @@
-"""A store that is replaced on disk is served anew, without a restart."""
+"""A store that is replaced on disk is served anew, without a restart.
+
+A file that is renamed over the store leaves the one before whole until its last answer is sent. One
+that is written in place can't: it is taken up once nobody writes to it any more.
+"""
 
 import sys
 from pathlib import Path
@@ -6,6 +10,7 @@ from threading import Event, Thread
 
 from embed.errors import WorkbenchError
 from retrieval.service.service import Service, Snapshot
+from retrieval.service.warming import warm
 
 SECONDS_BETWEEN = 1.0
 
@@ -15,6 +20,7 @@ Mark = tuple[int, int, int] | None
 class Watch:
     """Looks once a second whether a file of the service is another one, and opens it then.
 
+    A file's number, size and time of change tell it, and it is opened when two looks see the same.
     What can't be opened leaves all as it is, and is told on standard error and by `/store`.
     """
 
@@ -31,11 +37,13 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
+        before = self._marks
         while not self._is_over.wait(SECONDS_BETWEEN):
             found = self._now()
-            if found != self._marks:
+            if found == before and found != self._marks:
                 self._marks = found
                 self._reload()
+            before = found
 
     def _reload(self) -> None:
         service = self._service
@@ -46,6 +54,7 @@ class Watch:
             service.warnings = (f"the store was replaced by one that can't be served: {told}",)
             print(f"warning: {service.warnings[0]}", file=sys.stderr, flush=True)
             return
+        warm(snapshot, self._is_over.is_set)
         service.warnings = ()
         service.replace(snapshot)
 

@@ -20,7 +20,6 @@ from retrieval.thresholds.columns import DEFAULT_K, asked_k
 from retrieval.thresholds.files import save
 from retrieval.thresholds.match_rules import MatchRule, categories_of
 from retrieval.thresholds.objectives import Objective
-from retrieval.thresholds.plots import plot_threshold
 from retrieval.thresholds.preparing import prepare
 from retrieval.thresholds.protocols import given, report
 from retrieval.thresholds.strategies import Fit
@@ -137,6 +136,8 @@ def accept(snapshot: Snapshot, result: ThresholdResult) -> Path:
     save(result, path, force=True)
     picture = path.with_suffix(".png")
     if picture.exists() and result.picture is not None:
+        from retrieval.thresholds.plots import plot_threshold  # takes half a second
+
         plot_threshold(result, picture)
     return path
 

@@ -116,7 +116,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
             log_level="warning",
             access_log=False,
             ws="none",
-            lifespan="off",
+            lifespan="on",
             http=TimedProtocol,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_SECONDS,

@@ -6,9 +6,6 @@ these libraries do by themselves, they would wait for one another most of the ti
 
 from concurrent.futures import ThreadPoolExecutor
 
-import faiss
-import torch
-
 from embed.devices import num_cores
 
 
@@ -19,10 +16,15 @@ def core_threads(name: str) -> ThreadPoolExecutor:
 
 def keep_to_one_thread() -> None:
     """Do all work that this thread begins in this thread."""
+    import faiss
+    import torch  # takes seconds, which the start of the service need not wait for
+
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
 
 
 def use_all_cores() -> None:
     """Spread the work that this thread begins over all cores."""
+    import torch
+
     torch.set_num_threads(num_cores())

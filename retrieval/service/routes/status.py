@@ -11,16 +11,18 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(BaseModel):
-    """That the service answers, and what it serves."""
+    """That the service answers; `num_items` is null for those who have not shown the token."""
 
     status: str
-    num_items: int
+    num_items: int | None
 
 
 @router.get("/healthz")
-def healthz(service: CurrentService) -> Health:
-    """Whether the service answers."""
-    return Health(status="ok", num_items=len(service.snapshot.catalogue))
+async def healthz(request: Request, service: CurrentService) -> Health:
+    """Whether the service answers; it needs no token, and waits for no search."""
+    is_trusted = request.app.state.guard.trusts(request.headers)
+    num_items = len(service.snapshot.searcher) if is_trusted else None
+    return Health(status="ok", num_items=num_items)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -84,6 +84,7 @@ def test_the_linear_classifier_beside_is_the_logistic_baseline(store_path: Path)
     assert all(torch.equal(own[name], expected[name]) for name in own)
     alone = train(store_path, by_category(), "attributes", epochs=2, linear_share=0.0)
     assert not any(name.startswith("beside.") for name in alone.network.state_dict())
+    assert alone.history[-1].loss == head.history[-1].loss  # training itself is the same
 
 
 def test_calibration_keeps_predictions_and_a_temperature(store_path: Path) -> None:

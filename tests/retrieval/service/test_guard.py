@@ -42,11 +42,20 @@ def bearer(token: str = TOKEN) -> dict[str, str]:
 
 
 def test_a_token_guards_everything_but_the_page(strict: httpx.Client) -> None:
-    for path in ("/store", "/healthz", "/metrics", "/openapi.json", "/image/p00000-00", "/nobody"):
+    for path in ("/store", "/metrics", "/openapi.json", "/image/p00000-00", "/nobody"):
         assert strict.get(path).status_code == 401, path
         assert strict.get(path, headers=bearer(TOKEN[:-1] + "x")).status_code == 401
     assert strict.get("/store", headers=bearer()).status_code == 200
     assert strict.get("/").status_code == strict.get("/main.js").status_code == 200
+
+
+def test_health_needs_no_token_and_tells_strangers_no_more(strict: httpx.Client) -> None:
+    assert strict.get("/healthz").json() == {"status": "ok", "num_items": None}
+    wrong = strict.get("/healthz", headers=bearer(TOKEN[:-1] + "x"))
+    assert wrong.json() == {"status": "ok", "num_items": None}
+    shown = strict.get("/healthz", headers=bearer()).json()
+    assert shown == {"status": "ok", "num_items": 96}
+    assert strict.post("/healthz").status_code in (401, 403)
 
 
 def test_a_cookie_stands_for_the_token(strict: httpx.Client) -> None:
@@ -182,6 +191,26 @@ def test_a_replaced_store_is_taken_up_and_a_broken_one_is_not(
     service.close()
 
 
+def test_a_store_that_is_written_in_place_is_taken_up_when_it_is_whole(
+    demo: Demo, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store.h5"
+    shutil.copy(demo.store, store)
+    service = Service(ServiceSettings(store, space="phash"))
+    watch, before = Watch(service), service.snapshot
+    content = demo.store.read_bytes()
+    piece = len(content) // 30
+    with store.open("wb", buffering=0) as file:
+        for start in range(0, len(content), piece):
+            file.write(content[start : start + piece])
+            time.sleep(0.05)
+            assert service.snapshot is before
+    _wait_until(lambda: service.snapshot is not before)
+    assert capfd.readouterr().err == ""  # half of it was not tried
+    watch.stop()
+    service.close()
+
+
 def _wait_until(happens: Callable[[], object]) -> None:
     for _ in range(2000):
         if happens():
@@ -215,9 +244,11 @@ def test_a_port_that_is_taken_is_one_line(demo: Demo, retrieval_cli: Invoke) -> 
 
 def test_faults_are_logged_and_not_told(demo: Demo, capfd: pytest.CaptureFixture[str]) -> None:
     service = Service(ServiceSettings(demo.store, space="phash"))
-    service.snapshot.store.close()  # a fault of the service: what it reads is gone
     with running(create_app(service)) as address:
-        answer = httpx.get(f"{address}/search", params={"id": "p00000-00"})
+        asked = {"id": "p00000-00"}
+        assert httpx.get(f"{address}/search", params=asked, timeout=60).status_code == 200
+        service.snapshot.store.close()  # a fault of the service: what it reads is gone
+        answer = httpx.get(f"{address}/search", params=asked | {"space": "hog"})
     assert answer.status_code == 500 and list(answer.json()) == ["detail"]
     assert "Traceback" not in answer.text and "Traceback" in capfd.readouterr().err
     service.close()
