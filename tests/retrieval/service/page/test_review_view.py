@@ -125,7 +125,10 @@ def test_columns_that_differ_stand_below_the_products_and_the_label_is_kept_back
 ) -> None:
     page = reviewed.open_page("#/review")
     expect(page.locator(".review-product")).to_have_count(2)
-    pair = page.request.get("/review/pairs?limit=1&by=nobody").json()["pairs"][0]
+    with page.expect_response("**/review/pairs*") as answered:
+        page.reload()
+    pair = answered.value.json()["pairs"][0]
+    expect(page.locator(".review-product")).to_have_count(2)
     first, second = pair["first"]["columns"], pair["second"]["columns"]
     differing = [
         name
