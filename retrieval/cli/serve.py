@@ -103,12 +103,15 @@ def serve(store: Path, max_upload: int, max_pixels: int, **options: Any) -> None
 
     It listens on this machine alone, unless --host and --token-file say otherwise.
     """
+    if options["heads"]:  # which takes seconds
+        names = ", ".join(head.name for head in options["heads"])
+        click.echo(f"loading {store.name} with {names} …", err=True)
     from retrieval.service.server import ServerSettings
     from retrieval.service.server import serve as run
     from retrieval.service.settings import ServiceSettings, UploadLimits
 
-    names = ("host", "port", "token_path", "allowed_hosts", "reload", "open_browser")
-    server = ServerSettings(**{name: options.pop(name) for name in names})
+    own = ("host", "port", "token_path", "allowed_hosts", "reload", "open_browser")
+    server = ServerSettings(**{name: options.pop(name) for name in own})
     if options["memory_bytes"] is None:
         del options["memory_bytes"]
     limits = UploadLimits(max_upload, max_pixels)

@@ -6,10 +6,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from retrieval.service.fields import refuse_unknown
 from retrieval.service.guard import Guard, GuardSettings
 from retrieval.service.metrics import Metrics
 from retrieval.service.problems import RESPONSES, add_problems
@@ -31,7 +32,6 @@ from retrieval.service.service import Service
 from retrieval.service.warming import WarmUp
 
 ROUTERS = (
-    status.router,
     session.router,
     store.router,
     search.router,
@@ -62,8 +62,9 @@ def create_app(service: Service, guard: GuardSettings | None = None) -> FastAPI:
     app.state.service, app.state.guard, app.state.metrics = service, guard, metrics
     app.state.reviewing = Reviewing(service)
     add_problems(app)
+    app.include_router(status.router)  # those who watch a service may add what they like
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refuse_unknown)])
     page = files("retrieval.service") / "page"
     app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
     app.add_middleware(Guard, settings=guard, is_open=_is_open)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from embed.errors import StoreError
-from embed.rows import Where
+from retrieval.service.filtering import restrictions
 from retrieval.service.given_thresholds import COMBINED, given_thresholds
 from retrieval.service.search import Found, SpaceQuery
 from retrieval.service.service import Snapshot
@@ -115,7 +115,7 @@ def filtered(snapshot: Snapshot, where: Sequence[str]) -> Bool[np.ndarray, " n"]
     if not where:
         return None
     by_column: dict[str, Bool[np.ndarray, " n"]] = {}
-    for restriction in map(Where.parse, where):
+    for restriction in restrictions(snapshot, where):
         mask = snapshot.catalogue.mask(restriction.column, restriction.value)
         before = by_column.get(restriction.column)
         by_column[restriction.column] = mask if before is None else before | mask

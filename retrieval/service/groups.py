@@ -74,10 +74,9 @@ class StoreGroups:
             IdError: there is no such group.
         """
         if not 0 <= number < len(self.groups.sizes):
-            raise IdError(
-                f"there is no group {number + 1}: they are numbered from 1 to "
-                f"{len(self.groups.sizes)}"
-            )
+            known = len(self.groups.sizes)
+            numbered = f"groups are numbered from 1 to {known}" if known > 1 else "there is only 1"
+            raise IdError(f"there is no group {number + 1}: {numbered}")
         rows = np.flatnonzero(self.groups.numbers == number)
         first = np.array(self.weakest_link(number) or (), np.int64)
         return np.concatenate([first, np.setdiff1d(rows, first)])

@@ -19,6 +19,7 @@ from embed.errors import (
     WorkbenchError,
 )
 from retrieval.service.disclosure import folders_of_settings, without_folders
+from retrieval.service.wording import sentence_of
 
 STATUSES: tuple[tuple[type[WorkbenchError], int], ...] = (
     (IdError, 404),
@@ -78,12 +79,7 @@ def _of_workbench(request: Request, error: Exception) -> JSONResponse:
 
 def _of_values(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = str(first["loc"][-1]) if first["loc"] else "the request"
-    reason = str(first["msg"]).lower()
-    found = first.get("input")
-    shown = f": found '{found[:100]}'" if isinstance(found, str) else ""
-    return problem(422, f"{place[:100]}: {reason}{shown}")
+    return problem(422, sentence_of(error.errors()[0], request))
 
 
 def _of_http(request: Request, error: Exception) -> JSONResponse:

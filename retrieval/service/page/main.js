@@ -7,6 +7,7 @@
 import { describeStore } from "./api.js";
 import { count, element } from "./dom.js";
 import { isTyping, showHelp } from "./help.js";
+import { nameBy } from "./product.js";
 
 const VIEWS = {
   search: { title: "Search", load: () => import("./views/search.js") },
@@ -82,7 +83,8 @@ addEventListener("keydown", (event) => {
   }
 });
 
-describeStore().then(({ name, num_items: size }) => {
+describeStore().then(({ name, num_items: size, label }) => {
+  nameBy(label);
   document.getElementById("store").append(
     name, element("span", { class: "shell-size" }, ` · ${count(size)} items`));
 }, () => {}); // the view says what is wrong

@@ -3,14 +3,15 @@
 import { untilReady, withParameters } from "./api.js";
 import { element } from "./dom.js";
 
-const NUM_HUES = 6;
+const NUM_HUES = 8;
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 
-/** The class of the colour, and the shape, of the n-th of up to 24 groups: no two have both. */
+/** The class of the colour, and the shape, of the n-th of up to 32 groups: no two have both. */
 export function markOf(number) {
   const hue = number % NUM_HUES;
   const turn = Math.floor(number / NUM_HUES);
-  return { hue: `hue-${hue}`, shape: SHAPES[(hue + turn) % SHAPES.length] };
+  const shift = Math.floor(hue / SHAPES.length); // hues that are kin have other shapes
+  return { hue: `hue-${hue}`, shape: SHAPES[(hue + shift + turn) % SHAPES.length] };
 }
 
 /** Add a shape of a radius around a point to a path. */

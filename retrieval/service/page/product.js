@@ -3,6 +3,25 @@
 import { describeStore, request, withParameters } from "./api.js";
 import { element, figure, percent, svg } from "./dom.js";
 
+let naming = null;
+
+/** Items without a title are called by this column; null takes their ids. */
+export function nameBy(column) {
+  naming = column;
+}
+
+/** What an item is called: its title, else its value of the label's column, else its id's last part. */
+export function nameOf(item) {
+  return item.title || item.columns?.[naming] || endOf(item.id);
+}
+
+/** The last part of an id that is a path, or a path with dots; "photo.jpg" is one part. */
+export function endOf(id) {
+  const name = id.split("/").filter(Boolean).at(-1) ?? id;
+  const end = name.split(".").at(-1);
+  return end.length > 4 ? end : name;
+}
+
 /** Where an item is asked for; its id may hold any character. */
 export function itemPath(id) {
   return `/items/${encodeURIComponent(id)}`;
@@ -31,7 +50,7 @@ export function showProduct(id, { similar = `#/search?id=${encodeURIComponent(id
 
 async function fill(content, id, similar) {
   const [item, store] = await Promise.all([request(itemPath(id)), describeStore()]);
-  const title = item.title || item.id;
+  const title = nameOf(item);
   const attributes = element("div", {});
   content.replaceChildren(
     element("div", { class: "product-image" }, item.image

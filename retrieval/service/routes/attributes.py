@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from embed.errors import SettingsError
 from retrieval.service.attributes import Attributes, Prediction
@@ -40,6 +40,8 @@ class AttributesAnswer(BaseModel):
 
 class AttributesForm(BaseModel):
     """What is not in the store: as much of it as the head takes in."""
+
+    model_config = ConfigDict(extra="forbid")
 
     image: UploadFile | None = Field(None, description="An image file.")
     title: str | None = Field(None, description="Its title.")

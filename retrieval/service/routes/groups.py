@@ -21,7 +21,7 @@ MOST_ITEMS, MOST_LINKS = 500, 2000
 
 AnyLinkage = Annotated[
     Linkage,
-    Query(description="single: chains of matches make a group; complete: all its pairs match."),
+    Query(description="complete: all pairs of a group match; single: chains of matches make one."),
 ]
 
 
@@ -83,7 +83,7 @@ def groups(
     order: Order = "size",
     start: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_GROUPS)] = 20,
-    linkage: AnyLinkage = "single",
+    linkage: AnyLinkage = "complete",
 ) -> GroupsAnswer:
     """The groups of items that match one another."""
     work = groups_of(snapshot, linkage, threshold)
@@ -104,7 +104,7 @@ def group(
     snapshot: CurrentSnapshot,
     number: Annotated[int, Path(ge=1, le=10**9)],
     threshold: Thresholds,
-    linkage: AnyLinkage = "single",
+    linkage: AnyLinkage = "complete",
 ) -> GroupAnswer:
     """All of one group, and the links that hold it together."""
     work = groups_of(snapshot, linkage, threshold)

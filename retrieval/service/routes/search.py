@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Response, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile as Upload
 
 from retrieval.service.answering import Answer, Asked, answer
 from retrieval.service.asking import MOST_RESULTS, Use
 from retrieval.service.dependencies import CurrentSnapshot
+from retrieval.service.filtering import warnings_of
 from retrieval.service.items import ScoredItem, scored_items
 from retrieval.service.matching import matches
 from retrieval.service.routes.uploads import content_of
@@ -34,11 +35,15 @@ class SearchQuery(BaseModel):
 class SearchForm(SearchQuery):
     """The same with an image."""
 
+    model_config = ConfigDict(extra="forbid")
+
     image: UploadFile | None = Field(None, description="An image file to search by.")
 
 
 class MatchForm(BaseModel):
     """What to find the matches of."""
+
+    model_config = ConfigDict(extra="forbid")
 
     image: UploadFile | None = Field(None, description="An image file.")
     title: str | None = Field(None, description="Its title.")
@@ -119,7 +124,7 @@ def search_result(
         thresholds={"combined": found.plan.cut.combined, **found.plan.cut.of_spaces},
         num_matches=found.judged.num_matches,
         results=scored_items(snapshot, found.judged, list(found.plan.weights)),
-        warnings=list(found.warnings),
+        warnings=[*found.warnings, *warnings_of(snapshot, asked.where)],
         seconds=round(time.perf_counter() - started, 6),
     )
 

@@ -106,3 +106,44 @@ def test_what_is_wrong_is_one_sentence(client: httpx.Client, path: str, status: 
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["detail"]
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/search?title=mug&wher=a", "unknown field 'wher': did you mean 'where'?"),
+        ("/groups?treshold=0.5", "unknown field 'treshold': did you mean 'threshold'?"),
+        ("/search?title=mug&k=many", "k: a whole number is expected: found 'many'"),
+        ("/search?title=mug&k=1000", "k: 200 or less is expected: found '1000'"),
+        ("/search?title=mug&where=red", "found 'red'; such as where=category="),
+        ("/match?title=mug", "GET /match takes an id; POST a title or an image"),
+        ("/match", "id is missing: GET /match takes an id"),
+        ("/groups?order=name", "order: 'size' or 'doubt' is expected: found 'name'"),
+    ],
+)
+def test_faults_of_a_query_are_told_in_plain_words(
+    client: httpx.Client, path: str, reason: str
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code in (400, 422)
+    assert reason in answer.json()["detail"]
+
+
+def test_faults_of_a_body_are_told_in_plain_words(client: httpx.Client) -> None:
+    client.headers["X-Requested-With"] = "product-search"
+    json = client.post("/search", json={"title": "mug"})
+    assert json.status_code == 415 and "send a form (multipart" in json.json()["detail"]
+    form = client.post("/search", data={"titel": "mug"})
+    assert form.json()["detail"] == "unknown field 'titel': did you mean 'title'?"
+    image = client.post("/search", data={"image": "mug"})
+    assert image.json()["detail"].startswith("image: a file is expected")
+    for content, reason in ((b'{"by":', "no JSON"), (b"[]", "an object is expected")):
+        body = client.post(
+            "/review/undo", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert body.status_code == 422 and reason in body.json()["detail"]
+
+
+def test_a_value_that_no_item_has_is_told(client: httpx.Client) -> None:
+    found = client.get("/search", params={"title": "mug", "where": "category=nope"}).json()
+    assert "no item has category 'nope'" in found["warnings"]

@@ -3,10 +3,12 @@
 import { describeStore } from "../api.js";
 import { count, counted, element, figure } from "../dom.js";
 import { awaited, choice, fault } from "../plot.js";
+import { nameOf } from "../product.js";
 
 const ON_PAGE = 20;
 const ORDERS = [["size", "Largest first"], ["doubt", "Most doubtful first"]];
-const LINKAGES = [["single", "chains of matches"], ["complete", "only pairs that all match"]];
+const LINKAGES = [["complete", "items that all match one another"], ["single", "chains of matches"]];
+const [[USUAL]] = LINKAGES;
 const MOST_LINKS = 100;
 
 export const keys = [
@@ -47,7 +49,7 @@ async function list(main, given, signal) {
   if (!threshold && !given.get("threshold")) return [bar(given, null), asking(given)];
   const order = given.get("order") ?? "size";
   const start = Number(given.get("start")) || 0;
-  const linkage = given.get("linkage") ?? "single";
+  const linkage = given.get("linkage") ?? USUAL;
   const asked = { order, start, limit: ON_PAGE, linkage, threshold: given.get("threshold") };
   const place = main.querySelector(".groups-list") ?? main;
   const found = await awaited(place, "Matches are being put into groups …", "/groups", asked, signal);
@@ -60,9 +62,22 @@ async function list(main, given, signal) {
   }
   return [
     bar(given, found),
+    linkage === "single" && found.groups.some(isMostlyUnmatched) ? chained(given) : "",
     element("ol", { class: "groups-list" }, found.groups.map((group) => card(given, group))),
     pages(given, found, start),
   ];
+}
+
+/** Whether most pairs of a group do not match. */
+function isMostlyUnmatched({ size, num_unmatched: unmatched }) {
+  return unmatched > (size * (size - 1)) / 4;
+}
+
+/** Why a group may hold what is nothing alike, and what to do about it. */
+function chained(given) {
+  return element("p", { class: "note" },
+    "Chains join items that do not match one another: one is like the next, but the first is not like the last. ",
+    element("a", { href: address(given, { linkage: USUAL, start: null }) }, "Make groups whose items all match"), ".");
 }
 
 /** Where nothing says what a match is, a score is asked for. */
@@ -91,7 +106,7 @@ function bar(given, found) {
   return element("div", { class: "groups-bar" },
     element("h2", {}, found ? counted(found.num_groups, "group") : "Groups"),
     found && element("div", { class: "groups-order", role: "group", "aria-label": "Order" }, buttons),
-    found && choice("A group is made of", LINKAGES, given.get("linkage") ?? "single",
+    found && choice("A group is made of", LINKAGES, given.get("linkage") ?? USUAL,
       (linkage) => go(given, { linkage, start: null })));
 }
 
@@ -128,9 +143,9 @@ function held(group) {
 }
 
 function thumb(item) {
-  if (!item.image) return element("span", { class: "group-thumb none" }, item.title || item.id);
+  if (!item.image) return element("span", { class: "group-thumb none" }, nameOf(item));
   return element("img", {
-    class: "group-thumb", src: `${item.image}?size=256`, alt: item.title || item.id, loading: "lazy" });
+    class: "group-thumb", src: `${item.image}?size=256`, alt: nameOf(item), loading: "lazy" });
 }
 
 function pages(given, found, start) {
@@ -170,7 +185,7 @@ async function whole(main, given, signal) {
       element("ul", { class: "group-grid" }, group.items.map((item) =>
         element("li", { class: tied.has(item.id) && "is-weakest" },
           element("a", { href: itemAddress(item) }, thumb(item),
-            element("span", {}, item.title || item.id))))),
+            element("span", {}, nameOf(item)))))),
       group.items.length < group.size && element("p", { class: "muted" },
         `${count(group.items.length)} of ${counted(group.size, "item")} are shown.`),
       found.links.length > 0 && links(found, items)),
@@ -186,10 +201,10 @@ function links(found, items) {
       const first = items.get(link.first);
       const second = items.get(link.second);
       return element("li", { class: link.is_weakest && "is-weakest" },
-        thumb(first), element("a", { href: itemAddress(first) }, first.title || first.id),
+        thumb(first), element("a", { href: itemAddress(first) }, nameOf(first)),
         element("span", { class: "number" }, figure(link.score),
           link.is_weakest && element("span", { class: "small" }, " weakest")),
-        element("a", { href: itemAddress(second) }, second.title || second.id), thumb(second));
+        element("a", { href: itemAddress(second) }, nameOf(second)), thumb(second));
     })),
     rest > 0 && element("p", { class: "small muted" }, `and ${counted(rest, "stronger one")}`));
 }

@@ -4,6 +4,7 @@ import { describeStore } from "../api.js";
 import { count, counted, element, percent, settled, svg } from "../dom.js";
 import { Scatter } from "./map/scatter.js";
 import { addShape, awaited, choice, fault, markOf } from "../plot.js";
+import { nameOf } from "../product.js";
 
 const NUM_NEAR = 10;
 const METHODS = { pca: "PCA", umap: "UMAP" };
@@ -161,7 +162,7 @@ function showTip(tip, found, point, x, y, canvas) {
     const group = found.values?.[found.colours[point]];
     tip.replaceChildren(...[
       found.images[point] && element("img", { src: `/image/${encodeURIComponent(id)}?size=256`, alt: "" }),
-      element("p", {}, found.titles[point] || id, group && element("span", { class: "muted" }, ` · ${group}`)),
+      element("p", {}, nameOf({ title: found.titles[point], id }), group && element("span", { class: "muted" }, ` · ${group}`)),
     ].filter(Boolean));
   }
   const isRight = x > canvas.clientWidth / 2;
@@ -172,7 +173,7 @@ function showTip(tip, found, point, x, y, canvas) {
 
 function listed(found, point) {
   const id = found.ids[point];
-  return element("li", {}, element("a", { href: itemAddress(id) }, found.titles[point] || id));
+  return element("li", {}, element("a", { href: itemAddress(id) }, nameOf({ title: found.titles[point], id })));
 }
 
 function itemAddress(id) {

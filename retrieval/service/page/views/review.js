@@ -26,7 +26,9 @@ export const keys = [
 export async function show(main) {
   main.append(element("p", { class: "empty" }, "Loading…"));
   const review = new Review(main, await describeStore());
-  await review.begin();
+  if (review.store.threshold) await review.begin();
+  else review.close("There is no threshold yet", "Review shows the pairs nearest to the threshold. Look at ",
+    element("a", { href: "#/curve" }, "what thresholds give"), ", choose one, and ask whoever runs this service to start it with that.");
   return review;
 }
 
@@ -93,10 +95,15 @@ class Review {
       this.draw();
     } catch (error) {
       if (this.leaving.signal.aborted) return;
-      this.place.removeAttribute("aria-busy");
-      this.place.replaceChildren(element("div", { class: "empty", role: "alert" },
-        element("h2", {}, "There is nothing to review"), element("p", {}, error.message)));
+      this.close("There is nothing to review", error.message);
     }
+  }
+
+  /** Where no pair can be had there is nothing to answer or to take back, either. */
+  close(heading, ...words) {
+    this.leave();
+    this.main.replaceChildren(element("div", { class: "empty", role: "status" },
+      element("h2", {}, heading), element("p", {}, words)));
   }
 
   /** After a new threshold: other pairs are doubtful. */

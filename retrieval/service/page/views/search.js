@@ -2,7 +2,7 @@
 
 import { describeStore, request, withParameters } from "../api.js";
 import { count, counted, element, settled } from "../dom.js";
-import { attributeList, itemPath, showProduct } from "../product.js";
+import { attributeList, itemPath, nameOf, showProduct } from "../product.js";
 import { filterPanel, spacePanel } from "./search/filters.js";
 import { imageCalled, keepImage, takeImages } from "./search/images.js";
 import { Matching } from "./search/matching.js";
@@ -30,6 +30,21 @@ function isWide() {
   return matchMedia("(min-width: 901px)").matches;
 }
 
+/** Whether any space can be searched by an image, or a title. */
+function takenBy(store, part) {
+  return store.spaces.some((space) => space.takes.includes(part));
+}
+
+/** What is amiss with the store. That items have no images is nothing amiss where none was encoded. */
+function warningsOf(store) {
+  const isOfTitles = !store.image_column && store.spaces.every((space) => space.modality === "text");
+  return store.warnings.filter((warning) => !isOfTitles || !warning.startsWith("items have no images"));
+}
+
+function sentence(words) {
+  return `${words[0].toUpperCase()}${words.slice(1)}.`;
+}
+
 class Search {
   constructor(main, store) {
     this.store = store;
@@ -38,18 +53,23 @@ class Search {
     this.answer = null;
     this.dialog = null;
     this.asking = new AbortController();
-    this.matching = new Matching(store.threshold);
+    this.matching = new Matching(store);
     this.build(main);
-    this.stopTaking = takeImages(main, (file) => this.takeImage(file));
+    const takesImages = takenBy(store, "image");
+    this.stopTaking = takesImages ? takeImages(main, (file) => this.takeImage(file)) : () => {};
   }
 
   build(main) {
     const go = (changes) => this.go(changes);
-    this.query = queryForm({ change: go, takeImage: (file) => this.takeImage(file) });
+    this.query = queryForm({
+      change: go, takeImage: (file) => this.takeImage(file),
+      takesImages: takenBy(this.store, "image"), takesTitles: takenBy(this.store, "title"),
+    });
     this.threshold = thresholdPanel(this.matching, (scores) => this.moveThreshold(scores));
     this.filters = filterPanel(this.store, (where) => go({ where }));
     this.spaces = spacePanel(this.store, (spaces) => go({ spaces }));
     this.grid = resultGrid({
+      isList: !this.store.image_column,
       open: (id) => go({ item: id }),
       addressOfProduct: (id) => this.addressOfProduct(id),
     });
@@ -182,10 +202,12 @@ class Search {
   async take(answer, signal) {
     const wasInGrid = this.grid.node.contains(document.activeElement);
     this.answer = answer;
+    this.matching.searched = answer.spaces?.map(({ name }) => name) ?? this.matching.spaces;
+    this.threshold.update();
     this.product = null;
     this.outcome.replaceChildren();
-    this.notes.replaceChildren(...[...this.store.warnings, ...(answer.warnings ?? [])]
-      .map((warning) => element("p", { class: "note" }, warning)));
+    this.notes.replaceChildren(...[...warningsOf(this.store), ...(answer.warnings ?? [])]
+      .map((warning) => element("p", { class: "note" }, sentence(warning))));
     this.grid.show(answer.results);
     const isFull = answer.results.length >= this.state.k && this.state.k < MOST;
     this.more.hidden = !isFull || Boolean(answer.isSample);
@@ -239,13 +261,12 @@ class Search {
     if (isSample) {
       this.heading.textContent = results.length ? "Start from any product" : "No product";
       this.summary.textContent = results.length
-        ? `${counted(results.length, "product")} from all over the catalogue. Choose one, or an image, or type a title.` : "";
+        ? `${counted(results.length, "product")} from all over the catalogue. ${this.waysInWords()}` : "";
       return;
     }
     this.heading.textContent = `Nearest to ${this.queryInWords()}`;
     const parts = [counted(results.length, "result")];
     if (this.numMatches !== null) parts.push(this.matchesInWords(results.length));
-    else if (this.store.threshold && results.length) parts.push("the threshold was tuned in other spaces");
     if (spaces?.length) parts.push(`in ${spaces.map(({ name }) => name).join(", ")}`);
     if (seconds != null) parts.push(`${Math.max(1, Math.round(1000 * seconds))} ms`);
     this.summary.textContent = parts.join(" · ");
@@ -257,9 +278,16 @@ class Search {
     return this.more.hidden ? "all of them match" : "all of them match, and more may";
   }
 
+  waysInWords() {
+    const ways = ["choose one"];
+    if (takenBy(this.store, "image")) ways.push("choose an image");
+    if (takenBy(this.store, "title")) ways.push("type a title");
+    return `${sentence(ways.join(", or "))}`;
+  }
+
   queryInWords() {
     const { id, title, image } = this.state;
-    if (id) return `“${this.product?.title || id}”`;
+    if (id) return `“${this.product ? nameOf(this.product) : id}”`;
     if (image && title) return `your image and “${title}”`;
     return image ? "your image" : `“${title}”`;
   }
@@ -268,8 +296,13 @@ class Search {
     const isFiltered = this.state.where.length > 0;
     this.outcome.replaceChildren(element("div", { class: "empty" },
       element("h2", {}, "Nothing is found"),
-      element("p", {}, isFiltered ? "No item has all the values of the filters." : "The store has nothing to compare this with."),
+      element("p", {}, isFiltered ? "No item has all the values of the filters." : this.whyNothing()),
       isFiltered && element("button", { class: "button", type: "button", onclick: () => this.go({ where: [] }) }, "Remove the filters")));
+  }
+
+  whyNothing() {
+    const { id, image } = this.state;
+    return id || image ? "The store has nothing to compare this with." : "No title has any of these words.";
   }
 
   fail(error) {

@@ -56,6 +56,18 @@ def test_groups_are_listed_and_opened(open_page: OpenPage, size: dict[str, int])
     assert f"group={doubtful['number']}" in page.url
 
 
+def test_groups_are_of_items_that_all_match_unless_chains_are_asked_for(
+    open_page: OpenPage,
+) -> None:
+    page = open_page("#/groups?threshold=-1")
+    expect(page.locator(".group-card").first).to_be_visible()
+    expect(page.locator(".note")).to_have_count(0)
+    page.get_by_label("A group is made of").select_option("single")
+    expect(page).to_have_url(re.compile("linkage=single"))
+    found = answer(page, "/groups?threshold=-1&linkage=single")
+    expect(page.get_by_role("heading", name=f"{found['num_groups']} group")).to_be_visible()
+
+
 @WIDTHS
 def test_the_curve_reads_out_what_a_threshold_gives(
     open_page: OpenPage, size: dict[str, int]

@@ -120,25 +120,47 @@ def test_letters_in_a_field_are_no_answers_and_the_name_is_kept(reviewed: Review
     expect(page.get_by_label("Who decides")).to_have_value("sdu z")
 
 
-def test_columns_that_differ_are_marked(reviewed: Reviewed) -> None:
+def test_columns_that_differ_stand_below_the_products_and_the_label_is_kept_back(
+    reviewed: Reviewed,
+) -> None:
     page = reviewed.open_page("#/review")
     expect(page.locator(".review-product")).to_have_count(2)
-    columns = [
-        dict(
-            zip(
-                product.locator("dt").all_inner_texts(),
-                product.locator("dd").evaluate_all(
-                    "nodes => nodes.map((one) => [one.firstChild.textContent, one.className])"
-                ),
-                strict=True,
-            )
-        )
-        for product in page.locator(".review-product").all()
+    with page.expect_response("**/review/pairs*") as answered:
+        page.reload()
+    pair = answered.value.json()["pairs"][0]
+    expect(page.locator(".review-product")).to_have_count(2)
+    first, second = pair["first"]["columns"], pair["second"]["columns"]
+    differing = [
+        name
+        for name in first
+        if first[name] != second[name] and name not in ("label", "title", "image")
     ]
-    assert columns[0].keys() == columns[1].keys() >= {"label", "category"}
-    for name, (value, mark) in columns[0].items():
-        other, other_mark = columns[1][name]
-        assert (mark == "differs") == (other_mark == "differs") == (value != other)
+    for product, columns in zip(
+        page.locator(".review-product").all(), (first, second), strict=True
+    ):
+        assert product.locator("dt").all_inner_texts() == differing
+        values = product.locator("dd.differs").evaluate_all(
+            "nodes => nodes.map((one) => one.firstChild.textContent)"
+        )
+        assert values == [columns[name] for name in differing]
+    equal = page.locator(".review-more")
+    assert "label" not in page.locator(".review-pair dt").all_text_contents()
+    expect(equal).not_to_contain_text(first["label"])
+    page.get_by_role("button", name="Show label").click()
+    expect(equal).to_contain_text(f"label: {first['label']} and {second['label']}")
+
+
+def test_without_a_threshold_there_is_nothing_but_a_sentence(browser: Browser, demo: Demo) -> None:
+    settings = replace(demo.settings, threshold=None)
+    with serving(settings) as address, watched(browser, address) as open_page:
+        page = open_page("#/review")
+        expect(page.get_by_role("heading", name="There is no threshold yet")).to_be_visible()
+        expect(page.locator(".view-review :is(button, progress, input)")).to_have_count(0)
+        expect(page.locator(".view-review")).not_to_contain_text("--")
+        page.goto(f"{address}/#/search")
+        slider = page.get_by_label("A match has a score of at least", exact=True)
+        expect(slider).to_have_attribute("aria-valuetext", "none")
+        expect(slider).to_have_class("is-unset")
 
 
 def test_an_answer_that_is_not_kept_comes_back(reviewed: Reviewed) -> None:

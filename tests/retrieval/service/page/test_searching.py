@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page, expect
 
+from embed.store import Store, StoreWriter
+from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.match_rules import MatchRule
 from tests.retrieval.service.conftest import Demo, serving
 from tests.retrieval.service.page.conftest import PATIENCE_MS, OpenPage, watched
@@ -141,13 +143,13 @@ def test_the_slider_moves_matches_and_figures_at_once(open_page: OpenPage, produ
     page.on("request", lambda request: asked.append(request.url))
     scores = [result["score"] for result in found["results"]]
     high = round((scores[1] + scores[2]) / 2, 2)
-    figures = page.locator(".figures").inner_text()
+    figures = page.locator(".panel-figures").inner_text()
     moved = page.get_by_label("A match has a score of at least", exact=True).evaluate(
         """(slider, value) => {
           slider.value = value;
           slider.dispatchEvent(new Event("input", { bubbles: true }));
           return [slider.valueAsNumber, document.querySelectorAll(".is-match").length,
-            document.querySelector(".figures").innerText];
+            document.querySelector(".panel-figures").innerText];
         }""",
         high,
     )
@@ -283,3 +285,58 @@ def figures(page: Page, **parameters: Any) -> dict[str, Any]:
         found: dict[str, Any] = page.request.get("/figures", params=parameters).json()
         if found["ready"]:
             return found
+
+
+def test_a_threshold_of_other_spaces_marks_nothing(open_page: OpenPage, product: str) -> None:
+    page = open_page(f"#/search?id={product}&space=tfidf&t=0.1")
+    shown(page)
+    expect(page.locator(".threshold-elsewhere")).to_contain_text(
+        "are of head. The results are from tfidf"
+    )
+    expect(page.locator(".is-match")).to_have_count(0)
+    expect(page.locator(".card .verdict").first).to_be_empty()
+    page.goto(f"/#/search?id={product}&t=-1")
+    expect(page.locator(".is-match")).not_to_have_count(0)
+    expect(page.locator(".threshold-elsewhere")).to_be_empty()
+
+
+def test_words_that_no_title_has_are_told(open_page: OpenPage) -> None:
+    page = open_page("#/search?title=qqqq+zzzz&space=tfidf")
+    expect(page.get_by_text("No title has any of these words.")).to_be_visible()
+
+
+def test_figures_say_which_items_they_are_of(open_page: OpenPage) -> None:
+    page = open_page()
+    num_rows = page.request.get("/curve").json()["num_rows"]
+    groups = page.locator(".figure-group")
+    expect(groups.first).to_contain_text(f"Among {num_rows} items with labels")
+    expect(groups.first.locator("[data-figure]")).to_have_count(3)
+    expect(groups.last).to_contain_text("In the whole store")
+    expect(groups.last.locator("[data-figure=num_pairs]")).to_be_visible()
+
+
+def test_without_images_and_titles_their_controls_are_gone(
+    browser: Browser, demo: Demo, tmp_path: Path
+) -> None:
+    with Store(demo.store) as store:
+        for kind, space in (("titles", "tfidf"), ("photos", "phash")):
+            with StoreWriter(tmp_path / f"{kind}.h5", "", {}) as writer:
+                writer.copy_items(store)
+                writer.copy_space(store, space)
+    for kind, missing in (("titles", "image-query"), ("photos", "title-query")):
+        root, space = demo.folder / "catalogue", {"titles": "tfidf", "photos": "phash"}[kind]
+        column = "none" if kind == "titles" else "image"
+        settings = ServiceSettings(
+            tmp_path / f"{kind}.h5",
+            space=space,
+            image_root=root,
+            image_column=column,
+            title_column="none" if kind == "photos" else "title",
+        )
+        with serving(settings) as address, watched(browser, address) as open_page:
+            page = open_page("#/search?id=p00003-01")
+            shown(page)
+            expect(page.locator(f"#{missing}")).to_have_count(0)
+            is_list = page.locator(".grid").evaluate("grid => grid.classList.contains('is-list')")
+            assert is_list == (kind == "titles")
+            expect(page.locator(".no-image")).to_have_count(0)

@@ -1,23 +1,47 @@
 // Two products side by side, and where they differ.
 
 import { element, figure } from "../../dom.js";
-import { showProduct } from "../../product.js";
+import { endOf, showProduct } from "../../product.js";
 
-/** The name of a product: its title, or its id. */
+/** The name of a product: its title, or the end of its id; not its label, which is not yet shown. */
 export function titleOf(item) {
-  return item.title || item.id;
+  return item.title || endOf(item.id);
 }
 
-/** Two products with what the spaces say of them; columns with other values are marked. */
+/**
+ * Two products, the columns that differ, and what the spaces say of them. What the labels say is
+ * hidden until it is asked for: people who see it first copy it.
+ */
 export function pairNode(pair, store) {
-  const hidden = new Set([store.title_column, store.image_column]);
+  const hidden = new Set([store.title_column, store.image_column, store.label]);
   const names = Object.keys(pair.first.columns).filter((name) => !hidden.has(name));
-  const differs = (name) => pair.first.columns[name] !== pair.second.columns[name];
-  const ordered = [...names.filter(differs), ...names.filter((name) => !differs(name))];
+  const differing = names.filter((name) => pair.first.columns[name] !== pair.second.columns[name]);
+  const equal = names.filter((name) => !differing.includes(name));
   return element("div", { class: "review-pair" },
     element("div", { class: "review-products" },
-      [pair.first, pair.second].map((item) => productNode(item, ordered, differs))),
-    scoreNode(pair, store.threshold));
+      [pair.first, pair.second].map((item) => productNode(item, differing))),
+    scoreNode(pair, store.threshold),
+    element("div", { class: "review-more small" },
+      equal.length > 0 && element("details", {},
+        element("summary", {}, differing.length ? "All columns" : "All columns: none differs"),
+        element("dl", { class: "review-columns" }, equal.map((name) => column(pair.first, name, false)))),
+      store.label in pair.first.columns && labelNode(pair, store.label)));
+}
+
+function labelNode(pair, label) {
+  const place = element("p", { class: "review-label" });
+  const show = element("button", {
+    class: "link", type: "button", onclick: () => {
+      const values = [pair.first, pair.second].map((item) => valueOf(item, label)).join(" and ");
+      place.replaceChildren(`${label}: ${values}${said(pair.is_labelled_same)}`);
+    },
+  }, "Show label");
+  place.append(show);
+  return place;
+}
+
+function said(isSame) {
+  return isSame == null ? "" : ` (${isSame ? "the same" : "different"})`;
 }
 
 /** Load the images of pairs that come next. */
@@ -31,7 +55,7 @@ function largeOf(image) {
   return `${image}?size=512`;
 }
 
-function productNode(item, names, differs) {
+function productNode(item, differing) {
   return element("article", { class: "review-product" },
     element("button", {
       class: "review-image", type: "button", "aria-label": `Details of ${titleOf(item)}`, onclick: () => showProduct(item.id),
@@ -39,12 +63,19 @@ function productNode(item, names, differs) {
       ? element("img", { src: largeOf(item.image), alt: "" })
       : element("span", { class: "muted" }, "no image")),
     element("h3", {}, titleOf(item)),
-    element("dl", { class: "review-columns small" }, names.map((name) => [
-      element("dt", { class: "muted" }, name),
-      element("dd", { class: differs(name) ? "differs" : null },
-        item.columns[name] === "" ? "–" : String(item.columns[name]),
-        differs(name) && element("span", { class: "visually-hidden" }, " (differs)")),
-    ])));
+    element("dl", { class: "review-columns small" }, differing.map((name) => column(item, name, true))));
+}
+
+function column(item, name, differs) {
+  return [
+    element("dt", { class: "muted" }, name),
+    element("dd", { class: differs ? "differs" : null }, valueOf(item, name),
+      differs && element("span", { class: "visually-hidden" }, " (differs)")),
+  ];
+}
+
+function valueOf(item, name) {
+  return item.columns[name] === "" ? "–" : String(item.columns[name]);
 }
 
 function scoreNode(pair, threshold) {
@@ -59,12 +90,5 @@ function scoreNode(pair, threshold) {
   return element("div", { class: "review-facts" },
     element("dl", { class: "review-scores small" }, facts.map(([name, value]) =>
       element("div", {}, element("dt", { class: "muted" }, name), element("dd", { class: "number" }, value)))),
-    element("p", { class: "small" }, verdictOf(pair)));
-}
-
-function verdictOf({ is_match: isMatch, is_labelled_same: isSame }) {
-  const said = [];
-  if (isMatch != null) said.push(isMatch ? "a match so far" : "no match so far");
-  if (isSame != null) said.push(isSame ? "the labels say: same" : "the labels say: different");
-  return said.join(" · ");
+    pair.is_match != null && element("p", { class: "small" }, pair.is_match ? "a match so far" : "no match so far"));
 }

@@ -2,9 +2,11 @@
 
 /** The thresholds of a store, as people have moved them. */
 export class Matching {
-  constructor(threshold) {
+  constructor({ threshold, spaces: all }) {
     this.combine = threshold?.combine ?? "concat";
     const spaces = threshold?.spaces ?? [];
+    this.spaces = (threshold ? spaces : all.filter((space) => space.is_searched)).map(({ name }) => name);
+    this.searched = this.spaces;
     this.isSeparate = ["union", "intersection"].includes(this.combine) && spaces.length > 1;
     this.tuned = this.isSeparate
       ? Object.fromEntries(spaces.map(({ name, score_threshold: score }) => [name, score]))
@@ -32,8 +34,14 @@ export class Matching {
     this.moved = Object.fromEntries(Object.entries(scores).filter(isOther));
   }
 
+  /** Whether the thresholds are of the spaces that were searched: else they say nothing of results. */
+  get isOfSearched() {
+    return this.searched.length === this.spaces.length && this.searched.every((name) => this.spaces.includes(name));
+  }
+
   /** Whether a result matches; null where nothing says it. */
   isMatch(result) {
+    if (!this.isOfSearched) return null;
     if (!this.isMoved) return result.is_match;
     if (!this.isSeparate) return result.score >= this.scores.combined;
     const agreeing = this.names.map((name) => this.agrees(result.spaces.find((one) => one.name === name)));
@@ -42,6 +50,7 @@ export class Matching {
 
   /** Whether a space by itself says that a result matches; null where nothing says it. */
   agrees(space) {
+    if (!this.isOfSearched) return null;
     if (space?.score == null) return space?.agrees ?? null;
     const score = this.moved[this.isSeparate ? space.name : "combined"];
     return score === undefined ? space.agrees : space.score >= score;

@@ -1,10 +1,11 @@
 // What is searched for: an image, a title, both with a weight, or a product that was clicked.
 
 import { element, percent } from "../../dom.js";
+import { nameOf } from "../../product.js";
 import { imageCalled } from "./images.js";
 
 /** The form; `change` is called with what of the state changes, `takeImage` with a chosen file. */
-export function queryForm({ change, takeImage }) {
+export function queryForm({ change, takeImage, takesImages, takesTitles }) {
   const file = element("input", {
     id: "image-query", type: "file", accept: "image/*", class: "visually-hidden",
     onchange: () => {
@@ -27,11 +28,10 @@ export function queryForm({ change, takeImage }) {
     },
   },
     element("div", { class: "query-fields" },
-      file,
-      element("label", { class: "button query-image", for: "image-query" }, imageIcon(), "Choose an image"),
-      title,
-      element("button", { class: "button primary" }, "Search")),
-    element("p", { class: "query-hint muted small" }, "Or drop an image anywhere, or paste one."),
+      takesImages && [file,
+        element("label", { class: "button query-image", for: "image-query" }, imageIcon(), "Choose an image")],
+      takesTitles && [title, element("button", { class: "button primary" }, "Search")]),
+    takesImages && element("p", { class: "query-hint muted small" }, "Or drop an image anywhere, or paste one."),
     given,
     weight.node,
   );
@@ -56,7 +56,7 @@ function givenChips(state, product, change) {
       "image", () => change({ image: null })));
   }
   if (state.id) {
-    chips.push(givenChip(product?.image && `${product.image}?size=256`, product?.title || state.id,
+    chips.push(givenChip(product?.image && `${product.image}?size=256`, product ? nameOf(product) : state.id,
       "product", () => change({ id: null })));
   }
   return chips;

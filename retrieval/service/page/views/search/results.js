@@ -1,16 +1,20 @@
 // Results as a grid of products.
 
 import { element, figure, percent } from "../../dom.js";
+import { nameOf } from "../../product.js";
 
 const ATTRIBUTES = 3; // under an image; the dialog has all
 
-/** The grid; `open` shows a product's columns, `addressOfProduct` is where its neighbours are. */
-export function resultGrid({ open, addressOfProduct }) {
-  const node = element("ul", { class: "grid", onkeydown: move });
+/**
+ * The grid, or a list where no item has an image; `open` shows a product's columns,
+ * `addressOfProduct` is where its neighbours are.
+ */
+export function resultGrid({ isList, open, addressOfProduct }) {
+  const node = element("ul", { class: isList ? "grid is-list" : "grid", onkeydown: move });
   let cards = [];
 
   function show(results) {
-    cards = results.map((result) => card(result, { open, address: addressOfProduct(result.id) }));
+    cards = results.map((result) => card(result, { isList, open, address: addressOfProduct(result.id) }));
     node.replaceChildren(...cards.map((one) => one.node));
   }
 
@@ -47,12 +51,12 @@ function columns(links) {
   return below < 0 ? links.length : below;
 }
 
-function card(result, { open, address }) {
-  const title = result.title || result.id;
+function card(result, { isList, open, address }) {
+  const title = nameOf(result);
   const verdict = element("span", { class: "verdict" });
   const spaces = (result.spaces ?? []).map((space) => ({ space, mark: element("li", {}) }));
   const node = element("li", { class: "card", "data-id": result.id },
-    element("div", { class: "card-image" }, picture(result, title)),
+    !isList && element("div", { class: "card-image" }, picture(result, title)),
     element("div", { class: "card-text" },
       element("h3", { class: "card-title" },
         element("a", { class: "card-link", href: address, title }, title)),

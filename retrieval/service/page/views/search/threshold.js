@@ -1,7 +1,7 @@
 // The threshold: a slider for each, and what the whole store gives at it.
 
 import { request, untilReady, withParameters } from "../../api.js";
-import { count, element, figure, percent, settled, svg } from "../../dom.js";
+import { count, counted, element, figure, percent, settled, svg } from "../../dom.js";
 import { figuresOnCurve } from "./matching.js";
 import { thresholdTexts } from "./state.js";
 
@@ -12,6 +12,7 @@ export function thresholdPanel(matching, moved) {
   const ending = new AbortController();
   const sliders = matching.names.map((name) => slider(name, matching, move));
   const reset = element("button", { class: "link", type: "button", onclick: () => moved({}) }, "Back to tuned");
+  const elsewhere = element("p", { class: "small threshold-elsewhere", role: "status" });
   const figures = figureList();
   let curve = null;
 
@@ -21,6 +22,7 @@ export function thresholdPanel(matching, moved) {
 
   function update() {
     for (const one of sliders) one.update(curve);
+    elsewhere.textContent = matching.isOfSearched ? "" : spokenOf(matching);
     reset.hidden = !matching.isMoved || Object.values(matching.tuned).includes(null);
     const score = matching.scores.combined;
     // A curve has one threshold for all: tuned ones may be of categories, and go with decisions.
@@ -53,8 +55,14 @@ export function thresholdPanel(matching, moved) {
   if (!matching.isSeparate) draw();
   const node = element("section", { class: "panel threshold", "aria-labelledby": "threshold-heading" },
     element("div", { class: "spread" }, element("h2", { id: "threshold-heading" }, "Threshold"), reset),
-    sliders.map((one) => one.node), figures.node);
+    elsewhere, sliders.map((one) => one.node), figures.node);
   return { node, update, leave: () => ending.abort() };
+}
+
+/** What the threshold is of, where other spaces were searched. */
+function spokenOf({ spaces, searched }) {
+  return `This threshold and its figures are of ${spaces.join(" and ")}. The results are from `
+    + `${searched.join(" and ")}, so none is marked as a match.`;
 }
 
 function slider(name, matching, move) {
@@ -67,7 +75,7 @@ function slider(name, matching, move) {
   const range = element("input", {
     id, type: "range", min: 0, max: 1, step: 0.005, oninput: () => move(name, Number(range.value)),
   });
-  const distance = element("p", { class: "muted small number" });
+  const distance = element("p", { class: "muted small threshold-told" });
   const shape = element("div", { class: "threshold-shape", "aria-hidden": "true" });
   const node = element("div", { class: "threshold-slider" },
     element("div", { class: "spread" }, element("label", { class: "small", for: id }, label), exact),
@@ -80,14 +88,24 @@ function slider(name, matching, move) {
       range.max = Math.ceil(Math.max(curve.thresholds.at(-1), score ?? -1) * 100) / 100;
       shape.replaceChildren(curveShape(curve, range, score, matching.tuned[name]));
     }
-    range.value = score ?? range.max;
+    const best = curve?.row_f1 ? curve.best : null;
+    range.value = score ?? best ?? (Number(range.min) + Number(range.max)) / 2;
+    range.classList.toggle("is-unset", score == null);
     if (document.activeElement !== exact) exact.value = score == null ? "" : Number(score.toFixed(4));
     const tuned = matching.tuned[name];
-    distance.textContent = score == null ? "No threshold yet: move the slider." :
-      `distance ≤ ${figure(1 - score)}${tuned == null ? "" : ` · tuned ${figure(tuned)}`}`;
+    distance.replaceChildren(...(score == null ? unset(best, (start) => move(name, start)) : [
+      `distance ≤ ${figure(1 - score)}${tuned == null ? "" : ` · tuned ${figure(tuned)}`}`]));
     range.setAttribute("aria-valuetext", score == null ? "none" : figure(score));
   }
   return { node, update };
+}
+
+/** What is said in the place of a threshold; the best by the labels, where there are any, to begin with. */
+function unset(best, take) {
+  if (best == null) return ["No threshold is set: move the slider."];
+  return ["No threshold is set. Best row F1: ", element("button", {
+    class: "link", type: "button", onclick: () => take(Number(best.toFixed(4))),
+  }, `start at ${figure(best)}`)];
 }
 
 /** Row F1 (or the number of pairs, where no labels are known) over the reach of the slider. */
@@ -103,39 +121,56 @@ function curveShape(curve, range, score, tuned) {
     svg("polyline", { points: points.join(" ") }), mark(tuned, "tuned"), mark(score, "now"));
 }
 
+/** Two populations: what labels say of items that no head has seen, and pairs of all items. */
 function figureList() {
-  const list = element("dl", { class: "figures" });
+  const labelled = figureGroup("");
+  const whole = figureGroup("In the whole store");
   const state = element("p", { class: "muted small", role: "status" });
   const bar = element("progress", { max: 1, value: 0, hidden: true, "aria-label": "Counting the whole store" });
-  const node = element("div", { class: "panel-figures" }, element("h3", {}, "The whole store"), list, bar, state);
+  const node = element("div", { class: "panel-figures" }, labelled.node, whole.node, bar, state);
+  labelled.node.hidden = whole.node.hidden = true;
   const known = {};
+
+  function show(figures) {
+    bar.hidden = true;
+    Object.assign(known, figures);
+    const rates = Object.entries(LABELS).filter(([name]) => figures[name] != null);
+    labelled.node.hidden = rates.length === 0;
+    labelled.show(rates.map(([name, label]) => entry(name, label, figure(figures[name]))));
+    if (known.num_rows) {
+      labelled.call(`Among ${counted(known.num_rows, "item")} with labels that no head has seen`);
+    }
+    whole.node.hidden = false;
+    whole.show([entry("num_pairs", "Matching pairs", count(figures.num_pairs))]);
+    let told = known.num_rows === null ? "No labels are known, so pairs are only counted." : "";
+    if (known.without_decisions) told += " People's decisions are not counted in.";
+    state.textContent = told.trim();
+  }
   return {
     node,
+    show,
     wait(progress) {
       bar.hidden = false;
       bar.value = progress;
-      state.textContent = `Counting its pairs: ${percent(progress)}`;
+      state.textContent = `Counting the pairs of the whole store: ${percent(progress)}`;
     },
     fail(error) {
       bar.hidden = true;
       state.textContent = error.message;
     },
-    show(figures) {
-      bar.hidden = true;
-      Object.assign(known, figures);
-      list.replaceChildren(...entries(figures));
-      let told = known.num_rows === null ? "No labels are known, so pairs are only counted." : "";
-      if (known.num_rows) told = `Figures of ${count(known.num_rows)} labelled items that no head has seen.`;
-      if (known.without_decisions) told += " People's decisions are not counted in.";
-      state.textContent = told;
-    },
   };
 }
 
-function entries(figures) {
-  const entry = (name, label, value) =>
-    element("div", { "data-figure": name }, element("dt", {}, label), element("dd", { class: "number" }, value));
-  const rates = Object.entries(LABELS).filter(([name]) => figures[name] != null)
-    .map(([name, label]) => entry(name, label, figure(figures[name])));
-  return [...rates, entry("num_pairs", "Matching pairs", count(figures.num_pairs))];
+function figureGroup(name) {
+  const heading = element("h3", {}, name);
+  const list = element("dl", { class: "figures" });
+  return {
+    node: element("div", { class: "figure-group" }, heading, list),
+    call: (words) => { heading.textContent = words; },
+    show: (entries) => list.replaceChildren(...entries),
+  };
+}
+
+function entry(name, label, value) {
+  return element("div", { "data-figure": name }, element("dt", {}, label), element("dd", { class: "number" }, value));
 }
