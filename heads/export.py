@@ -182,11 +182,7 @@ class _Attributes(_Graph):
         if isinstance(network, Majority):
             return network.log_shares.expand(features.shape[0], -1, -1, -1)
         assert isinstance(network, AttributeNetwork)
-        inputs = (features - network.input_mean) * network.input_scale
-        logits = torch.stack([category(inputs) for category in network.categories], dim=1)
-        shape = (network.num_attributes, network.max_classes)
-        shaped: Tensor = torch.unflatten(logits, 2, shape)
-        return shaped / network.temperature
+        return network.of_all_categories(features)
 
     def random_inputs(self, num_rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Categories that there are, and none."""

@@ -125,10 +125,23 @@ class AttributeNetwork(nn.Module):
         """Logits (float32); −∞ where a row's category has no such class, or is −1."""
         logits = self.learned(features, categories)
         if self.beside is not None:
-            linear = self.beside(features, categories)
-            mixed = (1 - self.linear_share) * logits + self.linear_share * linear
-            logits = torch.where(logits.isfinite(), mixed, logits)
+            logits = self._mixed(logits, self.beside(features, categories))
         return logits / self.temperature
+
+    def of_all_categories(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b c a k"]:
+        """The logits as if a row were of each category; without a step that depends on the data."""
+        inputs = (features - self.input_mean) * self.input_scale
+        logits = torch.stack([category(inputs) for category in self.categories], dim=1)
+        shaped = torch.unflatten(logits, 2, (self.num_attributes, self.max_classes))
+        if self.beside is not None:
+            shaped = self._mixed(shaped, self.beside.of_all_categories(features))
+        return shaped / self.temperature
+
+    def _mixed(
+        self, learned: Float[Tensor, "*b a k"], linear: Float[Tensor, "*b a k"]
+    ) -> Float[Tensor, "*b a k"]:
+        mixed = (1 - self.linear_share) * learned + self.linear_share * linear
+        return torch.where(learned.isfinite(), mixed, learned)
 
     def learned(
         self, features: Float[Tensor, "b d"], categories: Int[Tensor, " b"]

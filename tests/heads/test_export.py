@@ -48,8 +48,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     write_store(folder / "s.h5")
     what = task("raw", "terms", weights={"terms": 0.3})
     projection = head_file(folder / "s.h5", folder / "p.safetensors", what, body="mlp", dim=16)
+    options = {"calibrate": True, "linear_share": 0.3}
     attributes = head_file(
-        folder / "s.h5", folder / "a.safetensors", BY_CATEGORY, "attributes", calibrate=True
+        folder / "s.h5", folder / "a.safetensors", BY_CATEGORY, "attributes", **options
     )
     for head in (projection, attributes):
         export_onnx(head, head.with_suffix(".onnx"))

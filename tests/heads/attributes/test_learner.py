@@ -31,7 +31,6 @@ def by_category(**fields: Any) -> Task:
 
 def test_attributes_are_learnt_by_category(store_path: Path) -> None:
     options = {"epochs": 30, "learning_rate": 5e-3, "dropout": 0.1, "input_dropout": 0.0}
-    options["linear_share"] = 0.0  # what is learnt by itself
     trained = train(store_path, by_category(), "attributes", **options)
     assert trained.info.metrics["attribute_score"] > 0.45  # chance is below .4
     assert 0 < trained.info.metrics["accuracy"] <= 1
@@ -70,7 +69,7 @@ def test_spaces_have_the_weight_that_rows_suggest_times_the_given_one(store_path
 
 
 def test_the_linear_classifier_beside_is_the_logistic_baseline(store_path: Path) -> None:
-    head = train(store_path, by_category(), "attributes", epochs=2)
+    head = train(store_path, by_category(), "attributes", epochs=2, linear_share=None)
     with Store(store_path) as store:
         baseline = train_head(FeatureStores(store), by_category(), LogisticSettings())
     assert 0 <= head.info.details["linear_share"] <= 1

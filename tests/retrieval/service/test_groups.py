@@ -79,7 +79,7 @@ def test_no_match_makes_no_group() -> None:
 
 
 def test_a_group_that_there_is_not() -> None:
-    with pytest.raises(IdError, match="no group 4: they are numbered from 1 to 3"):
+    with pytest.raises(IdError, match="no group 4: groups are numbered from 1 to 3"):
         grouped(3, {}, 0.5, "single").items(3)
 
 

@@ -27,8 +27,11 @@ def test_the_map_opens_and_leads_to_a_product(open_page: OpenPage, size: dict[st
     before = near.all_inner_texts()
     page.get_by_role("button", name="Nearer").click(click_count=3)
     canvas.focus()
-    for _ in range(8):
+    for _ in range(8):  # until others are nearest, and not so far that nothing is in sight
         page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(100)
+        if near.all_inner_texts()[:1] != before[:1]:
+            break
     expect(near.first).not_to_have_text(before[0])
     page.get_by_role("combobox", name="Space").select_option("hog")
     expect(canvas).to_have_accessible_name(re.compile("96 items in space hog"))
