@@ -65,7 +65,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
         metavar="NAME",
         help="Another name under which the service is reached; repeatable.",
     ),
-    click.option("--reload", is_flag=True, help="Take up a store that is replaced."),
+    click.option(
+        "--reload",
+        is_flag=True,
+        help="Take up a store that is replaced by a rename (mv), not one written in place.",
+    ),
     click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser."),
     click.option(
         "--memory", "memory_bytes", type=MemorySize(), help="What a search of all items may hold."
