@@ -8,16 +8,21 @@ from fastapi import Depends, Request
 from retrieval.service.service import Service, Snapshot
 
 
-def current_service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
     """The service that the application was made for."""
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
 
 
+async def current_service(request: Request) -> Service:
+    """The service that the application was made for, without a thread."""
+    return service_of(request)
+
+
 async def current_snapshot(request: Request) -> AsyncIterator[Snapshot]:
     """The store as it is now, which stays open until the request ends."""
-    with current_service(request).held() as snapshot:
+    with service_of(request).held() as snapshot:
         yield snapshot
 
 

@@ -87,7 +87,7 @@ def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retun
     if rule is None:
         raise SettingsError(NO_RULE)
     candidates = snapshot.pairs.followed(progress, PAIRS_SHARE)
-    settings = _settings(snapshot, rule, decisions.path)
+    settings = _settings(snapshot, rule, decisions)
     try:
         result = tune_threshold(snapshot.store, settings)
     except SelectionError:
@@ -141,7 +141,7 @@ def accept(snapshot: Snapshot, result: ThresholdResult) -> Path:
     return path
 
 
-def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Path) -> TuneSettings:
+def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Decisions) -> TuneSettings:
     """How the served threshold was tuned, as far as it says so."""
     served, label = snapshot.threshold, snapshot.label
     objective = Objective() if served is None else served.objective

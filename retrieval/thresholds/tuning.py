@@ -7,6 +7,7 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
+from retrieval.decisions.journal import Decisions
 from retrieval.metrics.sets import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
@@ -134,6 +135,8 @@ def tune_threshold(
 
 def restrictions(selection: Selection) -> dict[str, tuple[str, ...]]:
     """The restrictions of a selection as they are written on a command line, by option."""
+    decisions = selection.decisions
+    path = decisions.path if isinstance(decisions, Decisions) else decisions
     given = {
         "where": tuple(map(str, selection.where)),
         "query_where": tuple(map(str, selection.query_where)),
@@ -141,7 +144,7 @@ def restrictions(selection: Selection) -> dict[str, tuple[str, ...]]:
         "unseen_by": selection.unseen_by,
         "split_column": () if selection.split_column is None else (selection.split_column,),
         "include_training_rows": ("yes",) if selection.include_training_rows else (),
-        "decisions": () if selection.decisions is None else (str(selection.decisions),),
+        "decisions": () if path is None else (str(path),),
     }
     return {option: values for option, values in given.items() if values}
 
