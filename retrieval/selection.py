@@ -11,7 +11,7 @@ from embed.labels import label_texts
 from embed.rows import Split, Where, has_value, select_rows, unseen_rows
 from embed.store import Store
 from embed.wording import counted
-from retrieval.decisions.journal import read_decisions
+from retrieval.decisions.journal import Decisions, read_decisions
 from retrieval.decisions.pairs import DecidedPairs
 from retrieval.search.ranking import NO_ROW
 from retrieval.search.sides import Sides, StoreRows, between, self_join
@@ -32,7 +32,7 @@ class Selection:
         unseen_by: other spaces whose heads must not have seen the rows either.
         split_column: the catalogue's own split: only its test rows, or val where it has no test.
         include_training_rows: keep the rows that heads have seen, with a warning.
-        decisions: a file of people's decisions, which go before the labels.
+        decisions: a file of people's decisions, or what was read of it, which go before labels.
     """
 
     spaces: tuple[str, ...]
@@ -43,7 +43,7 @@ class Selection:
     unseen_by: tuple[str, ...] = ()
     split_column: str | None = None
     include_training_rows: bool = False
-    decisions: Path | None = None
+    decisions: Path | Decisions | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _labelled(sides: Sides, selection: Selection, warnings: list[str]) -> Evalua
     _refuse_two_labels(sides, label, *labels, groups)
     rows = EvaluationRows(sides, *labels, groups, tuple(dict.fromkeys(warnings)))
     if selection.decisions is not None:
-        rows = _with_decisions(rows, selection.decisions)
+        rows = _with_decisions(rows, _read(selection.decisions))
     refuse_without_pairs(rows, label)
     return rows
 
@@ -185,19 +185,24 @@ def _unlabelled(sides: Sides, selection: Selection, warnings: list[str]) -> Eval
     numbers = np.where(is_outside, after, sides.own), np.arange(len(sides.gallery))
     groups = np.concatenate([sides.gallery.ids, sides.queries.ids[is_outside]])
     rows = EvaluationRows(sides, *numbers, groups, tuple(warnings), is_labelled=False)
-    rows = _with_decisions(rows, selection.decisions)
+    decisions = _read(selection.decisions)
+    rows = _with_decisions(rows, decisions)
     assert rows.decided is not None
     if not rows.decided.is_same.any():
         raise SelectionError(
             f"none of the {counted(rows.decided.num_pairs, 'decided pair')} of "
-            f"{selection.decisions} is the same, among the selected rows: review more pairs, or "
+            f"{decisions.path} is the same, among the selected rows: review more pairs, or "
             f"give --label"
         )
     return rows
 
 
-def _with_decisions(rows: EvaluationRows, path: Path) -> EvaluationRows:
-    decisions = read_decisions(path)
+def _read(decisions: Path | Decisions) -> Decisions:
+    return decisions if isinstance(decisions, Decisions) else read_decisions(decisions)
+
+
+def _with_decisions(rows: EvaluationRows, decisions: Decisions) -> EvaluationRows:
+    path = decisions.path
     decided = DecidedPairs.of(rows.sides, decisions.standing.values())
     told = [*rows.warnings, *decisions.warnings]
     pairs = counted(decided.num_pairs, "decided pair")

@@ -73,9 +73,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     click.option(
         "--reload",
         is_flag=True,
-        help="Take up a store or a threshold file that has changed. Rename a new store over the "
-        "old one, as every command here does: one that is written in place is noticed too, but "
-        "answers are wrong, or the service ends, while it is half written.",
+        help="Take up a store, a threshold, heads or neighbours that are replaced by a rename, as "
+        "all commands here and mv do. A store that is written in place (cp) is not taken up.",
     ),
     click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser."),
     click.option(

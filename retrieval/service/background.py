@@ -1,7 +1,7 @@
 """Work that takes long: each computed once, by few threads, and told how far it is."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from threading import Lock, Thread
 from types import TracebackType
@@ -37,7 +37,7 @@ class Background(Generic[Result]):
     """Some work that is done in a thread of `Works`, and its result once it is there."""
 
     def __init__(self, work: Callable[[Report], Result]) -> None:
-        self._work = work
+        self._work: Callable[[Report], Result] | None = work
         self._future: Future[Result] = Future()
         self._begun = Lock()
         self._done = 0.0
@@ -103,9 +103,11 @@ class Background(Generic[Result]):
             self._done = share
             tell(share)
 
+        work, self._work = self._work, None  # which may hold a whole snapshot
+        assert work is not None
         with _Settled(self._future):
             report(0.0)
-            self._future.set_result(self._work(report))
+            self._future.set_result(work(report))
 
 
 class _Settled:
@@ -128,16 +130,19 @@ class _Settled:
         return True
 
 
+NOTHING: Mapping[tuple[str, ...], Background[Any]] = {}
+
+
 class Works:
     """What was begun for one snapshot of a store, by name: each once, until all is cancelled.
 
     `NUM_THREADS` threads do it, in the order in which it was asked for. They do not keep the
-    process from ending, and end themselves when nothing waits.
+    process from ending, and end themselves when nothing waits. `known` has been done before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[tuple[str, ...], Background[Any]] = NOTHING) -> None:
         self._lock = Lock()
-        self._works: OrderedDict[tuple[str, ...], Background[Any]] = OrderedDict()
+        self._works: OrderedDict[tuple[str, ...], Background[Any]] = OrderedDict(known)
         self._waiting: deque[Background[Any]] = deque()
         self._num_threads = 0
         self._is_closed = False

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 from embed.errors import BusyError
 
 MOST_TOGETHER = 32
-MOST_WAITING = 256
+MOST_WAITING = 64
+"""Well below the threads that requests have: see `server`."""
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")

@@ -84,6 +84,12 @@ class EncoderPool:
             ready = [(k, f) for k, f in self._encoders.items() if f.done() and not f.exception()]
         return {f"{key[0]} ({key[1]})": future.result() for key, future in ready}
 
+    @property
+    def num_loading(self) -> int:
+        """How many have been asked for and are not there yet."""
+        with self._lock:
+            return sum(not loading.done() for loading in self._encoders.values())
+
     def close(self) -> None:
         """End all threads."""
         self._loading.shutdown(wait=False, cancel_futures=True)

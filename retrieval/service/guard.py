@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -45,6 +46,7 @@ class GuardSettings:
             nothing.
         max_bytes: of a request.
         body_seconds: between two parts of a request's body.
+        whole_body_seconds: from a request's headers to the end of its body.
     """
 
     hosts: frozenset[str] = LOOPBACK
@@ -52,6 +54,7 @@ class GuardSettings:
     token: str | None = None
     max_bytes: int = 20 * 2**20
     body_seconds: float = 30.0
+    whole_body_seconds: float = 120.0
 
     @property
     def session(self) -> str:
@@ -178,13 +181,15 @@ class Guard:
         """The same messages, as long as they come in time and are not too many bytes."""
         num_bytes = 0
         is_complete = False
+        end = time.monotonic() + self._settings.whole_body_seconds
 
         async def limited() -> Message:
             nonlocal num_bytes, is_complete
             if is_complete:  # only a disconnection is still to come, whenever that is
                 return await receive()
+            left = min(self._settings.body_seconds, end - time.monotonic())
             try:
-                message = await asyncio.wait_for(receive(), self._settings.body_seconds)
+                message = await asyncio.wait_for(receive(), left)
             except TimeoutError:
                 raise HTTPException(408, "the request took too long to arrive: try again") from None
             num_bytes += len(message.get("body", b""))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from embed.errors import HeadError, SettingsError
+from embed.errors import BusyError, HeadError, SettingsError
 from embed.images import ImageTransform
 from embed.store import Modality, Store
 from heads.features import scale_rows, written_out
@@ -114,7 +114,7 @@ class QueryEncoders:
         Raises:
             ImageError: the image can't be decoded.
             EncoderError, SettingsError: an encoder can't be had.
-            BusyError: too many queries are waiting.
+            BusyError: too many queries are waiting, or an encoder is still being loaded.
         """
         query = _Query(self, given)
         return {
@@ -127,8 +127,16 @@ class QueryEncoders:
         return _Query(self, given).features(spaces)
 
     def encoder(self, space: str, part: Taken) -> LoadedEncoder:
-        """The encoder of a space, once it is loaded."""
-        return self._pool.of(self._store, space, MODALITIES[part]).result()
+        """The encoder of a space.
+
+        Raises:
+            BusyError: it is still being loaded.
+            EncoderError, SettingsError: it can't be had.
+        """
+        loading = self._pool.of(self._store, space, MODALITIES[part])
+        if not loading.done():  # nobody waits: every thread would, while a model loads
+            raise BusyError(f"the encoder of '{space}' is being loaded: try again in some seconds")
+        return loading.result()
 
     def head_of(self, space: str) -> "Head | None":
         """The head that made a space; None where an encoder did."""

@@ -1,20 +1,20 @@
 """A store that is replaced on disk is served anew, without a restart.
 
 A file that is renamed over the store leaves the one before whole until its last answer is sent. One
-that is written in place can't: it is taken up once nobody writes to it any more.
+that is written in place can't be served at all: what is mapped changes under the answers.
 """
 
 import sys
-from pathlib import Path
 from threading import Event, Thread
 
-from embed.errors import WorkbenchError
-from retrieval.service.service import Service, Snapshot
+from retrieval.service.marks import Marks, marks_of
+from retrieval.service.service import Service
 from retrieval.service.warming import warm
 
 SECONDS_BETWEEN = 1.0
 
-Mark = tuple[int, int, int] | None
+IN_PLACE = "the store was written in place, so that what is served may be wrong: replace it by \
+another file of the same name (`mv`), and start the service again if it fails"
 
 
 class Watch:
@@ -26,7 +26,7 @@ class Watch:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._marks = self._now()
+        self._refused: Marks | None = None
         self._is_over = Event()
         self._thread = Thread(target=self._run, name="reload", daemon=True)
         self._thread.start()
@@ -37,38 +37,44 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        before = self._marks
+        before: Marks | None = None
         while not self._is_over.wait(SECONDS_BETWEEN):
-            found = self._now()
-            if found == before and found != self._marks:
-                self._marks = found
-                self._reload()
+            served = self._service.snapshot
+            found = marks_of(served.settings)
+            if found == before and found != self._refused:
+                self._follow(found, served.marks)
             before = found
 
-    def _reload(self) -> None:
-        service = self._service
+    def _follow(self, found: Marks, served: Marks) -> None:
+        if found != served:
+            self._take_up(found)
+        elif self._refused is not None:  # all is as it was
+            self._refused, self._service.warnings = None, ()
+
+    def _take_up(self, found: Marks) -> None:
+        """Serve the files as they are now, or say why not."""
         try:
-            snapshot = Snapshot(service.settings, service.encoders)
-        except (WorkbenchError, OSError) as error:
-            told = str(error).replace(str(service.settings.store), service.settings.store.name)
-            service.warnings = (f"the store was replaced by one that can't be served: {told}",)
-            print(f"warning: {service.warnings[0]}", file=sys.stderr, flush=True)
+            if self._is_in_place(found):
+                self._refuse(found, IN_PLACE)
+                return
+            self._service.reload(lambda snapshot: warm(snapshot, self._is_over.is_set))
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with a file: the next may do)
+            store = self._service.settings.store
+            told = str(error).replace(str(store), store.name) or type(error).__name__
+            self._refuse(found, f"the store was replaced by one that can't be served: {told}")
             return
-        warm(snapshot, self._is_over.is_set)
-        service.warnings = ()
-        service.replace(snapshot)
+        self._refused, self._service.warnings = None, ()
 
-    def _now(self) -> tuple[Mark, ...]:
-        settings = self._service.settings
-        is_file = self._service.snapshot.threshold is not None
-        files = [settings.store, *([Path(settings.threshold or "")] if is_file else [])]
-        return tuple(_mark(path) for path in files)
+    def _is_in_place(self, found: Marks) -> bool:
+        """Whether the store that is open has been written to.
 
+        HDF5 has one view of a file, however often it is opened: what was read before and what is
+        read now would not be of one store.
+        """
+        store = self._service.settings.store
+        served, now = self._service.snapshot.marks.get(store), found[store]
+        return served != now and served is not None and now is not None and served.is_same_file(now)
 
-def _mark(path: Path) -> Mark:
-    """What changes when a file is replaced; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    def _refuse(self, found: Marks, warning: str) -> None:
+        self._refused, self._service.warnings = found, (warning,)
+        print(f"warning: {warning}", file=sys.stderr, flush=True)

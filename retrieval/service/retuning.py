@@ -11,20 +11,20 @@ from embed.files import replacing
 from embed.rows import Where
 from retrieval.decisions.journal import Decisions
 from retrieval.decisions.pairs import DecidedPairs
-from retrieval.finding import Finding
 from retrieval.selection import evaluation_rows
 from retrieval.service.background import Report
 from retrieval.service.doubtful import matching_pairs
+from retrieval.service.pairs import finding_of
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.columns import DEFAULT_K, asked_k
 from retrieval.thresholds.files import save
 from retrieval.thresholds.match_rules import MatchRule, categories_of
 from retrieval.thresholds.objectives import Objective
-from retrieval.thresholds.preparing import prepare
-from retrieval.thresholds.protocols import given, report
+from retrieval.thresholds.preparing import Prepared, prepare
+from retrieval.thresholds.protocols import given, refuse_unfit, report
 from retrieval.thresholds.strategies import Fit
 from retrieval.thresholds.tune_settings import TuneSettings
-from retrieval.thresholds.tuning import ThresholdResult, tune_threshold
+from retrieval.thresholds.tuning import ThresholdResult, tune_prepared
 
 PAIRS_SHARE, TUNED_SHARE = 0.4, 0.7
 """Of all the work: the candidates of all items, and these with the tuning."""
@@ -82,19 +82,15 @@ def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retun
         SelectionError: too little was decided, where there are no labels.
         What `tune_threshold` raises.
     """
-    rule = snapshot.rule
-    if rule is None:
+    if snapshot.rule is None:
         raise SettingsError(NO_RULE)
+    rule = snapshot.pairs_rule
     candidates = snapshot.pairs.followed(progress, PAIRS_SHARE)
-    settings = _settings(snapshot, rule, decisions.path)
-    try:
-        result = tune_threshold(snapshot.store, settings)
-    except SelectionError:
-        if settings.label is not None or settings.protocol == "same-rows":
-            raise
-        # Few decisions are in too few groups to hold any of them out.
-        settings = replace(settings, protocol="same-rows")
-        result = tune_threshold(snapshot.store, settings)
+    settings = _settings(snapshot, rule, decisions)
+    rows = evaluation_rows(snapshot.store, settings)
+    settings = _with_groups_enough(settings, rows.num_groups)
+    prepared = prepare(rows, settings, asked_k(settings.k, rows.sides))
+    result = tune_prepared(snapshot.store, settings, rows, prepared)
     progress(TUNED_SHARE)
     categories = categories_of(snapshot.sides, rule.category)
     decided = DecidedPairs.of(snapshot.sides, decisions.standing.values())
@@ -104,7 +100,7 @@ def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retun
     )
     return Retuned(
         result=result,
-        before=_before(snapshot, settings, rule, len(old)),
+        before=_before(prepared, settings.seed, rule, len(old)),
         after=Reached(
             result.rule.thresholds,
             result.reached,
@@ -142,7 +138,7 @@ def accept(snapshot: Snapshot, result: ThresholdResult) -> Path:
     return path
 
 
-def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Path) -> TuneSettings:
+def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Decisions) -> TuneSettings:
     """How the served threshold was tuned, as far as it says so."""
     served, label = snapshot.threshold, snapshot.label
     objective = Objective() if served is None else served.objective
@@ -167,9 +163,7 @@ def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Path) -> TuneSetti
         rules=rule.rules,
         threshold_by=rule.category,
         calibrate=rule.calibration is not None,
-        finding=Finding(
-            snapshot.settings.memory_bytes, rule.refinements, device=snapshot.settings.device
-        ),
+        finding=rule.found_by(finding_of(snapshot.settings)),
         protocol="cross-fit" if served is None else served.protocol,
         seed=0 if served is None else served.seed,
     )
@@ -179,14 +173,21 @@ def _wheres(selection: Mapping[str, tuple[str, ...]], option: str) -> tuple[Wher
     return tuple(map(Where.parse, selection.get(option, ())))
 
 
-def _before(
-    snapshot: Snapshot, settings: TuneSettings, rule: MatchRule, num_matches: int
-) -> Reached:
+def _with_groups_enough(settings: TuneSettings, num_groups: int) -> TuneSettings:
+    """Few decisions alone may be in too few groups to hold any of them out."""
+    try:
+        refuse_unfit(num_groups, settings.protocol)
+    except SelectionError:
+        if settings.label is not None:
+            raise
+        return replace(settings, protocol="same-rows")
+    return settings
+
+
+def _before(prepared: Prepared, seed: int, rule: MatchRule, num_matches: int) -> Reached:
     """What the served threshold reaches on the same rows."""
-    rows = evaluation_rows(snapshot.store, settings)
-    prepared = prepare(rows, settings, asked_k(settings.k, rows.sides))
     tuning = given(prepared.strategy, Fit(rule.thresholds, 0.0, rule.by_category))
-    found = report(tuning, prepared.members, np.random.default_rng(settings.seed))
+    found = report(tuning, prepared.members, np.random.default_rng(seed))
     return Reached(
         rule.thresholds, found.figures, found.interval, "given", found.num_rows, num_matches
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from embed.errors import SettingsError
@@ -23,6 +24,9 @@ GRACE_SECONDS = 5
 BACKLOG = 2048
 MOST_CONNECTIONS = 2048
 """More are answered with 503; each needs a descriptor, and hardly anything else while it idles."""
+NUM_THREADS = 96
+"""Requests that are worked on at once: more than may wait for one encoder, so that the rest goes on
+while it is busy."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def address_of(listening: socket.socket) -> str:
 
 def server_of(app: FastAPI) -> uvicorn.Server:
     """A server of the application, to be run with a socket."""
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             log_level="warning",
@@ -122,6 +126,15 @@ def server_of(app: FastAPI) -> uvicorn.Server:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
+
+
+class _Server(uvicorn.Server):
+    """A server whose requests have threads enough."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        current_default_thread_limiter().total_tokens = NUM_THREADS
+        await super().startup(sockets)
 
 
 def _allow_many_files() -> None:

@@ -1,6 +1,6 @@
 """What is served: a store, how its items match, and all that is computed of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -11,17 +11,14 @@ from threading import Lock
 from embed.devices import choose_device
 from embed.errors import SettingsError
 from embed.store import Store
-from retrieval.choosing import Chosen
 from retrieval.decisions.journal import Journal, decisions_path
 from retrieval.search.sides import Sides
-from retrieval.service.attributes import Attributes
 from retrieval.service.background import Background, Works
-from retrieval.service.catalogue import Catalogue
 from retrieval.service.encoders import EncoderPool
-from retrieval.service.images import ItemImages, Thumbnails
+from retrieval.service.images import Thumbnails
+from retrieval.service.marks import marks_of
+from retrieval.service.opened import OpenedStore
 from retrieval.service.pairs import all_pairs, finding_of, open_rule, within_file
-from retrieval.service.queries import QueryEncoders, read_heads
-from retrieval.service.search import Searcher
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.files import fit_to_store, parse_threshold
@@ -29,13 +26,15 @@ from retrieval.thresholds.match_rules import MatchRule
 from retrieval.thresholds.tuning import ThresholdResult
 
 _NUMBERS = count()
+PAIRS = ("pairs",)
 
 
 class Snapshot:
     """A store as it was when it was opened, and everything that is known of it.
 
     Nothing in it changes but what is computed on demand; where the store is replaced, the service
-    takes a new one.
+    takes a new one; where only the threshold changes, that shares with the one `before` it what
+    does not depend on it.
 
     Raises:
         StoreError: the file is no store, or has no such space or column.
@@ -45,22 +44,25 @@ class Snapshot:
         HeadError: a head can't be read.
     """
 
-    def __init__(self, settings: ServiceSettings, pool: EncoderPool) -> None:
+    def __init__(
+        self, settings: ServiceSettings, pool: EncoderPool, before: "Snapshot | None" = None
+    ) -> None:
         self.settings = settings
         self.number = next(_NUMBERS)
-        self.catalogue = Catalogue(Store(settings.store), settings.title_column)
+        self.marks = marks_of(settings)
         with ExitStack() as on_failure:
-            on_failure.callback(self.store.close)
+            self.opened = OpenedStore(settings, pool) if before is None else before.opened.shared()
+            on_failure.callback(self.opened.close)
+            self.catalogue, self.images = self.opened.catalogue, self.opened.images
+            self.searcher, self.encoders = self.opened.searcher, self.opened.encoders
+            self.attributes = self.opened.attributes
             self._read_rule()
             self._refuse_unknown()
-            heads = read_heads(settings.heads)
-            self.attributes = Attributes.of(self.store, heads)
-            self.images = ItemImages(self.catalogue, settings)
+            self.journal = Journal(settings.decisions or decisions_path(settings.store))
+            self.works = Works()
+            if before is not None:
+                self._inherit(before)
             on_failure.pop_all()
-        self.searcher = Searcher(self.catalogue.store)
-        self.works = Works()
-        self.journal = Journal(settings.decisions or decisions_path(settings.store))
-        self.encoders = QueryEncoders(self.store, pool, heads, settings.limits.max_pixels)
 
     def _read_rule(self) -> None:
         """The threshold file, or the rule of a score."""
@@ -89,6 +91,14 @@ class Snapshot:
         if self.spaces:
             self.pairs_rule.found_by(finding_of(self.settings))
 
+    def _inherit(self, before: "Snapshot") -> None:
+        """Take what stays as it was where nothing but the threshold changes."""
+        kept = before.marks.keys() & self.marks.keys() - {Path(self.settings.threshold or "")}
+        self.marks = {**self.marks, **{path: before.marks[path] for path in kept}}
+        found = before.works.known(PAIRS)
+        if found is not None and found.is_ready and _find_alike(before.pairs_rule, self.pairs_rule):
+            self.works = Works({PAIRS: found})
+
     @property
     def store(self) -> Store:
         """The store."""
@@ -106,10 +116,10 @@ class Snapshot:
         """The column that says which items truly match, where there is one."""
         return self.settings.label or (self.threshold.label if self.threshold else None)
 
-    @cached_property
+    @property
     def sides(self) -> Sides:
         """All items, among one another."""
-        return Chosen().sides(self.store)
+        return self.opened.sides
 
     @cached_property
     def pairs_rule(self) -> MatchRule:
@@ -126,7 +136,7 @@ class Snapshot:
     def pairs(self) -> Background[Candidates]:
         """The candidates of all items among one another, by `pairs_rule`."""
         return self.works.once(
-            ("pairs",),
+            PAIRS,
             lambda report: all_pairs(
                 self.sides, self.pairs_rule, finding_of(self.settings), report
             ),
@@ -144,13 +154,18 @@ class Snapshot:
         return tuple(filter(None, [self.images.warning]))
 
     def close(self) -> None:
-        """Close the store's file; arrays that are mapped from it stay valid."""
+        """Give up all work, and close the store unless another snapshot has it too."""
         self.works.close()
-        self.searcher.close()
-        self.encoders.close()
-        if self.attributes is not None:
-            self.attributes.close()
-        self.store.close()
+        self.opened.close()
+
+
+def _find_alike(rule: MatchRule, other: MatchRule) -> bool:
+    """Whether two rules look at the same candidates with the same scores."""
+    one, two = (
+        (list(each.spaces.items()), each.combine, each.k, each.refinements)
+        for each in (rule, other)
+    )
+    return one == two
 
 
 class Service:
@@ -160,7 +175,7 @@ class Service:
         self.settings = settings
         self.thumbnails = Thumbnails(settings.thumbnail_bytes, settings.limits.max_pixels)
         self.warnings: tuple[str, ...] = ()
-        self._lock = Lock()
+        self._lock, self._building = Lock(), Lock()
         self.encoders = EncoderPool(settings.device)
         self._snapshot = Snapshot(settings, self.encoders)
         self._num_holders: dict[Snapshot, int] = {}
@@ -195,10 +210,28 @@ class Service:
         if is_idle:
             before.close()
 
+    def reload(self, prepare: Callable[[Snapshot], None]) -> None:
+        """Serve the files of the settings as they are now, once `prepare` is done with them.
+
+        Raises:
+            What `Snapshot` raises; all is as it was then.
+        """
+        with self._building:
+            snapshot = Snapshot(self.settings, self.encoders)
+            prepare(snapshot)
+            self.replace(snapshot)
+
     def use_threshold(self, path: Path) -> None:
-        """Serve the same store with the threshold of this file from now on."""
-        self.settings = replace(self.settings, threshold=str(path))
-        self.replace(Snapshot(self.settings, self.encoders))
+        """Serve the same store, as it is open, with the threshold of this file from now on.
+
+        Raises:
+            ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+        """
+        with self._building:
+            settings = replace(self.settings, threshold=str(path))
+            snapshot = Snapshot(settings, self.encoders, before=self._snapshot)
+            self.settings = settings
+            self.replace(snapshot)
 
     def close(self) -> None:
         """End everything; no request is to come."""

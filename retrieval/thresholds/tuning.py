@@ -7,6 +7,7 @@ import numpy as np
 
 from embed.errors import SettingsError
 from embed.store import Store
+from retrieval.decisions.journal import Decisions
 from retrieval.metrics.sets import row_recall
 from retrieval.selection import EvaluationRows, Selection, evaluation_rows
 from retrieval.thresholds.calibration import Calibration, calibrated
@@ -99,8 +100,18 @@ def tune_threshold(
     """
     rows = evaluation_rows(store, settings, gallery_store)
     refuse_unfit(rows.num_groups, settings.protocol)
-    k = asked_k(settings.k, rows.sides)
-    prepared = prepare(rows, settings, k)
+    prepared = prepare(rows, settings, asked_k(settings.k, rows.sides))
+    return tune_prepared(store, settings, rows, prepared)
+
+
+def tune_prepared(
+    store: Store, settings: TuneSettings, rows: EvaluationRows, prepared: Prepared
+) -> ThresholdResult:
+    """`tune_threshold` where the candidates are known: `prepared` is of these rows and settings.
+
+    Raises:
+        SelectionError: there are too few groups for the protocol.
+    """
     strategy, members = prepared.strategy, prepared.members
     tuning = tuned(strategy, members, rows.groups, settings.protocol, settings.seed)
     _refuse_missed(settings, tuning)
@@ -126,7 +137,7 @@ def tune_threshold(
         recall_within_k=recall_within_k,
         warnings=(
             *_warnings(rows, settings, tuning),
-            *reach_warnings(pool.judged, recall_within_k, min(k, len(rows.sides.gallery))),
+            *reach_warnings(pool.judged, recall_within_k, min(prepared.k, len(rows.sides.gallery))),
         ),
         picture=picture_of(strategy, pool, tuning, settings.objective),
     )
@@ -134,6 +145,8 @@ def tune_threshold(
 
 def restrictions(selection: Selection) -> dict[str, tuple[str, ...]]:
     """The restrictions of a selection as they are written on a command line, by option."""
+    decisions = selection.decisions
+    path = decisions.path if isinstance(decisions, Decisions) else decisions
     given = {
         "where": tuple(map(str, selection.where)),
         "query_where": tuple(map(str, selection.query_where)),
@@ -141,7 +154,7 @@ def restrictions(selection: Selection) -> dict[str, tuple[str, ...]]:
         "unseen_by": selection.unseen_by,
         "split_column": () if selection.split_column is None else (selection.split_column,),
         "include_training_rows": ("yes",) if selection.include_training_rows else (),
-        "decisions": () if selection.decisions is None else (str(selection.decisions),),
+        "decisions": () if path is None else (str(path),),
     }
     return {option: values for option, values in given.items() if values}
 

@@ -2,6 +2,8 @@
 
 import { askForToken } from "./token.js";
 
+const TRIES_WHILE_BUSY = 20;
+
 /** What the service answered in place of what was asked for; `status` is that of the answer. */
 export class ServiceError extends Error {
   constructor(message, status = 0) {
@@ -13,12 +15,19 @@ export class ServiceError extends Error {
 /**
  * JSON of a request; throws a ServiceError whose message is what the service says.
  *
- * Where the service wants a token, people are asked for it and the request is made again.
+ * Where the service wants a token, people are asked for it and the request is made again; where it
+ * is busy, as while it loads an encoder, the request waits as long as the service says.
  */
 export async function request(path, options = {}) {
   let answer = await answerTo(path, options);
-  while (answer.status === 401) {
-    await askForToken();
+  for (let tries = 0; ; ) {
+    if (answer.status === 401) {
+      await askForToken();
+    } else if (answer.status === 503 && tries++ < TRIES_WHILE_BUSY) {
+      await pause(Number(answer.headers.get("Retry-After")) || 1, options.signal);
+    } else {
+      break;
+    }
     answer = await answerTo(path, options);
   }
   const content = await answer.json().catch(() => null);
@@ -26,6 +35,12 @@ export async function request(path, options = {}) {
     throw new ServiceError(content?.detail ?? `${answer.status} ${answer.statusText}`, answer.status);
   }
   return content;
+}
+
+/** Seconds that pass, unless the signal ends them. */
+async function pause(seconds, signal) {
+  await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+  signal?.throwIfAborted();
 }
 
 async function answerTo(path, options) {
@@ -68,8 +83,7 @@ export async function untilReady(path, { signal, onProgress = () => {} } = {}) {
     const content = await request(path, { signal });
     if (content.ready) return content;
     onProgress(content.progress);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    signal?.throwIfAborted();
+    await pause(1, signal);
   }
 }
 

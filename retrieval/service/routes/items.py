@@ -32,7 +32,7 @@ def image(
     """A thumbnail of an item's image, upright, as JPEG."""
     edge = edge_of(size)
     row = snapshot.catalogue.row_of(id)
-    key = snapshot.number, row
+    key = snapshot.opened.number, row
     made = service.thumbnails.get(key, edge, lambda: snapshot.images.read(row))
     headers = {"ETag": f'"{made.tag}"', "Cache-Control": "private, max-age=300"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):

@@ -1,4 +1,7 @@
-"""`/healthz` and `/metrics`: whether the service answers, and what it counts of itself."""
+"""`/healthz` and `/metrics`: whether the service answers, and what it counts of itself.
+
+Both answer without a thread, so that they do while all threads are busy.
+"""
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -26,6 +29,6 @@ async def healthz(request: Request, service: CurrentService) -> Health:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Requests, latencies, batches, thumbnails and items, as Prometheus reads them."""
     return Response(request.app.state.metrics.text(), media_type=METRICS_TYPE)

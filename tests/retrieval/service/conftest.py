@@ -21,6 +21,7 @@ from retrieval.cli import main as retrieval_main
 from retrieval.service.app import create_app
 from retrieval.service.guard import GuardSettings
 from retrieval.service.server import address_of, bound, opened, server_of
+from retrieval.service.service import Service
 from retrieval.service.settings import ServiceSettings
 
 
@@ -96,7 +97,14 @@ def _run(command: click.Command, *arguments: object) -> None:
 def serving(settings: ServiceSettings, guard: GuardSettings | None = None) -> Iterator[str]:
     """The address of a real server, for as long as the block lasts."""
     with opened(settings) as service, running(create_app(service, guard)) as address:
+        wait_for_encoders(service)
         yield address
+
+
+def wait_for_encoders(service: Service) -> None:
+    """Until none is being loaded: queries are put off before."""
+    while service.encoders.num_loading:
+        time.sleep(0.01)
 
 
 @contextmanager

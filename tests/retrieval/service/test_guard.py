@@ -4,8 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +19,6 @@ from embed.store import Store, StoreWriter
 from retrieval.service.app import create_app
 from retrieval.service.guard import GuardSettings, guard_of
 from retrieval.service.images import Thumbnails
-from retrieval.service.reloading import Watch
 from retrieval.service.service import Service
 from retrieval.service.settings import ServiceSettings, UploadLimits
 from tests.conftest import Invoke
@@ -193,58 +191,6 @@ def test_thumbnails_keep_within_their_bytes(demo: Demo) -> None:
         thumbnails.get(number, 128, lambda: data)
     assert thumbnails.num_bytes == len(thumbnails) * one <= 8_000
     assert thumbnails.num_made == 50 and thumbnails.num_found == 1
-
-
-def test_a_replaced_store_is_taken_up_and_a_broken_one_is_not(
-    demo: Demo, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    store = tmp_path / "store.h5"
-    shutil.copy(demo.store, store)
-    service = Service(ServiceSettings(store, space="phash"))
-    watch = Watch(service)
-    with service.held() as before:
-        shutil.copy(demo.store, tmp_path / "new.h5")
-        (tmp_path / "new.h5").replace(store)
-        _wait_until(lambda: service.snapshot is not before)
-        assert before.store.ids[0] == "p00000-00"  # still open
-    with pytest.raises(KeyError, match="invalid identifier"):
-        before.store.column("label")
-    served = service.snapshot
-    (tmp_path / "new.h5").write_bytes(b"broken")
-    (tmp_path / "new.h5").replace(store)
-    _wait_until(lambda: service.warnings)
-    assert service.snapshot is served and "can't be served" in service.warnings[0]
-    assert "can't be served" in capfd.readouterr().err
-    watch.stop()
-    service.close()
-
-
-def test_a_store_that_is_written_in_place_is_taken_up_when_it_is_whole(
-    demo: Demo, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    store = tmp_path / "store.h5"
-    shutil.copy(demo.store, store)
-    service = Service(ServiceSettings(store, space="phash"))
-    watch, before = Watch(service), service.snapshot
-    content = demo.store.read_bytes()
-    piece = len(content) // 30
-    with store.open("wb", buffering=0) as file:
-        for start in range(0, len(content), piece):
-            file.write(content[start : start + piece])
-            time.sleep(0.05)
-            assert service.snapshot is before
-    _wait_until(lambda: service.snapshot is not before)
-    assert capfd.readouterr().err == ""  # half of it was not tried
-    watch.stop()
-    service.close()
-
-
-def _wait_until(happens: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if happens():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 def test_the_command_serves_and_ends_cleanly(demo: Demo, tmp_path: Path) -> None:

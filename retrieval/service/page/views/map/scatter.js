@@ -152,7 +152,7 @@ export class Scatter {
     return x > -10 && y > -10 && x < this.width + 10 && y < this.height + 10;
   }
 
-  /** Visible points by their distance from one of the canvas, nearest first. */
+  /** Shown points by their distance from one of the canvas, nearest first, in sight or not. */
   nearest(x, y, wanted, reach = Infinity) {
     const near = [];
     this.groups.forEach((points, group) => {
@@ -160,7 +160,7 @@ export class Scatter {
       for (const point of points) {
         const [left, top] = [this.left(point), this.top(point)];
         const distance = (left - x) ** 2 + (top - y) ** 2;
-        if (distance > reach * reach || !this.isVisible(left, top)) continue;
+        if (distance > reach * reach) continue;
         if (near.length === wanted && distance >= near.at(-1).distance) continue;
         const place = near.findIndex((other) => other.distance > distance);
         near.splice(place < 0 ? near.length : place, 0, { point, distance });
