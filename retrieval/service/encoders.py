@@ -81,7 +81,7 @@ class EncoderPool:
     def loaded(self) -> dict[str, LoadedEncoder]:
         """Those that are ready, by spec and modality."""
         with self._lock:
-            ready = [(k, f) for k, f in self._encoders.items() if f.done() and not f.exception()]
+            ready = [(k, f) for k, f in self._encoders.items() if _is_ready(f)]
         return {f"{key[0]} ({key[1]})": future.result() for key, future in ready}
 
     @property
@@ -150,6 +150,10 @@ def _load_alone(info: SpaceInfo, modality: Modality, device: str) -> ImageEncode
     precision = info.precision if info.precision in PRECISIONS else "auto"
     (encoder,) = load_encoders([spec], device, precision).per_item
     return encoder
+
+
+def _is_ready(loading: Future[LoadedEncoder]) -> bool:
+    return loading.done() and not loading.cancelled() and loading.exception() is None
 
 
 def _load_fitted(

@@ -135,9 +135,7 @@ def test_refinements_and_indexes_are_kept_with_the_table(folder: Path, tmp_path:
     assert not (tmp_path / "c.csv").exists()
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 20), st.integers(0, 99))
 def test_any_neighbours_in_any_blocks_come_back(
     folder: Path, tmp_path: Path, num_queries: int, k: int, num_together: int, seed: int

@@ -260,7 +260,7 @@ def test_settings_that_do_not_go_together(tmp_path: Path, items: Path) -> None:
         take(items, output, "v=items.csv")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_join_by_id_does_not_depend_on_the_order(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -29,7 +29,7 @@ def plain(cells: list[str | None]) -> list[int] | list[float] | list[str]:
     return texts
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(CELLS, min_size=1, max_size=6), st.integers(0, 6), st.data())
 def test_text_becomes_numbers_by_rules_that_blocks_do_not_change(
     cells: list[str | None], cut: int, data: st.DataObject

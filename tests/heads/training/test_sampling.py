@@ -33,7 +33,7 @@ def of(name: str, batch_size: int = 8, labels: Tensor = LABELS) -> Sampler:
 
 
 @given(num_rows=st.integers(2, 70), batch_size=st.integers(2, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_uniform_shows_every_row_once_and_no_batch_of_one(num_rows: int, batch_size: int) -> None:
     sampler = make_sampler(torch.zeros(num_rows, dtype=torch.int64), SamplingSettings(batch_size))
     batches = epoch(sampler)

@@ -33,7 +33,7 @@ def test_a_pair_counts_once_from_whichever_side_it_was_found() -> None:
     assert [means[f"pair_{name}"] for name in ("precision", "recall", "f1")] == [0.5] * 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_pairs_are_those_of_a_set(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 6))

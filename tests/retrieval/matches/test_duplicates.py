@@ -164,9 +164,7 @@ def test_a_fused_space_needs_both_to_be_equal(tmp_path: Path) -> None:
         assert not near_copies(store, "dense", np.arange(3), 0.9).has_any.any()
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.integers(1, 40), st.integers(0, 500), st.integers(0, 5), st.sampled_from([0.25, 0.5, 1]))
 def test_copies_are_those_of_a_look_at_every_pair(
     tmp_path: Path, num_rows: int, seed: int, max_bits: int, min_score: float

@@ -203,7 +203,7 @@ def test_reranking_is_the_dense_loop(sides: SideVectors, rerank: Rerank, k: int)
         assert own not in rows[there]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 99), k1=st.integers(1, 12), k2=st.integers(1, 8))
 def test_reranked_scores_are_in_range_and_the_same_both_ways_round(
     seed: int, k1: int, k2: int

@@ -144,7 +144,7 @@ def test_scores_are_the_same_both_ways_round() -> None:
     np.testing.assert_array_equal(table, table.T)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     block_rows=st.integers(20, 130),
     memory_bytes=st.integers(700_000, 3_000_000),

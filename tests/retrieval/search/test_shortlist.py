@@ -93,7 +93,7 @@ def test_every_path_ends_with_the_same_bits(kind) -> None:  # type: ignore[no-un
             assert_same(searched(vectors, k, plan, num_queries), expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10**6),
     scale=st.floats(0, 1e-2),

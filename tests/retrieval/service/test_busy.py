@@ -57,6 +57,7 @@ def test_a_body_that_drips_is_ended_in_all(demo: Demo) -> None:
     with serving(ServiceSettings(demo.store, space="hog"), guard) as address:
 
         def drips() -> Iterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
             for _ in range(30):
                 yield b"x"
                 time.sleep(0.1)

@@ -83,7 +83,7 @@ def test_a_group_that_there_is_not() -> None:
         grouped(3, {}, 0.5, "single").items(3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_groups_are_those_of_a_plain_loop(data: st.DataObject) -> None:
     num_items = data.draw(st.integers(1, 8))

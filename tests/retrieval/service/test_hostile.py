@@ -30,7 +30,6 @@ NUM_CONNECTIONS = 1_000
 NUM_THRESHOLDS = 60
 EXAMPLES = settings(
     max_examples=6,
-    deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),

@@ -25,6 +25,7 @@ def test_vectors_of_the_stores_own_images_and_titles_are_the_stored_ones(demo: D
     pool = EncoderPool("cpu")
     with Store(demo.store) as store:
         encoders = QueryEncoders(store, pool, [load_head(demo.head)], 10**8)
+        encoders.begin()
         while pool.num_loading:
             time.sleep(0.01)
         searcher = Searcher(store)

@@ -31,7 +31,7 @@ from tests.retrieval.thresholds.test_exactness import OBJECTIVES, SEEDS, rules_o
 NUM_ROWS = 60
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SEEDS, st.booleans(), OBJECTIVES, st.data())
 def test_one_threshold_is_that_of_brute_force(
     seed: int, is_self_join: bool, objective: Objective, data: st.DataObject
@@ -49,7 +49,7 @@ def test_one_threshold_is_that_of_brute_force(
         assert reached[fit.thresholds[0]] == pytest.approx(fit.value, abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS, st.booleans(), st.data())
 def test_each_pair_is_counted_once(seed: int, is_self_join: bool, data: st.DataObject) -> None:
     case = example(seed, is_self_join=is_self_join, is_symmetric=False)

@@ -18,7 +18,7 @@ def by_sorting(scores: list[float], gains: list[float], start: float) -> tuple[f
     return best
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(-8, 8), st.integers(-4, 4)), min_size=1, max_size=60),
     st.integers(-3, 3),

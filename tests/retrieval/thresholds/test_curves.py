@@ -50,7 +50,7 @@ def build(example: tuple[int, int, int, int, bool]) -> tuple[Neighbours, Int[np.
     return with_padding(neighbours) if padded else neighbours, labels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(examples)
 def test_every_cut_is_what_sets_give(example: tuple[int, int, int, int, bool]) -> None:
     neighbours, labels = build(example)
@@ -64,7 +64,7 @@ def test_every_cut_is_what_sets_give(example: tuple[int, int, int, int, bool]) -
         assert found == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(examples)
 def test_the_best_threshold_is_that_of_brute_force_and_of_no_grid_below(
     example: tuple[int, int, int, int, bool],
@@ -87,7 +87,7 @@ def test_the_best_threshold_is_that_of_brute_force_and_of_no_grid_below(
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(examples)
 def test_a_threshold_takes_what_its_cut_takes(example: tuple[int, int, int, int, bool]) -> None:
     neighbours, labels = build(example)
@@ -97,7 +97,7 @@ def test_a_threshold_takes_what_its_cut_takes(example: tuple[int, int, int, int,
         np.testing.assert_array_equal(at_threshold, neighbours.matches(cut))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(examples, st.integers(0, 99))
 def test_chosen_rows_are_averaged_and_cut_alone(
     example: tuple[int, int, int, int, bool], seed: int

@@ -43,7 +43,7 @@ def rules_of(draw: st.DrawFn, *, is_self_join: bool) -> Rules:
     return Rules(at_least, at_most, draw(st.booleans()), is_self_join and draw(st.booleans()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SEEDS, st.booleans(), OBJECTIVES, st.data())
 def test_one_threshold_is_that_of_brute_force(
     seed: int, is_self_join: bool, objective: Objective, data: st.DataObject
@@ -66,7 +66,7 @@ def test_one_threshold_is_that_of_brute_force(
         ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.booleans(), st.booleans(), OBJECTIVES, st.data())
 def test_two_thresholds_are_those_of_brute_force(
     seed: int, is_self_join: bool, takes_any: bool, objective: Objective, data: st.DataObject
@@ -91,7 +91,7 @@ def test_two_thresholds_are_those_of_brute_force(
         assert values[fit.thresholds] == pytest.approx(fit.value, abs=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS, st.booleans(), OBJECTIVES)
 def test_three_thresholds_are_those_of_brute_force(
     seed: int, takes_any: bool, objective: Objective
@@ -111,7 +111,7 @@ def test_three_thresholds_are_those_of_brute_force(
     assert fit.value == pytest.approx(max(values), abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS, st.booleans(), st.booleans(), st.data())
 def test_what_is_taken_and_its_pairs_are_those_of_sets(
     seed: int, is_self_join: bool, takes_any: bool, data: st.DataObject
@@ -133,7 +133,7 @@ def test_what_is_taken_and_its_pairs_are_those_of_sets(
     assert outcome.num_taken.tolist() == [1 + len(taken) for taken in plain]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS, OBJECTIVES, st.integers(1, 3), st.booleans(), st.randoms(use_true_random=False))
 def test_a_gallery_of_all_queries_counts_pairs_as_a_self_join_does(
     seed: int, objective: Objective, at_least: int, gap: bool, random: Random

@@ -51,7 +51,7 @@ def test_the_gap_by_hand(scores: list[float], num_possible: int) -> None:
     assert found.possible[0, :num_possible].all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.data())
 def test_rules_are_those_of_sets(seed: int, is_self_join: bool, data: st.DataObject) -> None:
     case = example(seed, is_self_join=is_self_join)
@@ -70,7 +70,7 @@ def test_rules_are_those_of_sets(seed: int, is_self_join: bool, data: st.DataObj
             assert found.always[row].sum() > 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_mutual_candidates_are_those_of_sets(seed: int, is_self_join: bool) -> None:
     case = example(seed, is_self_join=is_self_join)
