@@ -51,7 +51,9 @@ class Snapshot:
         self.number = next(_NUMBERS)
         self.marks = marks_of(settings)
         with ExitStack() as on_failure:
-            self.opened = OpenedStore(settings, pool) if before is None else before.opened.shared()
+            self.opened: OpenedStore = (
+                OpenedStore(settings, pool) if before is None else before.opened.shared()
+            )
             on_failure.callback(self.opened.close)
             self.catalogue, self.images = self.opened.catalogue, self.opened.images
             self.searcher, self.encoders = self.opened.searcher, self.opened.encoders
