@@ -1,4 +1,4 @@
-"""Every annotated shape and type is checked while the tests run."""
+"""Every annotated shape and type is checked while the tests run, but where it takes too long."""
 
 import atexit
 import os
@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 
+from jaxtyping import config as checks
 from jaxtyping import install_import_hook
 
 if sys.dont_write_bytecode:
@@ -32,6 +33,16 @@ from click.testing import CliRunner, Result  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from PIL import Image  # noqa: E402
 
+# Whole commands and repeated searches, whose parts have tests of their own: to check each call in
+# them as well would be a third of their time.
+UNCHECKED = (
+    "heads/studies",
+    "retrieval/cli",
+    "retrieval/service/page",
+    "retrieval/thresholds/test_exactness.py",
+    "retrieval/test_agreement.py",
+)
+
 # No test is timed: the machines that run them do other things, too.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -39,6 +50,12 @@ settings.load_profile("untimed")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 Invoke = Callable[..., Result]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check annotations in this test, or not."""
+    place = item.path.relative_to(Path(__file__).parent)
+    checks.update("jaxtyping_disable", any(place.is_relative_to(each) for each in UNCHECKED))
 
 
 @pytest.fixture
@@ -95,9 +112,9 @@ def catalogue(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def large_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A manifest of 1,600 small pictures, to be read only: enough to be killed before the last."""
+    """A manifest of 960 small pictures, to be read only: enough to be killed before the last."""
     folder = tmp_path_factory.mktemp("large") / "catalogue"
-    return write_catalogue(folder, num_products=200, num_photos=8)
+    return write_catalogue(folder, num_products=120, num_photos=8)
 
 
 def write_catalogue(folder: Path, num_products: int, num_photos: int) -> Path:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ TRAIN = {
 }
 
 
+@cache
 def vocabulary() -> Vocabulary:
     return Vocabulary.of(TRAIN, ("colour", "cut"), "kind")
 
