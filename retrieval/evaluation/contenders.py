@@ -63,6 +63,9 @@ class Contender(Protocol):
     def num_columns(self, sides: Sides) -> int:
         """How many candidates of each query may match, the query itself included."""
 
+    def warnings(self, sides: Sides) -> tuple[str, ...]:
+        """What to know of how its candidates are found."""
+
     def model(self, rows: EvaluationRows) -> str:
         """What made the vectors."""
 
@@ -106,6 +109,14 @@ class SpacesContender:
             SettingsError: k leaves no room for a match, or is more than there are items.
         """
         return num_columns(self._k(sides), sides)
+
+    def warnings(self, sides: Sides) -> tuple[str, ...]:
+        """The recall of an index that its neighbours come from.
+
+        Raises:
+            NeighboursError: a file of neighbours can't be read.
+        """
+        return self.settings.finding.warnings_for(self.num_columns(sides))
 
     def model(self, rows: EvaluationRows) -> str:
         """The specs of the encoders, or what the heads are."""

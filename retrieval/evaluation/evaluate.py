@@ -89,8 +89,7 @@ def evaluate(
     name = MARKS[tuning.combine].join(settings.spaces)
     contender = SpacesContender(name, tuning, rule, settings.ranking_only)
     found = evaluate_on(rows, contender, seed=settings.seed, by=settings.by)
-    told = settings.finding.warnings_for(contender.num_columns(rows.sides))
-    return replace(found, warnings=found.warnings + told + _tuned_here(settings, rows))
+    return replace(found, warnings=found.warnings + _tuned_here(settings, rows))
 
 
 def _given_rule(store: Store, settings: EvaluateSettings) -> MatchRule | None:

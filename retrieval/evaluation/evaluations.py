@@ -158,7 +158,7 @@ def evaluate_on(
         is_self_join=rows.sides.is_self_join,
         by=by,
         categories=() if values is None else _categories(measured, values, seed),
-        warnings=rows.warnings + _warnings(found, measured),
+        warnings=rows.warnings + _warnings(found, measured) + contender.warnings(rows.sides),
         measured=measured,
         row_f1_alone=None if found.outcome is None else row_f1_alone(found.outcome.num_true),
         weights=found.weights,

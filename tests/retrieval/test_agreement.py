@@ -308,6 +308,8 @@ def test_an_index_serves_the_space_that_it_was_built_of_and_no_other(
         list_neighbours(store, ListingSettings(output=output, spaces=("near",), k=12, index=path))
         near = Finding(neighbours=output)
         listed = tune_threshold(store, TuneSettings(("near",), "label", k=12, finding=near))
+        lines = CompareSettings(("near", "far"), "label", k=12, neighbours=(output,))
+        compared = compare([store], lines)
     told = "neighbours come from an index (hnsw): it found {} of the nearest 8 where "
     recall = f"{load_index(path).info.recall:.4f}"
     (warning,) = (each for each in tuned.warnings if "index" in each)
@@ -315,6 +317,7 @@ def test_an_index_serves_the_space_that_it_was_built_of_and_no_other(
     (warning,) = (each for each in listed.warnings if "index" in each)
     assert warning.startswith(told.format(recall))
     assert warning.endswith("may find another share of the 11 that are used here")
+    assert [each for each in compared.warnings if "index" in each] == [warning]
     assert tuned.reached["row_f1"] == pytest.approx(exact.reached["row_f1"], abs=0.1)
 
 
