@@ -76,7 +76,7 @@ function card(result, { isList, open, address }) {
     const isMatch = matching.isMatch(result);
     node.classList.toggle("is-match", isMatch === true);
     verdict.textContent = isMatch === null ? "" : isMatch ? "✓ Match" : "No match";
-    for (const { space, mark: line } of spaces) agreement(line, space, matching.agrees(space));
+    for (const { space, mark: line } of spaces) agreement(line, space, matching.agrees(result, space));
     return isMatch;
   }
   return { node, mark };
