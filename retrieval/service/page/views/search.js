@@ -2,18 +2,18 @@
 
 import { describeStore, request } from "../api.js";
 import { element, settled } from "../dom.js";
-import { attributeList, itemPath, showProduct } from "../product.js";
+import { itemPath } from "../product.js";
 import { answerTo, attributesOfImage } from "./search/asking.js";
+import { productDialog } from "./search/dialog.js";
 import { filterPanel, spacePanel } from "./search/filters.js";
 import { keepImage, takeImages } from "./search/images.js";
 import { Matching } from "./search/matching.js";
 import { queryForm } from "./search/query.js";
 import { resultGrid } from "./search/results.js";
+import { resultSection } from "./search/section.js";
 import { addressOf, FEWEST, MOST, searchKey, stateOf } from "./search/state.js";
 import { thresholdPanel } from "./search/threshold.js";
-import {
-  answerInWords, queryInWords, sampleInWords, sentence, takenBy, warningsOf, whyNothing,
-} from "./search/words.js";
+import { answerInWords, queryInWords, sampleInWords, takenBy, warningsOf } from "./search/words.js";
 
 export const keys = [
   [["←", "→", "↑", "↓"], "from product to product, where one has the focus"],
@@ -40,7 +40,6 @@ class Search {
     this.state = stateOf(new URLSearchParams());
     this.key = null;
     this.answer = null;
-    this.dialog = null;
     this.asking = new AbortController();
     this.judging = new AbortController();
     this.matching = new Matching(store);
@@ -63,16 +62,15 @@ class Search {
       open: (id) => go({ item: id }),
       addressOfProduct: (id) => this.addressOfProduct(id),
     });
-    this.heading = element("h2", { id: "results-heading", tabindex: -1 });
-    this.summary = element("p", { class: "muted small", role: "status" });
-    this.only = element("button", {
-      class: "chip", type: "button", onclick: () => go({ onlyMatches: !this.state.onlyMatches }),
-    }, "Only matches");
-    this.notes = element("div", { class: "notes" });
-    this.outcome = element("div", {});
-    this.more = element("button", {
-      class: "button", type: "button", onclick: () => go({ k: Math.min(2 * this.state.k, MOST) }),
-    }, "Show more");
+    this.found = resultSection(this.grid, {
+      toggleMatches: () => go({ onlyMatches: !this.state.onlyMatches }),
+      showMore: () => go({ k: Math.min(2 * this.state.k, MOST) }),
+      removeFilters: () => go({ where: [] }),
+      tryAgain: () => this.search(),
+    });
+    this.dialog = productDialog({
+      addressOfProduct: (id) => this.addressOfProduct(id), closed: () => go({ item: null }),
+    });
     main.replaceChildren(
       this.query.node,
       element("div", { class: "search" },
@@ -80,12 +78,7 @@ class Search {
           this.threshold.node,
           element("details", { class: "search-more", open: isWide() },
             element("summary", { class: "small" }, "Filters and spaces"), this.filters.node, this.spaces.node)),
-        element("section", { class: "search-results", "aria-labelledby": "results-heading" },
-          element("div", { class: "results-head" },
-            element("div", {}, this.heading, this.summary), this.only),
-          this.notes, this.outcome, this.grid.node,
-          element("p", { class: "results-foot" }, this.more))));
-    this.results = main.querySelector(".search-results");
+        this.found.node));
   }
 
   leave() {
@@ -93,7 +86,7 @@ class Search {
     this.judging.abort();
     this.threshold.leave();
     this.stopTaking();
-    this.closeDialog();
+    this.dialog.close();
   }
 
   // Where the address leads.
@@ -129,17 +122,12 @@ class Search {
     if (location.hash.startsWith("#/search") || location.hash === "") {
       history.replaceState(history.state, "", addressOf(this.state));
     }
-    this.refreshAddresses();
+    this.grid.readdress();
     this.judge();
   });
 
-  refreshAddresses() {
-    for (const card of this.grid.node.children) {
-      card.querySelector(".card-link").setAttribute("href", this.addressOfProduct(card.dataset.id));
-    }
-  }
-
   update(parameters) {
+    const hadFocus = document.activeElement !== document.body;
     this.state = stateOf(parameters);
     this.matching.move(this.state.thresholds);
     this.threshold.update();
@@ -154,7 +142,10 @@ class Search {
       this.mark();
       this.judge();
     }
-    this.showDialog(this.state.item);
+    this.dialog.show(this.state.item ?? null);
+    if (hadFocus && document.activeElement === document.body) { // as of a filter that was removed
+      this.found.heading.focus({ preventScroll: true });
+    }
   }
 
   // Asking.
@@ -165,7 +156,7 @@ class Search {
     this.isAnswered = false;
     this.asking = new AbortController();
     const { signal } = this.asking;
-    this.results.setAttribute("aria-busy", "true");
+    this.found.node.setAttribute("aria-busy", "true");
     try {
       const thresholds = this.matching.moved;
       const answer = await answerTo({ ...this.state, thresholds }, { signal });
@@ -173,7 +164,7 @@ class Search {
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
     } finally {
-      if (!signal.aborted) this.results.removeAttribute("aria-busy");
+      if (!signal.aborted) this.found.node.removeAttribute("aria-busy");
     }
   }
 
@@ -192,23 +183,22 @@ class Search {
 
   async take(answer, thresholds, signal) {
     const wasInGrid = this.grid.node.contains(document.activeElement);
+    const { found } = this;
     this.answer = answer;
     this.isAnswered = true;
     this.matching.take(answer, { thresholds, isFiltered: this.state.where.length > 0 });
     this.threshold.update();
     this.product = null;
-    this.outcome.replaceChildren();
-    this.notes.replaceChildren(...[...warningsOf(this.store), ...(answer.warnings ?? [])]
-      .map((warning) => element("p", { class: "note" }, sentence(warning))));
+    found.begin([...warningsOf(this.store), ...(answer.warnings ?? [])]);
     this.grid.show(answer.results);
     const isFull = answer.results.length >= this.state.k && this.state.k < MOST;
-    this.more.hidden = !isFull || Boolean(answer.isSample);
+    found.more.hidden = !isFull || Boolean(answer.isSample);
     this.mark();
-    if (!answer.results.length) this.sayEmpty();
-    if (wasInGrid) this.heading.focus(); // what had it is gone
+    if (!answer.results.length) found.sayEmpty(this.state);
+    if (wasInGrid) found.heading.focus(); // what had it is gone
     this.judge(); // of thresholds that were moved meanwhile
     await this.describeQuery(signal).catch((error) => {
-      if (error.name !== "AbortError") this.notes.append(element("p", { class: "note" }, error.message));
+      if (error.name !== "AbortError") found.addNote(error.message);
     });
   }
 
@@ -222,8 +212,7 @@ class Search {
     }
     if (image && this.store.attributes?.length) {
       const attributes = await attributesOfImage(this.state, { signal });
-      if (attributes.length) this.notes.append(element("details", { class: "query-attributes", open: true },
-        element("summary", {}, "Your image"), attributeList(attributes)));
+      if (attributes.length) this.found.addAttributes(attributes);
     }
   }
 
@@ -231,63 +220,28 @@ class Search {
 
   mark() {
     if (!this.answer) return;
-    this.only.setAttribute("aria-pressed", this.state.onlyMatches);
+    const { heading, only } = this.found;
+    only.setAttribute("aria-pressed", this.state.onlyMatches);
     const focused = document.activeElement.closest(".card");
     this.numMatches = this.answer.isSample ? null : this.grid.mark(this.matching, this.state.onlyMatches);
-    this.only.hidden = this.numMatches === null;
-    if (focused?.hidden) this.heading.focus();
+    only.hidden = this.numMatches === null;
+    if (focused?.hidden) heading.focus();
     this.say();
   }
 
   say() {
     const { results, isSample } = this.answer;
     if (isSample) {
-      this.heading.textContent = results.length ? "Start from any product" : "No product";
-      this.summary.textContent = sampleInWords(this.store, results.length);
-      return;
+      const heading = results.length ? "Start from any product" : "No product";
+      return this.found.say(heading, sampleInWords(this.store, results.length));
     }
-    this.heading.textContent = `Nearest to ${queryInWords(this.state, this.product)}`;
-    this.summary.textContent = answerInWords(this.answer, this.numMatches, this.more.hidden);
-  }
-
-  sayEmpty() {
-    const isFiltered = this.state.where.length > 0;
-    this.outcome.replaceChildren(element("div", { class: "empty" },
-      element("h2", {}, "Nothing is found"),
-      element("p", {}, whyNothing(this.state)),
-      isFiltered && element("button", { class: "button", type: "button", onclick: () => this.go({ where: [] }) }, "Remove the filters")));
+    const isAll = this.found.more.hidden;
+    this.found.say(
+      `Nearest to ${queryInWords(this.state, this.product)}`, answerInWords(this.answer, this.numMatches, isAll));
   }
 
   fail(error) {
     this.answer = null;
-    this.grid.show([]);
-    this.more.hidden = this.only.hidden = true;
-    this.heading.textContent = "No results";
-    this.summary.textContent = "";
-    this.notes.replaceChildren();
-    this.outcome.replaceChildren(element("div", { class: "empty", role: "alert" },
-      element("p", { class: "fault" }, error.message),
-      element("button", { class: "button", type: "button", onclick: () => this.search() }, "Try again")));
-  }
-
-  showDialog(id) {
-    if (this.dialog?.id === id) return;
-    this.closeDialog();
-    if (!id) return;
-    const node = showProduct(id, {
-      similar: this.addressOfProduct(id),
-      closed: () => {
-        if (this.dialog?.node !== node) return; // the address has led elsewhere already
-        this.dialog = null;
-        this.go({ item: null });
-      },
-    });
-    this.dialog = { id, node };
-  }
-
-  closeDialog() {
-    const { dialog } = this;
-    this.dialog = null;
-    dialog?.node.close();
+    this.found.fail(error);
   }
 }

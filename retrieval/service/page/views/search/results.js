@@ -29,6 +29,13 @@ export function resultGrid({ isList, open, addressOfProduct }) {
     return num;
   }
 
+  /** Follow what has become of the addresses of products. */
+  function readdress() {
+    for (const { node: one } of cards) {
+      one.querySelector(".card-link").setAttribute("href", addressOfProduct(one.dataset.id));
+    }
+  }
+
   function move(event) {
     const links = [...node.querySelectorAll(".card:not([hidden]) .card-link")];
     const at = links.indexOf(event.target);
@@ -41,7 +48,7 @@ export function resultGrid({ isList, open, addressOfProduct }) {
     links[to]?.focus();
   }
 
-  return { node, show, mark };
+  return { node, show, mark, readdress };
 }
 
 /** How many cards stand side by side. */
