@@ -124,4 +124,10 @@ def test_the_curve_reads_out_what_a_threshold_gives(
     page.keyboard.press("End")
     expect(readout).to_contain_text(f"{curve['num_pairs'][-1]:,}")
     page.get_by_text("As a table").click()
-    expect(page.get_by_role("table")).to_contain_text(f"{curve['recall'][at]:.4f}")
+    table = page.get_by_role("table")
+    expect(table).to_contain_text(f"{curve['recall'][at]:.4f}")
+    lines = table.locator("tbody tr td").evaluate_all(
+        "cells => cells.map(cell => cell.getClientRects()[0].height)"
+    )
+    assert max(lines) < 40  # no figure is broken in two
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
