@@ -39,6 +39,8 @@ def main(demo: Path) -> None:
             page = browser.new_page(viewport=SIZE, color_scheme=scheme, reduced_motion="reduce")
             page.goto(f"{address}/{hash_}")
             settle(page)
+            page.reload()  # the first search of all takes longer than others do
+            settle(page)
             small = few_colours(page.screenshot())
             (FOLDER / f"{name}.png").write_bytes(small)
             print(f"{FOLDER.name}/{name}.png: {len(small):,} bytes")

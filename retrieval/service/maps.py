@@ -124,7 +124,10 @@ def umap_map(items: StoreRows, space: str, report: Report) -> StoreMap:
         random_state=SEED,
         n_jobs=1,  # what a seed makes of it anyway
     )
-    points = np.asarray(umap.fit_transform(vectors.at(chosen)), np.float32)
+    sample = vectors.at(chosen)
+    if scipy.sparse.issparse(sample):
+        sample = scipy.sparse.csr_matrix(sample)  # umap-learn takes a sparse array for a dense one
+    points = np.asarray(umap.fit_transform(sample), np.float32)
     report(1.0)
     return StoreMap(items.rows[chosen], points - points.mean(axis=0), None)
 

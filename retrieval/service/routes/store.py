@@ -9,6 +9,7 @@ from retrieval.service.dependencies import CurrentService, CurrentSnapshot
 from retrieval.service.disclosure import folders_of_settings, shown_spec, without_folders
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.rules import Rules
 
 router = APIRouter(tags=["store"])
 
@@ -46,13 +47,18 @@ class SpaceThreshold(BaseModel):
 
 
 class Threshold(BaseModel):
-    """What is a match."""
+    """What is a match; `has_bounds` where more than scores decides.
+
+    Matches are then at least or at most so many, end at a gap, find one another, or a category has
+    thresholds of its own.
+    """
 
     combine: str
     spaces: list[SpaceThreshold]
     score_threshold: float | None
     distance_threshold: float | None
     k: int
+    has_bounds: bool
     row_f1: float | None
     path: str | None
 
@@ -140,6 +146,7 @@ def _threshold(snapshot: Snapshot, rule: MatchRule) -> Threshold:
         score_threshold=common,
         distance_threshold=None if common is None else 1 - common,
         k=rule.k,
+        has_bounds=rule.rules != Rules() or rule.category is not None,
         row_f1=None if tuned is None else tuned.reached["row_f1"],
         path=None if tuned is None else snapshot.threshold_name,
     )

@@ -110,6 +110,16 @@ def test_umap_puts_groups_together_and_is_the_same_each_time(path: Path) -> None
     assert within < between / 2
 
 
+@pytest.mark.filterwarnings("ignore")  # as above
+@pytest.mark.parametrize("space", ["sparse", "bits"])
+def test_umap_takes_every_kind_of_space(path: Path, space: str) -> None:
+    pytest.importorskip("umap", reason="needs the extra 'map'")
+    with Store(path) as store:
+        found = umap_map(StoreRows(store, np.arange(NUM_ITEMS)), space, lambda share: None)
+    assert found.points.shape == (NUM_ITEMS, 2)
+    assert np.isfinite(found.points).all()
+
+
 def test_what_can_not_be_drawn_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = opened_snapshot(ServiceSettings(path))
     with pytest.raises(StoreError, match="no space 'hog'"):

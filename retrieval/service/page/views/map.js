@@ -77,14 +77,14 @@ function open(main, store, given, asked, found) {
     isHidden: (group) => hidden.has(group),
     numNear: NUM_NEAR,
   });
-  main.replaceChildren(
-    ...bar(store, given, asked, found, scatter),
-    element("div", { class: "map-body" },
-      element("div", { class: "map-stage" }, canvas, tip),
-      element("div", { class: "map-side" },
-        found.values && legend(found, asked.colour, hidden, () => scatter.draw()),
-        element("section", { class: "panel", "aria-label": "Nearest to the middle" },
-          element("h3", {}, "Nearest to the middle"), near))));
+  const body = element("div", { class: "map-body" },
+    element("div", { class: "map-stage" }, canvas, tip),
+    element("div", { class: "map-side" },
+      found.values && legend(found, asked.colour, hidden, () => scatter.draw()),
+      element("section", { class: "panel", "aria-label": "Nearest to the middle" },
+        element("h3", {}, "Nearest to the middle"), near)));
+  body.style.setProperty("--aspect", scatter.aspect);
+  main.replaceChildren(...bar(store, given, asked, found, scatter), body);
   scatter.start();
   return () => scatter.stop();
 }

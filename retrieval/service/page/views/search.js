@@ -1,15 +1,19 @@
 // Search by an image, a title, both, or a product, and see what matches at which threshold.
 
-import { describeStore, request, withParameters } from "../api.js";
-import { count, counted, element, settled } from "../dom.js";
-import { attributeList, itemPath, nameOf, showProduct } from "../product.js";
+import { describeStore, request } from "../api.js";
+import { element, settled } from "../dom.js";
+import { itemPath } from "../product.js";
+import { answerTo, attributesOfImage } from "./search/asking.js";
+import { productDialog } from "./search/dialog.js";
 import { filterPanel, spacePanel } from "./search/filters.js";
-import { imageCalled, keepImage, takeImages } from "./search/images.js";
+import { keepImage, takeImages } from "./search/images.js";
 import { Matching } from "./search/matching.js";
 import { queryForm } from "./search/query.js";
 import { resultGrid } from "./search/results.js";
-import { addressOf, FEWEST, isAsked, MOST, searchKey, stateOf, thresholdTexts } from "./search/state.js";
+import { resultSection } from "./search/section.js";
+import { addressOf, FEWEST, MOST, searchKey, stateOf } from "./search/state.js";
 import { thresholdPanel } from "./search/threshold.js";
+import { answerInWords, queryInWords, sampleInWords, takenBy, warningsOf } from "./search/words.js";
 
 export const keys = [
   [["←", "→", "↑", "↓"], "from product to product, where one has the focus"],
@@ -30,29 +34,14 @@ function isWide() {
   return matchMedia("(min-width: 901px)").matches;
 }
 
-/** Whether any space can be searched by an image, or a title. */
-function takenBy(store, part) {
-  return store.spaces.some((space) => space.takes.includes(part));
-}
-
-/** What is amiss with the store. That items have no images is nothing amiss where none was encoded. */
-function warningsOf(store) {
-  const isOfTitles = !store.image_column && store.spaces.every((space) => space.modality === "text");
-  return store.warnings.filter((warning) => !isOfTitles || !warning.startsWith("items have no images"));
-}
-
-function sentence(words) {
-  return `${words[0].toUpperCase()}${words.slice(1)}.`;
-}
-
 class Search {
   constructor(main, store) {
     this.store = store;
     this.state = stateOf(new URLSearchParams());
     this.key = null;
     this.answer = null;
-    this.dialog = null;
     this.asking = new AbortController();
+    this.judging = new AbortController();
     this.matching = new Matching(store);
     this.build(main);
     const takesImages = takenBy(store, "image");
@@ -73,16 +62,15 @@ class Search {
       open: (id) => go({ item: id }),
       addressOfProduct: (id) => this.addressOfProduct(id),
     });
-    this.heading = element("h2", { id: "results-heading", tabindex: -1 });
-    this.summary = element("p", { class: "muted small", role: "status" });
-    this.only = element("button", {
-      class: "chip", type: "button", onclick: () => go({ onlyMatches: !this.state.onlyMatches }),
-    }, "Only matches");
-    this.notes = element("div", { class: "notes" });
-    this.outcome = element("div", {});
-    this.more = element("button", {
-      class: "button", type: "button", onclick: () => go({ k: Math.min(2 * this.state.k, MOST) }),
-    }, "Show more");
+    this.found = resultSection(this.grid, {
+      toggleMatches: () => go({ onlyMatches: !this.state.onlyMatches }),
+      showMore: () => go({ k: Math.min(2 * this.state.k, MOST) }),
+      removeFilters: () => go({ where: [] }),
+      tryAgain: () => this.search(),
+    });
+    this.dialog = productDialog({
+      addressOfProduct: (id) => this.addressOfProduct(id), closed: () => go({ item: null }),
+    });
     main.replaceChildren(
       this.query.node,
       element("div", { class: "search" },
@@ -90,19 +78,15 @@ class Search {
           this.threshold.node,
           element("details", { class: "search-more", open: isWide() },
             element("summary", { class: "small" }, "Filters and spaces"), this.filters.node, this.spaces.node)),
-        element("section", { class: "search-results", "aria-labelledby": "results-heading" },
-          element("div", { class: "results-head" },
-            element("div", {}, this.heading, this.summary), this.only),
-          this.notes, this.outcome, this.grid.node,
-          element("p", { class: "results-foot" }, this.more))));
-    this.results = main.querySelector(".search-results");
+        this.found.node));
   }
 
   leave() {
     this.asking.abort();
+    this.judging.abort();
     this.threshold.leave();
     this.stopTaking();
-    this.closeDialog();
+    this.dialog.close();
   }
 
   // Where the address leads.
@@ -127,25 +111,23 @@ class Search {
   moveThreshold(scores) {
     this.matching.move(scores);
     this.state = { ...this.state, thresholds: this.matching.moved };
+    this.judging.abort();
     this.mark();
     this.threshold.update();
     this.settleThreshold();
   }
 
   settleThreshold = settled(250, () => {
+    if (this.asking.signal.aborted) return; // the view was left
     if (location.hash.startsWith("#/search") || location.hash === "") {
       history.replaceState(history.state, "", addressOf(this.state));
     }
-    this.refreshAddresses();
+    this.grid.readdress();
+    this.judge();
   });
 
-  refreshAddresses() {
-    for (const card of this.grid.node.children) {
-      card.querySelector(".card-link").setAttribute("href", this.addressOfProduct(card.dataset.id));
-    }
-  }
-
   update(parameters) {
+    const hadFocus = document.activeElement !== document.body;
     this.state = stateOf(parameters);
     this.matching.move(this.state.thresholds);
     this.threshold.update();
@@ -156,66 +138,67 @@ class Search {
     if (key !== this.key) {
       this.key = key;
       this.search();
-    } else this.mark();
-    this.showDialog(this.state.item);
+    } else {
+      this.mark();
+      this.judge();
+    }
+    this.dialog.show(this.state.item ?? null);
+    if (hadFocus && document.activeElement === document.body) { // as of a filter that was removed
+      this.found.heading.focus({ preventScroll: true });
+    }
   }
 
   // Asking.
 
   async search() {
     this.asking.abort();
+    this.judging.abort();
+    this.isAnswered = false;
     this.asking = new AbortController();
     const { signal } = this.asking;
-    this.results.setAttribute("aria-busy", "true");
+    this.found.node.setAttribute("aria-busy", "true");
     try {
-      const answer = isAsked(this.state) ? await this.ask(signal) : await this.sample(signal);
-      if (!signal.aborted) await this.take(answer, signal);
+      const thresholds = this.matching.moved;
+      const answer = await answerTo({ ...this.state, thresholds }, { signal });
+      if (!signal.aborted) await this.take(answer, thresholds, signal);
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
     } finally {
-      if (!signal.aborted) this.results.removeAttribute("aria-busy");
+      if (!signal.aborted) this.found.node.removeAttribute("aria-busy");
     }
   }
 
-  ask(signal) {
-    const { id, title, k, where, spaces: space, image, weight } = this.state;
-    const threshold = thresholdTexts(this.matching.moved);
-    if (!image) return request(withParameters("/search", { id, title, k, where, space, threshold }), { signal });
-    const given = imageCalled(image);
-    if (!given) throw new Error("The image of this address was only in that page's memory: choose it again.");
-    const body = new FormData();
-    body.append("image", given.file);
-    const parameters = { title, k, where, space, threshold, image_weight: title ? weight : null };
-    for (const [name, value] of Object.entries(parameters)) {
-      for (const one of [value].flat()) if (one != null && one !== "") body.append(name, one);
-    }
-    return request("/search", { method: "POST", body, signal });
+  /** Ask what of the results matches by all of the rule, where scores alone do not say it. */
+  async judge() {
+    this.judging.abort();
+    if (!this.isAnswered || this.answer.isSample || this.matching.isKnown) return;
+    this.judging = new AbortController();
+    const { signal } = this.judging;
+    const thresholds = this.matching.moved;
+    const answer = await answerTo({ ...this.state, thresholds }, { signal }).catch(() => null);
+    if (!answer || signal.aborted) return; // nobody asked for it: what scores say stays
+    this.matching.learn(answer.results, thresholds);
+    this.mark();
   }
 
-  /** Some products to begin with. */
-  async sample(signal) {
-    const { where, k } = this.state;
-    const { items } = await request(withParameters("/items", { where, limit: k }), { signal });
-    return { results: items, isSample: true, warnings: [] };
-  }
-
-  async take(answer, signal) {
+  async take(answer, thresholds, signal) {
     const wasInGrid = this.grid.node.contains(document.activeElement);
+    const { found } = this;
     this.answer = answer;
-    this.matching.searched = answer.spaces?.map(({ name }) => name) ?? this.matching.spaces;
+    this.isAnswered = true;
+    this.matching.take(answer, { thresholds, isFiltered: this.state.where.length > 0 });
     this.threshold.update();
     this.product = null;
-    this.outcome.replaceChildren();
-    this.notes.replaceChildren(...[...warningsOf(this.store), ...(answer.warnings ?? [])]
-      .map((warning) => element("p", { class: "note" }, sentence(warning))));
+    found.begin([...warningsOf(this.store), ...(answer.warnings ?? [])]);
     this.grid.show(answer.results);
     const isFull = answer.results.length >= this.state.k && this.state.k < MOST;
-    this.more.hidden = !isFull || Boolean(answer.isSample);
+    found.more.hidden = !isFull || Boolean(answer.isSample);
     this.mark();
-    if (!answer.results.length) this.sayEmpty();
-    if (wasInGrid) this.heading.focus(); // what had it is gone
+    if (!answer.results.length) found.sayEmpty(this.state);
+    if (wasInGrid) found.heading.focus(); // what had it is gone
+    this.judge(); // of thresholds that were moved meanwhile
     await this.describeQuery(signal).catch((error) => {
-      if (error.name !== "AbortError") this.notes.append(element("p", { class: "note" }, error.message));
+      if (error.name !== "AbortError") found.addNote(error.message);
     });
   }
 
@@ -228,21 +211,8 @@ class Search {
       this.say();
     }
     if (image && this.store.attributes?.length) {
-      const attributes = await this.attributesOfImage(signal);
-      if (attributes.length) this.notes.append(element("details", { class: "query-attributes", open: true },
-        element("summary", {}, "Your image"), attributeList(attributes)));
-    }
-  }
-
-  async attributesOfImage(signal) {
-    const body = new FormData();
-    body.append("image", imageCalled(this.state.image).file);
-    if (this.state.title) body.append("title", this.state.title);
-    try {
-      return (await request("/attributes", { method: "POST", body, signal })).attributes;
-    } catch (error) {
-      if (error.status === 400) return []; // a head that takes in more than that
-      throw error;
+      const attributes = await attributesOfImage(this.state, { signal });
+      if (attributes.length) this.found.addAttributes(attributes);
     }
   }
 
@@ -250,91 +220,28 @@ class Search {
 
   mark() {
     if (!this.answer) return;
-    this.only.setAttribute("aria-pressed", this.state.onlyMatches);
+    const { heading, only } = this.found;
+    only.setAttribute("aria-pressed", this.state.onlyMatches);
+    const focused = document.activeElement.closest(".card");
     this.numMatches = this.answer.isSample ? null : this.grid.mark(this.matching, this.state.onlyMatches);
-    this.only.hidden = this.numMatches === null;
+    only.hidden = this.numMatches === null;
+    if (focused?.hidden) heading.focus();
     this.say();
   }
 
   say() {
-    const { results, isSample, seconds, spaces } = this.answer;
+    const { results, isSample } = this.answer;
     if (isSample) {
-      this.heading.textContent = results.length ? "Start from any product" : "No product";
-      this.summary.textContent = results.length
-        ? `${counted(results.length, "product")} from all over the catalogue. ${this.waysInWords()}` : "";
-      return;
+      const heading = results.length ? "Start from any product" : "No product";
+      return this.found.say(heading, sampleInWords(this.store, results.length));
     }
-    this.heading.textContent = `Nearest to ${this.queryInWords()}`;
-    const parts = [counted(results.length, "result")];
-    if (this.numMatches !== null) parts.push(this.matchesInWords(results.length));
-    if (spaces?.length) parts.push(`in ${spaces.map(({ name }) => name).join(", ")}`);
-    if (seconds != null) parts.push(`${Math.max(1, Math.round(1000 * seconds))} ms`);
-    this.summary.textContent = parts.join(" · ");
-  }
-
-  /** Where all that are shown match, more may. */
-  matchesInWords(numResults) {
-    if (this.numMatches === 0 || this.numMatches < numResults) return `${count(this.numMatches)} of them match`;
-    return this.more.hidden ? "all of them match" : "all of them match, and more may";
-  }
-
-  waysInWords() {
-    const ways = ["choose one"];
-    if (takenBy(this.store, "image")) ways.push("choose an image");
-    if (takenBy(this.store, "title")) ways.push("type a title");
-    return `${sentence(ways.join(", or "))}`;
-  }
-
-  queryInWords() {
-    const { id, title, image } = this.state;
-    if (id) return `“${this.product ? nameOf(this.product) : id}”`;
-    if (image && title) return `your image and “${title}”`;
-    return image ? "your image" : `“${title}”`;
-  }
-
-  sayEmpty() {
-    const isFiltered = this.state.where.length > 0;
-    this.outcome.replaceChildren(element("div", { class: "empty" },
-      element("h2", {}, "Nothing is found"),
-      element("p", {}, isFiltered ? "No item has all the values of the filters." : this.whyNothing()),
-      isFiltered && element("button", { class: "button", type: "button", onclick: () => this.go({ where: [] }) }, "Remove the filters")));
-  }
-
-  whyNothing() {
-    const { id, image } = this.state;
-    return id || image ? "The store has nothing to compare this with." : "No title has any of these words.";
+    const isAll = this.found.more.hidden;
+    this.found.say(
+      `Nearest to ${queryInWords(this.state, this.product)}`, answerInWords(this.answer, this.numMatches, isAll));
   }
 
   fail(error) {
     this.answer = null;
-    this.grid.show([]);
-    this.more.hidden = this.only.hidden = true;
-    this.heading.textContent = "No results";
-    this.summary.textContent = "";
-    this.notes.replaceChildren();
-    this.outcome.replaceChildren(element("div", { class: "empty", role: "alert" },
-      element("p", { class: "fault" }, error.message),
-      element("button", { class: "button", type: "button", onclick: () => this.search() }, "Try again")));
-  }
-
-  showDialog(id) {
-    if (this.dialog?.id === id) return;
-    this.closeDialog();
-    if (!id) return;
-    const node = showProduct(id, {
-      similar: this.addressOfProduct(id),
-      closed: () => {
-        if (this.dialog?.node !== node) return; // the address has led elsewhere already
-        this.dialog = null;
-        this.go({ item: null });
-      },
-    });
-    this.dialog = { id, node };
-  }
-
-  closeDialog() {
-    const { dialog } = this;
-    this.dialog = null;
-    dialog?.node.close();
+    this.found.fail(error);
   }
 }

@@ -112,6 +112,16 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="Nearest to")).to_be_focused()
 
 
+def test_the_focus_is_kept_where_what_had_it_goes(open_page: OpenPage, product: str) -> None:
+    page = open_page(f"#/search?id={product}&t=0.9&where=category%3Dmug")
+    page.get_by_role("button", name="Back to tuned").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("slider")).to_be_focused()
+    page.get_by_role("button", name="Remove the filter category mug").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#results-heading")).to_be_focused()
+
+
 def test_the_slider_moves_by_keys(open_page: OpenPage, product: str) -> None:
     page = open_page(f"#/search?id={product}")
     slider = page.get_by_label("A match has a score of at least", exact=True)

@@ -43,6 +43,34 @@ def test_the_map_opens_and_leads_to_a_product(open_page: OpenPage, size: dict[st
     expect(page.get_by_role("heading", name="Nearest to")).to_contain_text(title)
 
 
+INK = """(canvas, margin) => {
+  const { width, height } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  let [left, right, top, bottom] = [width, 0, height, 0];
+  for (let at = 3; at < data.length; at += 4) {
+    if (!data[at]) continue;
+    const [x, y] = [((at - 3) / 4) % width, Math.floor((at - 3) / 4 / width)];
+    [left, right] = [Math.min(left, x), Math.max(right, x)];
+    [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
+  }
+  return [(right - left) / (width - margin), (bottom - top) / (height - margin)];
+}"""
+
+
+@WIDTHS
+def test_the_frame_of_the_map_fits_what_is_in_it(open_page: OpenPage, size: dict[str, int]) -> None:
+    page = open_page("#/map?space=hog", viewport=size)
+    expect(page.locator(".map-near a")).to_have_count(10)
+    across, down = page.get_by_role("application").evaluate(INK, 40)
+    assert min(across, down) > 0.85
+    found = answer(page, "/map?space=hog")
+    wide, high = (max(found[axis]) - min(found[axis]) for axis in "xy")
+    frame = page.locator(".map-stage").bounding_box()
+    assert frame is not None
+    assert abs(frame["width"] / frame["height"] / (wide / high) - 1) < 0.15
+    assert frame["x"] + frame["width"] <= size["width"]
+
+
 @WIDTHS
 def test_groups_are_listed_and_opened(open_page: OpenPage, size: dict[str, int]) -> None:
     page = open_page("#/groups", viewport=size)
@@ -81,8 +109,25 @@ def test_the_curve_reads_out_what_a_threshold_gives(
     readout = page.locator(".curve-readout")
     expect(readout).to_contain_text(f"{curve['row_f1'][at]:.4f}")
     expect(readout).to_contain_text(f"{curve['num_pairs'][at]:,}")
+    clear = page.locator(".curve-plot").evaluate(
+        """plot => {
+          const lines = [...plot.querySelectorAll("path.line")].map(line => line.getBBox());
+          const end = Math.max(...lines.map(line => line.x + line.width));
+          const names = [...plot.querySelectorAll(".name")].map(name => name.getBBox());
+          return names.length === 3 && names.every(name =>
+            name.x > end && name.x + name.width <= plot.clientWidth && names.every(other =>
+              other === name || other.y >= name.y + 14 || other.y <= name.y - 14));
+        }"""
+    )
+    assert clear
     page.locator("#curve-threshold").focus()
     page.keyboard.press("End")
     expect(readout).to_contain_text(f"{curve['num_pairs'][-1]:,}")
     page.get_by_text("As a table").click()
-    expect(page.get_by_role("table")).to_contain_text(f"{curve['recall'][at]:.4f}")
+    table = page.get_by_role("table")
+    expect(table).to_contain_text(f"{curve['recall'][at]:.4f}")
+    lines = table.locator("tbody tr td").evaluate_all(
+        "cells => cells.map(cell => cell.getClientRects()[0].height)"
+    )
+    assert max(lines) < 40  # no figure is broken in two
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]

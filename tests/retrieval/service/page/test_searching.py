@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from embed.store import Store, StoreWriter
 from retrieval.service.settings import ServiceSettings
 from retrieval.thresholds.match_rules import MatchRule
+from retrieval.thresholds.rules import Rules
 from tests.retrieval.service.conftest import Demo, serving
 from tests.retrieval.service.page.conftest import PATIENCE_MS, OpenPage, watched
 from tests.retrieval.service.snapshots import with_rule
@@ -163,6 +164,69 @@ def test_the_slider_moves_matches_and_figures_at_once(open_page: OpenPage, produ
     expect(page.locator("[data-figure=num_pairs] dd")).to_have_text(f"{exact['num_pairs']:,}")
     page.get_by_role("button", name="Back to tuned").click()
     expect(page.locator(".is-match")).to_have_count(before)
+
+
+def test_matches_of_a_moved_slider_are_those_of_the_whole_rule(
+    browser: Browser, demo: Demo, tmp_path: Path, product: str
+) -> None:
+    rule = MatchRule({"head": 1.0}, (0.5,), 20, rules=Rules(at_most=2))
+    with (
+        serving(with_rule(demo.settings, tmp_path, rule)) as address,
+        watched(browser, address) as open_page,
+    ):
+        page = open_page(f"#/search?id={product}")
+        expect(page.locator(".is-match")).to_have_count(1)  # and the item itself
+        steps = page.evaluate("history.length")
+        scores = [result["score"] for result in answer(page, id=product)["results"]]
+        assert moved_to(page, -0.5) == sum(score >= -0.5 for score in scores) > 1
+        expect(page.locator(".is-match")).to_have_count(1)
+        first = answer(page, id=product, threshold=-0.5)["results"][0]
+        assert page.locator(".is-match").get_attribute("data-id") == first["id"]
+        expect(page.locator(".results-head [role=status]")).to_contain_text("1 of them match")
+        expect(page.locator(f"#{SLIDER}")).to_be_focused()
+        assert page.evaluate("history.length") == steps
+        assert moved_to(page, 0.99) == 0
+        assert moved_to(page, -0.5) == 1  # what the service has said once is known
+        page.route("**/search?*", lambda route: route.abort())
+        assert moved_to(page, -0.4) > 1
+        page.wait_for_timeout(600)
+        expect(page.locator(".is-match")).to_have_count(sum(score >= -0.4 for score in scores))
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_tuned_matches_are_asked_for_where_the_address_has_others(
+    browser: Browser, demo: Demo, tmp_path: Path, product: str
+) -> None:
+    rule = MatchRule({"head": 1.0}, (0.5,), 20, rules=Rules(at_most=2))
+    with (
+        serving(with_rule(demo.settings, tmp_path, rule)) as address,
+        watched(browser, address) as open_page,
+    ):
+        page = open_page(f"#/search?id={product}&t=0.999")
+        expect(page.locator(".card-spaces .agrees")).to_have_count(0)
+        page.get_by_role("button", name="Back to tuned").click()
+        expect(page.locator(".is-match")).to_have_count(1)
+        found = answer(page, id=product)
+        agreeing = sum(result["spaces"][0]["agrees"] for result in found["results"])
+        expect(page.locator(".card-spaces .agrees")).to_have_count(agreeing)
+
+
+SLIDER = "threshold-combined"
+
+
+def moved_to(page: Page, score: float) -> int:
+    """How many results are marked as the slider is moved, before anything can be asked."""
+    num_marked: int = page.locator(f"#{SLIDER}").evaluate(
+        """(slider, score) => {
+          slider.focus();
+          slider.min = -1;
+          slider.value = score;
+          slider.dispatchEvent(new Event("input", { bubbles: true }));
+          return document.querySelectorAll(".is-match").length;
+        }""",
+        score,
+    )
+    return num_marked
 
 
 def test_more_results_are_shown(open_page: OpenPage, product: str) -> None:

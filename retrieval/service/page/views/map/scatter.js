@@ -1,13 +1,12 @@
-// Points on a canvas, with a view of them that is zoomed and moved.
+// Points on a canvas, with a view of them.
 
 import { element } from "../../dom.js";
 import { addShape, markOf, onScheme } from "../../plot.js";
+import { Gestures } from "./gestures.js";
 
 const MARGIN = 24;
-const REACH = 14;
-const STEP = 60;
 const MOST_ZOOM = 400;
-const CLICK_PIXELS = 5;
+const ASPECTS = { least: 0.8, most: 1.8 };
 
 export class Scatter {
   /** `told` holds onOver(point, x, y), onOpen(point), onView(nearest), isHidden(group), numNear. */
@@ -15,7 +14,6 @@ export class Scatter {
     Object.assign(this, { canvas, found, told });
     this.groups = groupsOf(found);
     this.bounds = boundsOf(found);
-    this.pointers = new Map();
     this.over = null;
     this.view = null;
     this.probe = element("span", { hidden: true });
@@ -26,15 +24,8 @@ export class Scatter {
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);
     this.endScheme = onScheme(() => this.draw());
-    const on = (name, listener) => this.canvas.addEventListener(name, listener);
-    on("wheel", (event) => this.wheel(event));
-    on("pointerdown", (event) => this.down(event));
-    on("pointermove", (event) => this.move(event));
-    for (const name of ["pointerup", "pointercancel"]) on(name, (event) => this.up(event));
-    on("pointerleave", () => this.look(null, 0, 0));
-    on("keydown", (event) => this.key(event));
-    on("focus", () => this.draw());
-    on("blur", () => this.draw());
+    new Gestures(this).start();
+    for (const name of ["focus", "blur"]) this.canvas.addEventListener(name, () => this.draw());
   }
 
   stop() {
@@ -52,6 +43,12 @@ export class Scatter {
     Object.assign(this, { width, height, ratio });
     if (this.view) this.draw();
     else this.reset();
+  }
+
+  /** How wide all of it is for its height, within what a frame can well be. */
+  get aspect() {
+    const { left, right, low, high } = this.bounds;
+    return Math.min(Math.max((right - left) / (high - low) || 1, ASPECTS.least), ASPECTS.most);
   }
 
   /** All of it, with the same scale along both axes. */
@@ -177,86 +174,6 @@ export class Scatter {
       this.draw();
     }
     this.told.onOver(point, x, y);
-  }
-
-  wheel(event) {
-    event.preventDefault();
-    const { left, top } = this.canvas.getBoundingClientRect();
-    this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.clientX - left, event.clientY - top);
-  }
-
-  at(event) {
-    const { left, top } = this.canvas.getBoundingClientRect();
-    return { x: event.clientX - left, y: event.clientY - top };
-  }
-
-  down(event) {
-    const at = this.at(event);
-    this.canvas.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, at);
-    this.travelled = this.pointers.size > 1 ? Infinity : 0;
-  }
-
-  move(event) {
-    const at = this.at(event);
-    const before = this.pointers.get(event.pointerId);
-    if (!before) {
-      const [point] = this.nearest(at.x, at.y, 1, REACH);
-      this.look(point ?? null, at.x, at.y);
-      return;
-    }
-    const others = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-    this.pointers.set(event.pointerId, at);
-    if (others.length) {
-      this.pinch(others[0], before, at);
-      return;
-    }
-    this.travelled += Math.hypot(at.x - before.x, at.y - before.y);
-    if (this.travelled <= CLICK_PIXELS) return;
-    this.canvas.classList.add("is-dragged");
-    this.look(null, 0, 0);
-    this.pan(at.x - before.x, at.y - before.y);
-  }
-
-  pinch(still, before, at) {
-    const distance = (one) => Math.hypot(one.x - still.x, one.y - still.y) || 1;
-    const middle = (one) => ({ x: (one.x + still.x) / 2, y: (one.y + still.y) / 2 });
-    this.pan(middle(at).x - middle(before).x, middle(at).y - middle(before).y);
-    this.zoom(distance(at) / distance(before), middle(at).x, middle(at).y);
-  }
-
-  up(event) {
-    if (!this.pointers.delete(event.pointerId) || event.type === "pointercancel") return;
-    this.canvas.classList.remove("is-dragged");
-    if (this.travelled > CLICK_PIXELS) return;
-    const { x, y } = this.at(event);
-    const isTouch = event.pointerType === "touch";
-    const [point = null] = this.nearest(x, y, 1, isTouch ? 2 * REACH : REACH);
-    // A finger shows what is there first, and opens it when it is tapped again.
-    if (point != null && (!isTouch || point === this.over)) this.told.onOpen(point);
-    else this.look(point, x, y);
-  }
-
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const actions = {
-      ArrowLeft: () => this.pan(STEP, 0),
-      ArrowRight: () => this.pan(-STEP, 0),
-      ArrowUp: () => this.pan(0, STEP),
-      ArrowDown: () => this.pan(0, -STEP),
-      "+": () => this.zoom(1.3),
-      "=": () => this.zoom(1.3),
-      "-": () => this.zoom(1 / 1.3),
-      0: () => this.reset(),
-      Enter: () => {
-        const [point] = this.nearest(this.width / 2, this.height / 2, 1);
-        if (point != null) this.told.onOpen(point);
-      },
-    };
-    const action = actions[event.key];
-    if (!action) return;
-    event.preventDefault();
-    action();
   }
 }
 

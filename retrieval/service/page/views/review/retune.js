@@ -53,6 +53,7 @@ export function retunePanel({ by, ready, signal, accepted }) {
       forgetStore();
       outcome.replaceChildren();
       told.textContent = `The new threshold is served, and kept in ${path}; the old one lies beside it.`;
+      node.querySelector("h2").focus({ preventScroll: true }); // the button that had it is gone
       accepted();
     } catch (error) {
       told.replaceChildren(element("span", { class: "fault" }, error.message));

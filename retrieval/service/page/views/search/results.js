@@ -29,6 +29,13 @@ export function resultGrid({ isList, open, addressOfProduct }) {
     return num;
   }
 
+  /** Follow what has become of the addresses of products. */
+  function readdress() {
+    for (const { node: one } of cards) {
+      one.querySelector(".card-link").setAttribute("href", addressOfProduct(one.dataset.id));
+    }
+  }
+
   function move(event) {
     const links = [...node.querySelectorAll(".card:not([hidden]) .card-link")];
     const at = links.indexOf(event.target);
@@ -41,7 +48,7 @@ export function resultGrid({ isList, open, addressOfProduct }) {
     links[to]?.focus();
   }
 
-  return { node, show, mark };
+  return { node, show, mark, readdress };
 }
 
 /** How many cards stand side by side. */
@@ -76,7 +83,7 @@ function card(result, { isList, open, address }) {
     const isMatch = matching.isMatch(result);
     node.classList.toggle("is-match", isMatch === true);
     verdict.textContent = isMatch === null ? "" : isMatch ? "✓ Match" : "No match";
-    for (const { space, mark: line } of spaces) agreement(line, space, matching.agrees(space));
+    for (const { space, mark: line } of spaces) agreement(line, space, matching.agrees(result, space));
     return isMatch;
   }
   return { node, mark };

@@ -11,13 +11,18 @@ const LABELS = { row_f1: "Row F1", precision: "Precision", recall: "Recall" };
 export function thresholdPanel(matching, moved) {
   const ending = new AbortController();
   const sliders = matching.names.map((name) => slider(name, matching, move));
-  const reset = element("button", { class: "link", type: "button", onclick: () => moved({}) }, "Back to tuned");
+  const reset = element("button", { class: "link", type: "button", onclick: backToTuned }, "Back to tuned");
   const elsewhere = element("p", { class: "small threshold-elsewhere", role: "status" });
   const figures = figureList();
   let curve = null;
 
   function move(name, score) {
     moved({ ...matching.moved, [name]: score });
+  }
+
+  function backToTuned() {
+    moved({});
+    sliders[0].focus(); // the button is hidden now
   }
 
   function update() {
@@ -97,7 +102,7 @@ function slider(name, matching, move) {
       `distance ≤ ${figure(1 - score)}${tuned == null ? "" : ` · tuned ${figure(tuned)}`}`]));
     range.setAttribute("aria-valuetext", score == null ? "none" : figure(score));
   }
-  return { node, update };
+  return { node, update, focus: () => range.focus({ preventScroll: true }) };
 }
 
 /** What is said in the place of a threshold; the best by the labels, where there are any, to begin with. */
