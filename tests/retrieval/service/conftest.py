@@ -105,7 +105,8 @@ def serving(settings: ServiceSettings, guard: GuardSettings | None = None) -> It
 
 
 def wait_for_encoders(service: Service) -> None:
-    """Until none is being loaded: queries are put off before."""
+    """Until all are loaded: queries are put off before."""
+    service.snapshot.encoders.begin()
     while service.encoders.num_loading:
         time.sleep(0.01)
 
