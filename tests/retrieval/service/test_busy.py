@@ -59,12 +59,12 @@ def test_a_client_that_does_not_read_is_left(demo: Demo, monkeypatch: pytest.Mon
 
 
 def test_a_body_that_drips_is_ended_in_all(demo: Demo) -> None:
-    guard = GuardSettings(body_seconds=5.0, whole_body_seconds=0.5)
+    guard = GuardSettings(body_seconds=5.0, whole_body_seconds=0.2)
     with serving(ServiceSettings(demo.store, space="hog"), guard) as address:
 
         def drips() -> Iterator[bytes]:
             yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-            for _ in range(30):
+            for _ in range(10):
                 yield b"x"
                 time.sleep(0.1)
 
