@@ -96,16 +96,17 @@ def test_headers_that_drip_are_ended_in_all_and_others_are_answered(
 
 
 def test_slow_bodies_and_clients_that_do_not_read_hold_up_nobody(demo: Demo) -> None:
-    """As many of each as there are threads: none of them takes one."""
+    """As many bodies as there are threads: none of them takes one."""
     with (
         serving(ServiceSettings(demo.store, space="hog")) as address,
         httpx.Client(base_url=address, timeout=20) as others,
         ExitStack() as stack,
     ):
         form = "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n--x"
-        asked = {"POST /search": form, "GET /openapi.json": "\r\n" + 20 * ONE_MORE}
-        for line, rest in asked.items():
-            for _ in range(NUM_THREADS):
+        unread = "\r\n" + 20 * ONE_MORE
+        asked = (("POST /search", form, NUM_THREADS), ("GET /openapi.json", unread, 5))
+        for line, rest, num_clients in asked:
+            for _ in range(num_clients):
                 slow = stack.enter_context(_connected(address, 4096))
                 slow.setblocking(False)
                 slow.send(f"{line} HTTP/1.1\r\nHost: localhost\r\n{rest}".encode())
