@@ -79,9 +79,11 @@ class Batcher(Generic[Input, Output]):
         self.num_inputs += len(taken)
         try:
             made = self._work([given for given, _ in taken])
-        except BaseException as error:  # noqa: BLE001 (told to whoever waits; the thread goes on)
+            served = list(zip(taken, made, strict=True))
+        # Whatever it is, as of libraries: whoever waits is told, or would wait for ever.
+        except BaseException as error:  # noqa: BLE001
             for _, promise in taken:
                 promise.set_exception(error)
             return
-        for (_, promise), output in zip(taken, made, strict=True):
+        for (_, promise), output in served:
             promise.set_result(output)

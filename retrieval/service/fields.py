@@ -8,8 +8,15 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+class Body(BaseModel):
+    """What a client sends, of whatever type: fields that are not known are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 async def refuse_unknown(request: Request) -> None:

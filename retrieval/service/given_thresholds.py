@@ -8,6 +8,9 @@ from retrieval.thresholds.match_rules import MatchRule
 COMBINED = ""
 """What the one threshold is called that counts for all spaces together."""
 
+GIVE_ONE = "give threshold=SCORE, or "
+"""What clients can do where nothing says when two items match."""
+
 LOWEST, HIGHEST = -2.0, 2.0
 """What a client may give; weights below 0 lead beyond −1 and 1."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from embed.errors import IdError, SettingsError
+from embed.errors import IdError
 from retrieval.decisions.journal import Decisions
 from retrieval.decisions.pairs import DecidedPairs
 from retrieval.matches.complete_link import complete_groups
@@ -16,7 +16,7 @@ from retrieval.matches.groups import Groups, connected_groups, describe_groups, 
 from retrieval.matches.honouring import Honouring
 from retrieval.matches.links import Links
 from retrieval.service.background import Background, Report
-from retrieval.service.given_thresholds import thresholds_of
+from retrieval.service.given_thresholds import GIVE_ONE, thresholds_of
 from retrieval.service.service import Snapshot
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.match_rules import MatchRule, categories_of
@@ -27,9 +27,6 @@ Order = Literal["size", "doubt"]
 
 PAIRS_SHARE = 0.8
 """Of all the work, that for the candidates of all items."""
-
-NO_RULE = "nothing says when two items match: give threshold=SCORE, or start the service with \
---threshold FILE_OR_SCORE"
 
 
 @dataclass(frozen=True)
@@ -102,14 +99,12 @@ def groups_of(
     Raises:
         SettingsError: nothing says when two items match, or a threshold that can't be read.
     """
-    rule = snapshot.rule
     if thresholds:
-        open_rule = snapshot.pairs_rule
-        given = thresholds_of(open_rule, thresholds)
-        rule = replace(open_rule, thresholds=given, by_category={})
-    if rule is None:
-        raise SettingsError(NO_RULE)
-    chosen, decisions = rule, snapshot.journal.read()
+        given = thresholds_of(snapshot.pairs_rule, thresholds)
+        chosen = replace(snapshot.pairs_rule, thresholds=given, by_category={})
+    else:
+        chosen = snapshot.needed_rule(GIVE_ONE)
+    decisions = snapshot.journal.read()
     return snapshot.works.once(
         ("groups", linkage, repr(chosen.thresholds), repr(chosen.by_category), decisions.digest),
         lambda report: _groups(snapshot, chosen, linkage, decisions, report),

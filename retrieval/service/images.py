@@ -1,8 +1,9 @@
 """The images of a store's items: where they are, and thumbnails of them, made once and kept."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -12,7 +13,7 @@ from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from embed.devices import num_cores
-from embed.errors import ImageError
+from embed.errors import ImageError, SourceError
 from embed.images import decode_reduced
 from embed.sources import FetchSettings
 from embed.sources.addresses import is_address, joined
@@ -88,13 +89,10 @@ class ItemImages:
         found: dict[str, Location] = {}
         repeated: set[str] = set()
         for shard in self._shards:
-            with Path(shard).open("rb") as file:
-                for member in Tar(Path(shard), file).members():
-                    name = f"{Path(shard).name}/{member.name}"
-                    if name in found:
-                        repeated.add(name)
-                    if member.is_file:
-                        found[name] = Location(shard, member.offset, member.size)
+            for name, location in _members_of(Path(shard)):
+                if name in found:
+                    repeated.add(name)
+                found[name] = location
         return {name: place for name, place in found.items() if name not in repeated}
 
     def _why_none(self) -> str | None:
@@ -108,6 +106,17 @@ class ItemImages:
         if missing:
             return f"items have no images: {Path(missing[0]).name} is gone; give --image-root"
         return None
+
+
+def _members_of(shard: Path) -> Iterator[tuple[str, Location]]:
+    """The files in a shard, by the names that stores give them; those before a damaged place."""
+    with suppress(OSError, SourceError), shard.open("rb") as file:
+        for member in Tar(shard, file).members():
+            if member.is_file:
+                yield (
+                    f"{shard.name}/{member.name}",
+                    Location(str(shard), member.offset, member.size),
+                )
 
 
 class Thumbnails:

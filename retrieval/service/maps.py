@@ -1,5 +1,6 @@
 """A picture of a space in two dimensions, by PCA or by UMAP."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,8 +11,8 @@ import scipy.sparse
 from jaxtyping import Float32, Int
 
 from embed.errors import SettingsError
-from retrieval.search.neighbours import unit_dense, unit_sparse
-from retrieval.search.sides import StoreRows
+from retrieval.search.neighbours import iterate_neighbours, unit_dense, unit_sparse
+from retrieval.search.sides import StoreRows, self_join
 from retrieval.service.background import Background, Report
 from retrieval.service.service import Snapshot
 
@@ -33,6 +34,8 @@ LEAST_OF_ARPACK = 16
 SEED = 0
 LEAST_OF_UMAP = 4
 NEIGHBOURS_OF_UMAP = 15
+NEIGHBOURS_SHARE = 0.4
+"""Of all that UMAP takes, the search for neighbours."""
 
 
 @dataclass(frozen=True)
@@ -110,26 +113,53 @@ def pca_map(items: StoreRows, space: str, report: Report) -> StoreMap:
 def umap_map(items: StoreRows, space: str, report: Report) -> StoreMap:
     """`MOST_SAMPLED` items at most, near one another where they are neighbours by their scores.
 
+    Neighbours are searched exactly: that is quicker than UMAP's own search, which has to be
+    compiled first, and can be given up at any block. What comes then is up to half a minute.
+
     Source: McInnes, Healy and Melville, UMAP (2018), arXiv:1802.03426, by umap-learn.
     """
+    report(0.0)
+    warnings.filterwarnings("ignore", module="umap")  # of what nobody asks for here
     from umap import UMAP
 
     vectors = SpaceVectors(items, space)
-    report(0.0)
     chosen = sampled(len(items), vectors.most_held)
+    num_neighbours = min(NEIGHBOURS_OF_UMAP, len(chosen) - 1)
     umap = UMAP(
-        n_neighbors=min(NEIGHBOURS_OF_UMAP, len(chosen) - 1),
+        n_neighbors=num_neighbours,
         metric="cosine",
         init="random" if len(chosen) < 2 * NEIGHBOURS_OF_UMAP else "spectral",
         random_state=SEED,
         n_jobs=1,  # what a seed makes of it anyway
+        precomputed_knn=_nearest(items, space, chosen, num_neighbours, report),
     )
-    sample = vectors.at(chosen)
-    if scipy.sparse.issparse(sample):
-        sample = scipy.sparse.csr_matrix(sample)  # umap-learn takes a sparse array for a dense one
-    points = np.asarray(umap.fit_transform(sample), np.float32)
+    given = vectors.at(chosen)
+    if not isinstance(given, np.ndarray):
+        given = scipy.sparse.csr_matrix(given)  # UMAP takes no other for sparse
+    points = np.asarray(umap.fit_transform(given), np.float32)
     report(1.0)
     return StoreMap(items.rows[chosen], points - points.mean(axis=0), None)
+
+
+def _nearest(
+    items: StoreRows, space: str, chosen: Int[np.ndarray, " m"], k: int, report: Report
+) -> tuple[Int[np.ndarray, "m k"] | None, Float32[np.ndarray, "m k"] | None]:
+    """The k nearest of each, itself first, as positions and distances.
+
+    None for sparse spaces, where an item may share nothing with any other: UMAP then searches.
+    """
+    if items.store.space(space).kind == "sparse":
+        return None, None
+    rows, scores = [], []
+    sides = self_join(items.store, items.rows[chosen])
+    for start, found in iterate_neighbours(sides, space, k, device="cpu"):
+        report(NEIGHBOURS_SHARE * start / len(chosen))
+        rows.append(found.rows)
+        scores.append(found.scores)
+    report(NEIGHBOURS_SHARE)
+    distances = np.maximum(1 - np.concatenate(scores), 0).astype(np.float32)
+    distances[:, 0] = 0  # a vector of zeros scores 0 with itself
+    return np.concatenate(rows), distances
 
 
 def sampled(num_items: int, most: int) -> Int[np.ndarray, " m"]:

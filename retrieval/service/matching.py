@@ -33,11 +33,7 @@ def matches(snapshot: Snapshot, asked: Asked) -> Answer:
 
 
 def _rule(snapshot: Snapshot, asked: Asked) -> MatchRule:
-    rule = snapshot.rule
-    if rule is None:
-        raise SettingsError(
-            "nothing says what a match is: serve with --threshold, a file or a score"
-        )
+    rule = snapshot.needed_rule()
     if rule.refinements:
         raise SettingsError(f"{REFINED}: use `python -m retrieval match`")
     if rule.rules.reciprocal and asked.id is None:

@@ -1,5 +1,6 @@
 """An open store with what does not depend on how its items match."""
 
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import count
 from threading import Lock
@@ -30,15 +31,21 @@ class OpenedStore:
 
     def __init__(self, settings: ServiceSettings, pool: EncoderPool) -> None:
         self.number = next(_NUMBERS)
-        heads = read_heads(settings.heads)
-        self.catalogue = Catalogue(Store(settings.store), settings.title_column)
-        store = self.catalogue.store
-        len(store)  # a file that has lost its items fails now, and not with the first request
-        self.images = ItemImages(self.catalogue, settings)
-        self.searcher = Searcher(store)
-        self.encoders = QueryEncoders(store, pool, heads, settings.limits.max_pixels)
-        self.attributes = Attributes.of(store, heads)
         self._num_users, self._lock = 1, Lock()
+        heads = read_heads(settings.heads)
+        with ExitStack() as on_failure:
+            store = on_failure.enter_context(Store(settings.store))
+            len(store)  # a file that has lost its items fails now, and not with the first request
+            self.catalogue = Catalogue(store, settings.title_column)
+            self.images = ItemImages(self.catalogue, settings)
+            self.searcher = Searcher(store)
+            on_failure.callback(self.searcher.close)
+            self.encoders = QueryEncoders(store, pool, heads, settings.limits.max_pixels)
+            on_failure.callback(self.encoders.close)
+            self.attributes = Attributes.of(store, heads)
+            if self.attributes is not None:
+                on_failure.callback(self.attributes.close)
+            self._at_the_end = on_failure.pop_all()
 
     @cached_property
     def sides(self) -> Sides:
@@ -57,8 +64,4 @@ class OpenedStore:
             self._num_users -= 1
             if self._num_users:
                 return
-        self.searcher.close()
-        self.encoders.close()
-        if self.attributes is not None:
-            self.attributes.close()
-        self.catalogue.store.close()
+        self._at_the_end.close()

@@ -58,10 +58,12 @@ class Watch:
                 self._refuse(found, IN_PLACE)
                 return
             self._service.reload(lambda snapshot: warm(snapshot, self._is_over.is_set))
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with a file: the next may do)
+        # Of what is wrong with a file, h5py, numpy and json each raise what they like; the watch
+        # has to outlive it, as the next file may do.
+        except Exception as error:  # noqa: BLE001
             store = self._service.settings.store
             told = str(error).replace(str(store), store.name) or type(error).__name__
-            self._refuse(found, f"the store was replaced by one that can't be served: {told}")
+            self._refuse(found, f"a file was replaced or removed, and can't be served: {told}")
             return
         self._refused, self._service.warnings = None, ()
 
@@ -76,5 +78,5 @@ class Watch:
         return served != now and served is not None and now is not None and served.is_same_file(now)
 
     def _refuse(self, found: Marks, warning: str) -> None:
-        self._refused, self._service.warnings = found, (warning,)
         print(f"warning: {warning}", file=sys.stderr, flush=True)
+        self._refused, self._service.warnings = found, (warning,)

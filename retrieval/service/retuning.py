@@ -1,12 +1,13 @@
 """Tuning the served threshold again with what people have decided, and what that changes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from embed.errors import SelectionError, SettingsError
+from embed.errors import OutputError, SelectionError
 from embed.files import replacing
 from embed.rows import Where
 from retrieval.decisions.journal import Decisions
@@ -28,9 +29,6 @@ from retrieval.thresholds.tuning import ThresholdResult, tune_prepared
 
 PAIRS_SHARE, TUNED_SHARE = 0.4, 0.7
 """Of all the work: the candidates of all items, and these with the tuning."""
-
-NO_RULE = "nothing says when two items match, so that there is nothing to tune again: start the \
-service with --threshold FILE_OR_SCORE"
 
 Pairs = Mapping[tuple[int, int], float]
 
@@ -82,15 +80,10 @@ def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retun
         SelectionError: too little was decided, where there are no labels.
         What `tune_threshold` raises.
     """
-    if snapshot.rule is None:
-        raise SettingsError(NO_RULE)
+    snapshot.needed_rule()
     rule = snapshot.pairs_rule
     candidates = snapshot.pairs.followed(progress, PAIRS_SHARE)
-    settings = _settings(snapshot, rule, decisions)
-    rows = evaluation_rows(snapshot.store, settings)
-    settings = _with_groups_enough(settings, rows.num_groups)
-    prepared = prepare(rows, settings, asked_k(settings.k, rows.sides))
-    result = tune_prepared(snapshot.store, settings, rows, prepared)
+    prepared, result = _tuned(snapshot, rule, decisions)
     progress(TUNED_SHARE)
     categories = categories_of(snapshot.sides, rule.category)
     decided = DecidedPairs.of(snapshot.sides, decisions.standing.values())
@@ -100,15 +93,8 @@ def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retun
     )
     return Retuned(
         result=result,
-        before=_before(prepared, settings.seed, rule, len(old)),
-        after=Reached(
-            result.rule.thresholds,
-            result.reached,
-            result.interval,
-            result.protocol,
-            result.num_reported,
-            len(new),
-        ),
+        before=_before(prepared, result.seed, rule, len(old)),
+        after=_after(result, len(new)),
         num_decisions=decided.num_pairs,
         changes=_changes(old, new, result.rule),
     )
@@ -134,21 +120,30 @@ def accept(snapshot: Snapshot, result: ThresholdResult) -> Path:
     if picture.exists() and result.picture is not None:
         from retrieval.thresholds.plots import plot_threshold  # takes half a second
 
-        plot_threshold(result, picture)
+        with suppress(OutputError):  # the threshold is there, and counts
+            plot_threshold(result, picture)
     return path
+
+
+def _tuned(
+    snapshot: Snapshot, rule: MatchRule, decisions: Decisions
+) -> tuple[Prepared, ThresholdResult]:
+    """The judged rows as they were made ready, and what was tuned on them."""
+    settings = _settings(snapshot, rule, decisions)
+    rows = evaluation_rows(snapshot.store, settings)
+    settings = _with_groups_enough(settings, rows.num_groups)
+    prepared = prepare(rows, settings, asked_k(settings.k, rows.sides))
+    return prepared, tune_prepared(snapshot.store, settings, rows, prepared)
 
 
 def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Decisions) -> TuneSettings:
     """How the served threshold was tuned, as far as it says so."""
-    served, label = snapshot.threshold, snapshot.label
-    objective = Objective() if served is None else served.objective
-    if label is None and objective.name == "row-f1":
-        objective = Objective("pair-f1")
+    served = snapshot.threshold
     selection = {} if served is None else served.selection
     split = selection.get("split_column", ())
     return TuneSettings(
         tuple(rule.spaces),
-        label,
+        snapshot.label,
         where=_wheres(selection, "where"),
         query_where=_wheres(selection, "query_where"),
         gallery_where=_wheres(selection, "gallery_where"),
@@ -159,7 +154,7 @@ def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Decisions) -> Tune
         k=None if rule.k == DEFAULT_K else min(rule.k, len(snapshot.store)),
         combine=rule.combine,
         weights=dict(rule.spaces) if len(rule.spaces) > 1 else {},
-        objective=objective,
+        objective=_objective(snapshot),
         rules=rule.rules,
         threshold_by=rule.category,
         calibrate=rule.calibration is not None,
@@ -167,6 +162,14 @@ def _settings(snapshot: Snapshot, rule: MatchRule, decisions: Decisions) -> Tune
         protocol="cross-fit" if served is None else served.protocol,
         seed=0 if served is None else served.seed,
     )
+
+
+def _objective(snapshot: Snapshot) -> Objective:
+    """What was tuned for; without labels, rows that nobody has judged can't be counted."""
+    served = snapshot.threshold
+    objective = Objective() if served is None else served.objective
+    is_of_rows = snapshot.label is None and objective.name == "row-f1"
+    return Objective("pair-f1") if is_of_rows else objective
 
 
 def _wheres(selection: Mapping[str, tuple[str, ...]], option: str) -> tuple[Where, ...]:
@@ -190,6 +193,17 @@ def _before(prepared: Prepared, seed: int, rule: MatchRule, num_matches: int) ->
     found = report(tuning, prepared.members, np.random.default_rng(seed))
     return Reached(
         rule.thresholds, found.figures, found.interval, "given", found.num_rows, num_matches
+    )
+
+
+def _after(result: ThresholdResult, num_matches: int) -> Reached:
+    return Reached(
+        result.rule.thresholds,
+        result.reached,
+        result.interval,
+        result.protocol,
+        result.num_reported,
+        num_matches,
     )
 
 

@@ -1,29 +1,22 @@
 """People's review of doubtful pairs: what they are asked, what they decide, what comes of it."""
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from embed.errors import DecisionsError, IdError, SettingsError
-from retrieval.decisions.journal import (
-    Decisions,
-    Journal,
-    decisions_path,
-    new_id,
-    now_utc,
-)
+from embed.errors import DecisionsError, IdError, SettingsError, WorkbenchError
+from retrieval.decisions.journal import Decisions, new_id, now_utc
 from retrieval.decisions.records import Decision, Pair, Verdict, pair_of
 from retrieval.matches.pair_scores import scored_pairs
 from retrieval.service.background import Background, Report
 from retrieval.service.doubtful import DoubtfulPairs, doubtful_pairs
 from retrieval.service.retuning import Retuned, accept, retuned
-from retrieval.service.service import Service, Snapshot
+from retrieval.service.service import NOT_SERVED, Service, Snapshot
 from retrieval.thresholds.match_rules import categories_of
-
-NO_RULE = "nothing says when two items match, so that no pair is more doubtful than others: start \
-the service with --threshold FILE_OR_SCORE"
 
 MOST_PAIRS = 500
 """Undecided pairs that people are asked about, until the threshold is tuned again."""
@@ -58,8 +51,6 @@ class Reviewing:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        settings = service.settings
-        self._journal = Journal(settings.decisions or decisions_path(settings.store))
         self._shown: dict[Pair, tuple[str, float]] = {}
         self._lock = Lock()
 
@@ -69,10 +60,8 @@ class Reviewing:
         Raises:
             SettingsError: nothing says when two items match.
         """
-        rule = snapshot.rule
-        if rule is None:
-            raise SettingsError(NO_RULE)
-        most = MOST_PAIRS + len(self._journal.read())
+        rule = snapshot.needed_rule()
+        most = MOST_PAIRS + len(snapshot.journal.read())
 
         def work(report: Report) -> DoubtfulPairs:
             candidates = snapshot.pairs.followed(report, 0.9)
@@ -90,7 +79,7 @@ class Reviewing:
         Those that somebody else has just been given come last, so that two people who review at
         once are not asked the same.
         """
-        standing, now = self._journal.read().standing, time.monotonic()
+        standing, now = snapshot.journal.read().standing, time.monotonic()
         free, given = list[tuple[int, Pair]](), list[tuple[int, Pair]]()
         for place, pair in enumerate(_pairs_of(snapshot, queue)):
             if pair in standing:
@@ -111,12 +100,19 @@ class Reviewing:
 
     def counts(self, snapshot: Snapshot, decisions: Decisions | None = None) -> Counts:
         """How far the review is."""
-        standing = (decisions or self._journal.read()).standing
+        standing = (decisions or snapshot.journal.read()).standing
         made = [decision.decision for decision in standing.values()]
-        num_left = None
-        if snapshot.rule is not None and (work := self.queue(snapshot)).is_ready:
-            num_left = sum(pair not in standing for pair in _pairs_of(snapshot, work.result()))
-        return Counts(made.count("same"), made.count("different"), made.count("unsure"), num_left)
+        left = self._num_left(snapshot, standing)
+        return Counts(made.count("same"), made.count("different"), made.count("unsure"), left)
+
+    def _num_left(self, snapshot: Snapshot, standing: Mapping[Pair, Decision]) -> int | None:
+        """None until it is known, and where it can't be: who asks for the pairs is told why."""
+        if snapshot.rule is None:
+            return None
+        with suppress(WorkbenchError):  # a decision is kept, whatever becomes of the other pairs
+            if (work := self.queue(snapshot)).is_ready:
+                return sum(pair not in standing for pair in _pairs_of(snapshot, work.result()))
+        return None
 
     def decide(
         self, snapshot: Snapshot, first: str, second: str, verdict: Verdict, by: str
@@ -145,7 +141,7 @@ class Reviewing:
             fingerprints={space: store.space(space).fingerprint for space in rule.spaces},
             threshold=_threshold(snapshot),
         )
-        return self.counts(snapshot, self._journal.append(decision))
+        return self.counts(snapshot, snapshot.journal.append(decision))
 
     def undo(self, snapshot: Snapshot, by: str) -> tuple[ReviewPair | None, Counts]:
         """Take back somebody's last decision: the pair that is open again, None if it has gone.
@@ -154,7 +150,7 @@ class Reviewing:
             DecisionsError: there is none.
             OutputError: it can't be written.
         """
-        undone, decisions = self._journal.undo(by)
+        undone, decisions = snapshot.journal.undo(by)
         counts = self.counts(snapshot, decisions)
         try:
             first, second = map(snapshot.catalogue.row_of, (undone.first, undone.second))
@@ -167,7 +163,7 @@ class Reviewing:
 
         It begins once for the same decisions, however often it is asked for.
         """
-        decisions = self._journal.read()
+        decisions = snapshot.journal.read()
         if not decisions.standing:
             raise DecisionsError("nobody has decided anything yet: review some pairs first")
         work = snapshot.works.once(
@@ -185,16 +181,12 @@ class Reviewing:
             OutputError: it can't be written.
         """
         number, _, digest = token.partition("-")
-        with self._lock, self._service.held() as snapshot:
+        with self._service.held() as snapshot:
             work = snapshot.works.known(("thresholds", digest))
             if work is None or not work.is_ready or number != str(snapshot.number):
-                raise DecisionsError(
-                    "that threshold can't be accepted any more, as something else is served or "
-                    "the service has started again: re-tune once more"
-                )
-            path = accept(snapshot, work.result().result)
-            self._service.use_threshold(path)
-            return path.name
+                raise DecisionsError(NOT_SERVED)
+            result = work.result().result
+            return self._service.use_threshold(snapshot, lambda: accept(snapshot, result)).name
 
 
 def _pairs_of(snapshot: Snapshot, queue: DoubtfulPairs) -> list[Pair]:

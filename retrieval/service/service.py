@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from embed.devices import choose_device
-from embed.errors import SettingsError
+from embed.errors import DecisionsError, SettingsError
 from embed.store import Store
 from retrieval.decisions.journal import Journal, decisions_path
 from retrieval.search.sides import Sides
@@ -27,6 +27,10 @@ from retrieval.thresholds.tuning import ThresholdResult
 
 _NUMBERS = count()
 PAIRS = ("pairs",)
+NOT_SERVED = (
+    "that threshold can't be accepted any more, as something else is served or the service \
+has started again: re-tune once more"
+)
 
 
 class Snapshot:
@@ -60,7 +64,7 @@ class Snapshot:
             self.attributes = self.opened.attributes
             self._read_rule()
             self._refuse_unknown()
-            self.journal = Journal(settings.decisions or decisions_path(settings.store))
+            self.journal: Journal = _journal_of(settings) if before is None else before.journal
             self.works = Works()
             if before is not None:
                 self._inherit(before)
@@ -113,6 +117,22 @@ class Snapshot:
             return tuple(self.threshold.rule.spaces)
         return (self.settings.space,) if self.settings.space else tuple(self.store.spaces)
 
+    def needed_rule(self, instead: str = "") -> MatchRule:
+        """How items match, for what can't do without it.
+
+        Args:
+            instead: what else would do, as in "give threshold=SCORE, or ".
+
+        Raises:
+            SettingsError: nothing says it.
+        """
+        if self.rule is None:
+            raise SettingsError(
+                f"nothing says when two items match: {instead}start the service with --threshold "
+                f"FILE_OR_SCORE"
+            )
+        return self.rule
+
     @property
     def label(self) -> str | None:
         """The column that says which items truly match, where there is one."""
@@ -161,6 +181,10 @@ class Snapshot:
         self.opened.close()
 
 
+def _journal_of(settings: ServiceSettings) -> Journal:
+    return Journal(settings.decisions or decisions_path(settings.store))
+
+
 def _find_alike(rule: MatchRule, other: MatchRule) -> bool:
     """Whether two rules look at the same candidates with the same scores."""
     one, two = (
@@ -201,7 +225,8 @@ class Service:
                 is_last = not self._num_holders[snapshot]
                 if is_last:
                     del self._num_holders[snapshot]
-            if is_last and snapshot is not self._snapshot:
+                is_over = is_last and snapshot is not self._snapshot
+            if is_over:
                 snapshot.close()
 
     def replace(self, snapshot: Snapshot) -> None:
@@ -215,25 +240,40 @@ class Service:
     def reload(self, prepare: Callable[[Snapshot], None]) -> None:
         """Serve the files of the settings as they are now, once `prepare` is done with them.
 
+        Nothing happens where they are served already, as after `use_threshold`.
+
         Raises:
-            What `Snapshot` raises; all is as it was then.
+            What `Snapshot` and `prepare` raise; all is as it was then.
         """
-        with self._building:
+        with self._building, ExitStack() as on_failure:
+            if marks_of(self.settings) == self._snapshot.marks:
+                return
             snapshot = Snapshot(self.settings, self.encoders)
+            on_failure.callback(snapshot.close)
             prepare(snapshot)
+            on_failure.pop_all()
             self.replace(snapshot)
 
-    def use_threshold(self, path: Path) -> None:
-        """Serve the same store, as it is open, with the threshold of this file from now on.
+    def use_threshold(self, served: Snapshot, write: Callable[[], Path]) -> Path:
+        """Serve the same store, as it is open, with the threshold that `write` writes to a file.
+
+        Nothing is written unless `served` is what is served: a store may have come meanwhile that
+        the threshold was not tuned on.
 
         Raises:
+            DecisionsError: something else is served.
             ThresholdError, FingerprintError: the threshold can't be read, or is of other vectors.
+            What `write` raises.
         """
         with self._building:
+            if self._snapshot is not served:
+                raise DecisionsError(NOT_SERVED)
+            path = write()
             settings = replace(self.settings, threshold=str(path))
-            snapshot = Snapshot(settings, self.encoders, before=self._snapshot)
+            snapshot = Snapshot(settings, self.encoders, before=served)
             self.settings = settings
             self.replace(snapshot)
+            return path
 
     def close(self) -> None:
         """End everything; no request is to come."""

@@ -6,7 +6,6 @@ from functools import partial
 from threading import Event, Thread
 
 from embed.errors import WorkbenchError
-from retrieval.service.problems import log_fault
 from retrieval.service.service import Service, Snapshot
 
 
@@ -25,11 +24,8 @@ class WarmUp:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            with self._service.held() as snapshot:
-                warm(snapshot, self._is_over.is_set)
-        except Exception as error:  # noqa: BLE001 (it goes on without)
-            log_fault(error)
+        with self._service.held() as snapshot:  # what goes wrong ends this thread alone
+            warm(snapshot, self._is_over.is_set)
 
 
 def warm(snapshot: Snapshot, is_over: Callable[[], bool] = lambda: False) -> None:

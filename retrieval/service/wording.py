@@ -67,7 +67,7 @@ def _unknown(loc: tuple[Any, ...], request: Request) -> str:
     near = nearest_name(name, known)
     if near is not None:
         return f"{told}: did you mean '{near}'?"
-    return f"{told}: there {'are ' + ', '.join(known) if known else 'is none'}"
+    return f"{told}: there {'are' if len(known) > 1 else 'is'} {', '.join(known) or 'none'}"
 
 
 def _missing(place: str, loc: tuple[Any, ...], request: Request) -> str:

@@ -3,11 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from embed.errors import SettingsError
 from retrieval.service.attributes import Attributes, Prediction
 from retrieval.service.dependencies import CurrentSnapshot
+from retrieval.service.fields import Body
 from retrieval.service.queries import Given
 from retrieval.service.routes.uploads import content_of
 from retrieval.service.service import Snapshot
@@ -38,10 +39,8 @@ class AttributesAnswer(BaseModel):
     attributes: list[PredictedAttribute]
 
 
-class AttributesForm(BaseModel):
+class AttributesForm(Body):
     """What is not in the store: as much of it as the head takes in."""
-
-    model_config = ConfigDict(extra="forbid")
 
     image: UploadFile | None = Field(None, description="An image file.")
     title: str | None = Field(None, description="Its title.")

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Query
 from jaxtyping import Float64
 from pydantic import Field
 
-from embed.errors import SettingsError
 from retrieval.service.curves import Curve, curve_of
 from retrieval.service.dependencies import CurrentSnapshot
 from retrieval.service.figures import StoreFigures, figures_of
-from retrieval.service.given_thresholds import thresholds_of
+from retrieval.service.given_thresholds import GIVE_ONE, thresholds_of
 from retrieval.service.routes.progress import WAIT_SECONDS, Progress
 from retrieval.service.service import Snapshot
 
@@ -121,11 +120,7 @@ def curve(
 def _thresholds(snapshot: Snapshot, given: list[str]) -> tuple[float, ...] | None:
     if given:
         return thresholds_of(snapshot.pairs_rule, given)
-    if snapshot.rule is None:
-        raise SettingsError(
-            "nothing says when two items match: give threshold=SCORE, or start the service with "
-            "--threshold FILE_OR_SCORE"
-        )
+    snapshot.needed_rule(GIVE_ONE)
     return None
 
 

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query
 from jaxtyping import Float32, Float64
 from pydantic import Field
 
-from retrieval.service.colours import colours_of
+from retrieval.service.colours import Colours, colours_of
 from retrieval.service.dependencies import CurrentSnapshot
 from retrieval.service.maps import Method, StoreMap, map_of, methods, sampled
 from retrieval.service.routes.progress import WAIT_SECONDS, Progress
+from retrieval.service.service import Snapshot
 
 router = APIRouter(tags=["explore"])
 
@@ -53,7 +54,7 @@ def map_(
     name = snapshot.spaces[0] if space is None else space
     work = map_of(snapshot, name, method)
     colours = None if colour is None else colours_of(snapshot.catalogue, colour)
-    answer = MapAnswer(
+    shown = MapAnswer(
         ready=work.is_ready_within(WAIT_SECONDS),
         progress=work.progress,
         space=name,
@@ -62,19 +63,24 @@ def map_(
         num_items=len(snapshot.catalogue),
         values=None if colours is None else colours.values,
     )
-    if not answer.ready:
-        return answer
-    found: StoreMap = work.result()
+    if shown.ready:
+        _draw(shown, snapshot, work.result(), limit, colours)
+    return shown
+
+
+def _draw(
+    shown: MapAnswer, snapshot: Snapshot, found: StoreMap, limit: int, colours: Colours | None
+) -> None:
+    """Put the points of a map into an answer, no more than the limit."""
     chosen = sampled(len(found.rows), limit)
     rows, catalogue = found.rows[chosen], snapshot.catalogue
     points = _rounded(found.points[chosen])
-    answer.explained = found.explained
-    answer.ids = [catalogue.id_of(row) for row in rows.tolist()]
-    answer.titles = [_shortened(catalogue.title_of(row)) for row in rows.tolist()]
-    answer.images = [snapshot.images.has(row) for row in rows.tolist()]
-    answer.x, answer.y = points[:, 0].tolist(), points[:, 1].tolist()
-    answer.colours = None if colours is None else colours.numbers[rows].tolist()
-    return answer
+    shown.explained = found.explained
+    shown.ids = [catalogue.id_of(row) for row in rows.tolist()]
+    shown.titles = [_shortened(catalogue.title_of(row)) for row in rows.tolist()]
+    shown.images = [snapshot.images.has(row) for row in rows.tolist()]
+    shown.x, shown.y = points[:, 0].tolist(), points[:, 1].tolist()
+    shown.colours = None if colours is None else colours.numbers[rows].tolist()
 
 
 def _shortened(title: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, StringConstraints
 from retrieval.decisions.records import Verdict
 from retrieval.service.dependencies import CurrentSnapshot
 from retrieval.service.disclosure import folders_of_settings, without_folders
+from retrieval.service.fields import Body
 from retrieval.service.item_pairs import ItemPair, pairs_of
 from retrieval.service.items import Item, item_of, rounded
 from retrieval.service.retuning import Reached, Retuned
@@ -48,7 +49,7 @@ class PairsAnswer(Progress):
     progress_of_review: CountsAnswer
 
 
-class DecisionBody(BaseModel):
+class DecisionBody(Body):
     """What somebody decides of a pair."""
 
     first: Id
@@ -57,7 +58,7 @@ class DecisionBody(BaseModel):
     by: Who
 
 
-class ByBody(BaseModel):
+class ByBody(Body):
     """Who asks."""
 
     by: Who
@@ -117,7 +118,7 @@ class RetuneAnswer(Progress):
     warnings: list[str]
 
 
-class AcceptBody(BaseModel):
+class AcceptBody(Body):
     """Which threshold to serve from now on."""
 
     token: Annotated[str, StringConstraints(max_length=200)]

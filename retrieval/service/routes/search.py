@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Response, UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile as Upload
 
 from retrieval.service.answering import Answer, Asked, answer
 from retrieval.service.asking import MOST_RESULTS, Use
 from retrieval.service.dependencies import CurrentSnapshot
+from retrieval.service.fields import Body
 from retrieval.service.filtering import warnings_of
 from retrieval.service.items import ScoredItem, scored_items
 from retrieval.service.matching import matches
@@ -20,7 +21,7 @@ from retrieval.service.service import Snapshot
 router = APIRouter(tags=["search"])
 
 
-class SearchQuery(BaseModel):
+class SearchQuery(Body):
     """What to search for, by what, and among what."""
 
     title: str | None = Field(None, description="Words to search for.")
@@ -35,15 +36,11 @@ class SearchQuery(BaseModel):
 class SearchForm(SearchQuery):
     """The same with an image."""
 
-    model_config = ConfigDict(extra="forbid")
-
     image: UploadFile | None = Field(None, description="An image file to search by.")
 
 
-class MatchForm(BaseModel):
+class MatchForm(Body):
     """What to find the matches of."""
-
-    model_config = ConfigDict(extra="forbid")
 
     image: UploadFile | None = Field(None, description="An image file.")
     title: str | None = Field(None, description="Its title.")

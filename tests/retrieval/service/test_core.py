@@ -12,6 +12,7 @@ from PIL import Image
 
 from embed.store import Store
 from retrieval.choosing import Chosen
+from retrieval.decisions.journal import decisions_path
 from retrieval.finding import found_neighbours
 from retrieval.service.settings import ServiceSettings
 from tests.retrieval.service.conftest import Demo, serving
@@ -142,6 +143,29 @@ def test_faults_of_a_body_are_told_in_plain_words(client: httpx.Client) -> None:
             "/review/undo", content=content, headers={"Content-Type": "application/json"}
         )
         assert body.status_code == 422 and reason in body.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        ("decisions", {"note": "hm"}, "'note': there are first, second, decision, by"),
+        ("decisions", {"desicion": "same"}, "'desicion': did you mean 'decision'?"),
+        ("undo", {"By": "bob"}, "'By': did you mean 'by'?"),
+        ("retune", {"all": True}, "'all': there is by"),
+        ("accept", {"tokens": "x"}, "'tokens': did you mean 'token'?"),
+    ],
+)
+def test_unknown_fields_of_json_are_refused(
+    demo: Demo, client: httpx.Client, path: str, body: dict[str, Any], detail: str
+) -> None:
+    whole = {
+        "decisions": {"first": "p00000-00", "second": "p00000-01", "decision": "same", "by": "ada"},
+        "accept": {"token": "1-x"},
+    }.get(path, {"by": "ada"})
+    own = {"X-Requested-With": "product-search"}
+    answer = client.post(f"/review/{path}", json=whole | body, headers=own)
+    assert (answer.status_code, answer.json()) == (422, {"detail": f"unknown field {detail}"})
+    assert not decisions_path(demo.store).exists()
 
 
 def test_a_value_that_no_item_has_is_told(client: httpx.Client) -> None:

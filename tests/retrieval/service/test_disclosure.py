@@ -99,7 +99,7 @@ def spaces_of(client: httpx.Client) -> dict[str, dict[str, Any]]:
 
 
 def test_models_that_can_not_be_loaded_are_told_and_nothing_else_fails(
-    client: httpx.Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], client: httpx.Client, tmp_path: Path
 ) -> None:
     spaces = spaces_of(client)
     assert [each["spec"] for each in spaces.values()] == [

@@ -1,5 +1,6 @@
 """Maps: as a plain singular value decomposition draws them, in every kind of space."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from embed.errors import SettingsError, StoreError
 from embed.store import Store
 from retrieval.search.sides import StoreRows
 from retrieval.service import maps
+from retrieval.service.background import Cancelled
 from retrieval.service.catalogue import Catalogue
 from retrieval.service.colours import colours_of
 from retrieval.service.maps import map_of, methods, pca_map, umap_map
@@ -25,6 +27,7 @@ from tests.retrieval.service.snapshots import opened_snapshot
 
 SECONDS = 60.0
 NUM_ITEMS = 60
+needs_umap = pytest.mark.skipif(find_spec("umap") is None, reason="needs the extra 'map'")
 
 
 @pytest.fixture
@@ -95,29 +98,36 @@ def test_a_space_that_does_not_vary_in_two_directions_has_a_map(path: Path, spac
         assert single.points.tolist() == [[0, 0]]
 
 
-@pytest.mark.filterwarnings("ignore")  # umap-learn warns of what it could do with TensorFlow
-def test_umap_puts_groups_together_and_is_the_same_each_time(path: Path) -> None:
-    pytest.importorskip("umap", reason="needs the extra 'map'")
+@needs_umap
+@pytest.mark.parametrize("space", ["dense", "bits", "sparse"])
+def test_umap_puts_groups_together_and_is_the_same_each_time(path: Path, space: str) -> None:
+    shares: list[float] = []
     with Store(path) as store:
         items = StoreRows(store, np.arange(NUM_ITEMS))
-        found = umap_map(items, "dense", lambda share: None)
-        again = umap_map(items, "dense", lambda share: None)
+        found = umap_map(items, space, shares.append)
+        again = umap_map(items, space, lambda share: None)
     np.testing.assert_array_equal(found.points, again.points)
-    assert found.explained is None
-    groups = found.points.reshape(12, 5, 2)
-    within = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=2).mean()
-    between = np.linalg.norm(groups.mean(axis=1), axis=1).mean()
-    assert within < between / 2
+    assert found.explained is None and np.isfinite(found.points).all()
+    assert shares == sorted(shares) and (shares[0], shares[-1]) == (0, 1)
+    if space == "dense":
+        groups = found.points.reshape(12, 5, 2)
+        within = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=2).mean()
+        between = np.linalg.norm(groups.mean(axis=1), axis=1).mean()
+        assert within < between / 2
 
 
-@pytest.mark.filterwarnings("ignore")  # as above
-@pytest.mark.parametrize("space", ["sparse", "bits"])
-def test_umap_takes_every_kind_of_space(path: Path, space: str) -> None:
-    pytest.importorskip("umap", reason="needs the extra 'map'")
-    with Store(path) as store:
-        found = umap_map(StoreRows(store, np.arange(NUM_ITEMS)), space, lambda share: None)
-    assert found.points.shape == (NUM_ITEMS, 2)
-    assert np.isfinite(found.points).all()
+@needs_umap
+def test_umap_is_given_up_while_neighbours_are_searched(path: Path) -> None:
+    shares: list[float] = []
+
+    def report(share: float) -> None:
+        shares.append(share)
+        if share > 0:
+            raise Cancelled
+
+    with Store(path) as store, pytest.raises(Cancelled):
+        umap_map(StoreRows(store, np.arange(NUM_ITEMS)), "dense", report)
+    assert shares == [0, 0, maps.NEIGHBOURS_SHARE]
 
 
 def test_what_can_not_be_drawn_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

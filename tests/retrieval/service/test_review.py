@@ -1,8 +1,10 @@
 """Review over a real server, against plain loops over the store's own scores."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 
 from embed.store import Store
 from retrieval.choosing import Chosen
+from retrieval.cli import main as retrieval_main
 from retrieval.decisions.journal import decisions_path
 from retrieval.service.doubtful import doubtful_pairs, matching_pairs
 from retrieval.service.settings import ServiceSettings
@@ -22,14 +25,15 @@ from retrieval.thresholds.rules import Rules
 from tests.conftest import Invoke, json_of
 from tests.retrieval.decisions.decision_files import write_decisions
 from tests.retrieval.retrieval_stores import clustered, dense_info, exact_vectors, write_store
-from tests.retrieval.service.conftest import serving
+from tests.retrieval.service.conftest import run_command, serving
 
 HEADERS = {"X-Requested-With": "product-search"}
 NUM_ROWS = 40
 
 
-@pytest.fixture
-def store_path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store and its threshold, to be read only: tests that write make a copy."""
     vectors, labels = clustered(10, 4, spread=1.0)
     other = exact_vectors(NUM_ROWS, 3)
     columns = {
@@ -38,23 +42,43 @@ def store_path(tmp_path: Path) -> Path:
         "kind": np.array(["x", "y"] * (NUM_ROWS // 2), object),
     }
     spaces = {"image": (dense_info(16), vectors), "exact": (dense_info(16, "exact-1"), other)}
-    return write_store(tmp_path / "store.h5", spaces, columns)
+    folder = tmp_path_factory.mktemp("review")
+    path = write_store(folder / "store.h5", spaces, columns)
+    tune = ("tune-threshold", path, "--space", "image", "--label", "label", "--k", 12)
+    run_command(retrieval_main, *tune, "-o", folder / "threshold.json")
+    return folder
 
 
 @pytest.fixture
-def threshold(store_path: Path, retrieval_cli: Invoke) -> Path:
-    path = store_path.with_name("threshold.json")
-    tune = ("tune-threshold", store_path, "--space", "image", "--label", "label")
-    retrieval_cli(*tune, "--k", 12, "-o", path)
-    return path
+def store_path(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(written / "store.h5", tmp_path))
 
 
 @pytest.fixture
-def client(store_path: Path, threshold: Path) -> Iterator[httpx.Client]:
+def threshold(written: Path, tmp_path: Path) -> Path:
+    shutil.copy(written / "threshold.png", tmp_path)
+    return Path(shutil.copy(written / "threshold.json", tmp_path))
+
+
+@contextmanager
+def reviewing(store_path: Path, threshold: Path) -> Iterator[httpx.Client]:
     with (
         serving(ServiceSettings(store_path, str(threshold))) as address,
         httpx.Client(base_url=address, headers=HEADERS, timeout=60) as client,
     ):
+        yield client
+
+
+@pytest.fixture
+def client(store_path: Path, threshold: Path) -> Iterator[httpx.Client]:
+    with reviewing(store_path, threshold) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def refusing(written: Path) -> Iterator[httpx.Client]:
+    """One for all that is refused: nothing is written."""
+    with reviewing(written / "store.h5", written / "threshold.json") as client:
         yield client
 
 
@@ -189,13 +213,13 @@ def test_undo_opens_the_pair_again(client: httpx.Client) -> None:
     ],
 )
 def test_what_is_no_decision_is_told_and_not_kept(
-    client: httpx.Client, store_path: Path, changes: dict[str, Any], status: int, detail: str
+    refusing: httpx.Client, written: Path, changes: dict[str, Any], status: int, detail: str
 ) -> None:
     body = {"first": "r0", "second": "r1", "decision": "same", "by": "ada"}
-    answer = client.post("/review/decisions", json=body | changes)
+    answer = refusing.post("/review/decisions", json=body | changes)
     assert answer.status_code == status
     assert answer.json()["detail"].startswith(detail)
-    assert not decisions_path(store_path).exists()
+    assert not decisions_path(written / "store.h5").exists()
 
 
 def test_two_browsers_at_once_are_not_asked_the_same_and_nothing_is_lost(
@@ -358,3 +382,18 @@ def test_a_damaged_file_is_told_by_its_name_alone(client: httpx.Client, store_pa
     answer = client.get("/review/pairs")
     assert answer.status_code == 409
     assert answer.json()["detail"].startswith("line 1 of store.decisions.jsonl is damaged")
+
+
+def test_a_decision_is_kept_though_the_other_pairs_can_not_be_found(tmp_path: Path) -> None:
+    vectors = exact_vectors(NUM_ROWS, 3)
+    vectors[20] = np.nan
+    store = write_store(tmp_path / "store.h5", {"exact": (dense_info(16), vectors)})
+    with (
+        serving(ServiceSettings(store, "0.5")) as address,
+        httpx.Client(base_url=address, headers=HEADERS, timeout=60) as client,
+    ):
+        while (refused := client.get("/review/pairs")).status_code == 200:
+            assert not refused.json()["ready"]
+        assert refused.status_code == 400 and "should be finite" in refused.json()["detail"]
+        progress = decide(client, {"first": {"id": "r0"}, "second": {"id": "r1"}}, "same")
+    assert progress == {"num_same": 1, "num_different": 0, "num_unsure": 0, "num_left": None}
