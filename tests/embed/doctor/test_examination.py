@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 
@@ -16,6 +15,8 @@ from tests.conftest import Invoke, json_of
 @pytest.fixture
 def vit(tmp_path: Path) -> str:
     """The spec of a tiny vision transformer with random weights."""
+    import timm
+
     torch.manual_seed(0)
     model = timm.create_model("test_vit", pretrained=False, num_classes=0)
     save_file(model.state_dict(), tmp_path / "vit.safetensors")

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from embed.encoders.open_clip import tower_weights
 from tests.embed.encoders.tiny_models import (
     TITLES,
     cosines,
@@ -91,6 +90,7 @@ def test_openai_tags_bring_quick_gelu() -> None:
 
 
 def test_towers_of_open_clip_share_no_weights() -> None:
+    from embed.encoders.open_clip import tower_weights
 
     model = torch.nn.Module()
     model.visual, model.transformer = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from torchmetrics.classification import MulticlassCalibrationError
 
 from embed.errors import SelectionError
 from heads.attributes import calibration, predicting
@@ -66,6 +65,8 @@ def test_missing_labels_do_not_count() -> None:
 
 
 def test_the_calibration_error_is_that_of_torchmetrics() -> None:
+    from torchmetrics.classification import MulticlassCalibrationError
+
     logits, labels = sampled(500, 2.0)
     shares = softmax(logits[:, :4], axis=1)
     metric = MulticlassCalibrationError(num_classes=4, n_bins=15, norm="l1")

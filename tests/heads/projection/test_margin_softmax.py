@@ -6,12 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_metric_learning.losses import (
-    ArcFaceLoss,
-    CosFaceLoss,
-    NormalizedSoftmaxLoss,
-    SubCenterArcFaceLoss,
-)
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -88,18 +82,26 @@ def test_losses_and_gradients_are_those_of_the_definition(
 
 @pytest.mark.parametrize("name", ["arcface", "subcentres", "cosface", "softmax"])
 def test_values_and_gradients_are_the_librarys(name: str) -> None:
+    from pytorch_metric_learning import losses
+
     subcentres = 3 if name == "subcentres" else 1
     degrees = math.degrees(0.4)
     library, settings = {
-        "arcface": (ArcFaceLoss(CLASSES, DIM, degrees, 16), MarginSoftmax("angle", 16.0)),
+        "arcface": (losses.ArcFaceLoss(CLASSES, DIM, degrees, 16), MarginSoftmax("angle", 16.0)),
         "subcentres": (
-            SubCenterArcFaceLoss(
+            losses.SubCenterArcFaceLoss(
                 num_classes=CLASSES, embedding_size=DIM, margin=degrees, scale=16, sub_centers=3
             ),
             MarginSoftmax("angle", 16.0, 3),
         ),
-        "cosface": (CosFaceLoss(CLASSES, DIM, margin=0.4, scale=16), MarginSoftmax("cosine", 16.0)),
-        "softmax": (NormalizedSoftmaxLoss(CLASSES, DIM, 1 / 16), MarginSoftmax("none", 16.0)),
+        "cosface": (
+            losses.CosFaceLoss(CLASSES, DIM, margin=0.4, scale=16),
+            MarginSoftmax("cosine", 16.0),
+        ),
+        "softmax": (
+            losses.NormalizedSoftmaxLoss(CLASSES, DIM, 1 / 16),
+            MarginSoftmax("none", 16.0),
+        ),
     }[name]
     vectors, _, labels, margins = batch()
     library.double()
