@@ -294,7 +294,7 @@ def test_a_run_that_is_killed_again_and_again(large_catalogue: Path, tmp_path: P
     command = [sys.executable, "-c", code, *arguments]
     generator = random.Random(0)
     num_killed = num_with_parts = 0
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             [*command, "-o", tmp_path / "killed.h5"],
             stdout=subprocess.DEVNULL,

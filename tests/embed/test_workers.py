@@ -11,7 +11,7 @@ import pytest
 
 from embed.run import RunSettings, run
 from tests.conftest import write_catalogue
-from tests.embed.test_run import HOG, PHASH, contents
+from tests.embed.test_run import PHASH, contents
 
 # A file, and not `python -c`: the workers import it as well, and write parts as often.
 SCRIPT = """
@@ -61,12 +61,13 @@ def wait_for_part(output: Path, process: subprocess.Popen[str]) -> None:
 
 def test_two_workers_make_the_store_of_one(tmp_path: Path) -> None:
     catalogue = write_catalogue(tmp_path / "catalogue", num_products=40, num_photos=8)
+    encoders = (PHASH, f"b={PHASH}")  # need no torch, which each worker would import
     settings = RunSettings(
-        catalogue, tmp_path / "one.h5", (HOG, PHASH), ("tfidf",), batch_size=8, device="cpu"
+        catalogue, tmp_path / "one.h5", encoders, ("tfidf",), batch_size=8, device="cpu"
     )
     run(settings)
     two = RunSettings(
-        catalogue, tmp_path / "two.h5", (HOG, PHASH), ("tfidf",), batch_size=8, device="cpu,cpu"
+        catalogue, tmp_path / "two.h5", encoders, ("tfidf",), batch_size=8, device="cpu,cpu"
     )
     summary = run(two)
     assert summary.num_encoded == 320

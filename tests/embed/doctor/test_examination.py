@@ -47,7 +47,7 @@ def test_every_step_is_measured(catalogue: Path, vit: str, tmp_path: Path) -> No
     (catalogue.parent / "images/0-0.png").write_bytes(b"not an image")
     (catalogue.parent / "images/1-0.png").unlink()
     before = sorted(tmp_path.rglob("*"))
-    found = examine(DoctorSettings(str(catalogue), (vit, "classic:phash"), seconds=1.0))
+    found = examine(DoctorSettings(str(catalogue), (vit, "classic:phash"), seconds=0.5))
     names, ending = [step.name for step in found.steps], ("encoders together", "write")
     assert names == ["read", "decode", "copy", "encode vit", "encode phash", *ending]
     assert all(step.items_per_second > 0 for step in found.steps)
@@ -61,7 +61,7 @@ def test_every_step_is_measured(catalogue: Path, vit: str, tmp_path: Path) -> No
 
 
 def test_readers_and_encoders_that_take_turns(catalogue: Path, vit: str) -> None:
-    found = examine(DoctorSettings(str(catalogue), (vit,), seconds=1.0, device="cpu"))
+    found = examine(DoctorSettings(str(catalogue), (vit,), seconds=0.5, device="cpu"))
     rates = {step.name: step.items_per_second for step in found.steps}
     assert found.counts_decoding
     assert found.ceiling == pytest.approx(1 / (1 / rates["decode"] + 1 / rates["encode vit"]))
@@ -103,4 +103,4 @@ def test_what_it_can_not_examine(catalogue: Path) -> None:
     for image in (catalogue.parent / "images").iterdir():
         image.write_bytes(b"not an image")
     with pytest.raises(SourceError, match="none of 12 images of the sample can be decoded"):
-        examine(DoctorSettings(str(catalogue), ("classic:phash",), seconds=1.0))
+        examine(DoctorSettings(str(catalogue), ("classic:phash",), seconds=0.5))

@@ -14,8 +14,9 @@ from sklearn.metrics import f1_score
 from embed.errors import SelectionError
 from heads.attributes.scores import AttributeScores, score_attributes, score_intervals
 from heads.attributes.vocabulary import Codes, Columns, Vocabulary
-from retrieval.metrics.attribute_scores import NUM_DRAWS
+from retrieval.metrics import attribute_scores
 
+NUM_DRAWS = 200
 TRAIN = {
     "kind": np.array(["shirt"] * 5 + ["shoe"] * 4, object),
     "colour": np.array(["a", "b", "c", "a", "b", "a", "b", "a", "b"], object),
@@ -127,8 +128,9 @@ def test_rows_without_any_label_are_refused() -> None:
         score_attributes(vocabulary(), codes, codes.labels)
 
 
-def test_intervals_are_those_of_a_plain_bootstrap() -> None:
-    """The same draws of groups, each scored anew from its rows."""
+def test_intervals_are_those_of_a_plain_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same draws of groups, each scored anew from its rows; fewer than there are, for time."""
+    monkeypatch.setattr(attribute_scores, "NUM_DRAWS", NUM_DRAWS)
     columns, codes, predicted = drawn(60)
     groups = np.random.default_rng(1).integers(0, 15, 60) * 7
     found = score_intervals(vocabulary(), codes, predicted, groups, np.random.default_rng(2))
