@@ -402,6 +402,7 @@ def test_threads_get_the_same_pixels() -> None:
 
 def in_new_process(code: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("OMP_NUM_THREADS", None)  # one, where the tests themselves keep to it
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
