@@ -37,10 +37,9 @@ demo: setup
 	@echo "  threshold.json        the tuned threshold; its curve in threshold.png"
 	@echo "  matches.csv           the matches of each item that the head has not seen, best first"
 
-# Three processes for two cores, since some tests wait for servers and browsers; each keeps to one
-# thread.
+# Two processes, each of which keeps to one thread, for two cores.
 test: setup
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Needs Chromium. An attribute head, so that the page has attributes to show.
 screenshots: setup $(DEMO)/threshold.json $(DEMO)/attributes.safetensors

@@ -38,7 +38,7 @@ PHOTO_STREAM = 2
 TITLE_STREAM = 3
 
 # A worker takes about a second to start: fewer products than this are drawn without any.
-MIN_PRODUCTS_FOR_WORKERS = 12
+MIN_PRODUCTS_FOR_WORKERS = 30
 
 Row = tuple[str, ...]
 

@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     # A container's root has no sandbox for it, and its /dev/shm may be small.
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser

@@ -31,13 +31,15 @@ def settle(page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_fault(open_page: OpenPage, product: str, scheme: str) -> None:
     page = open_page("#/search", color_scheme=scheme, reduced_motion="reduce")
+    # In the other scheme nothing is different but the colours.
+    options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
     faults: list[Any] = []
     for name, hash_ in VIEWS.items():
         page.evaluate("hash => { location.hash = hash }", hash_.format(product=product))
         settle(page)
         faults += [
             (name, fault["id"], [node["html"] for node in fault["nodes"]])
-            for fault in Axe().run(page).response["violations"]
+            for fault in Axe().run(page, options=options).response["violations"]
             if fault["impact"] in ("serious", "critical")
         ]
     assert not faults
