@@ -22,12 +22,13 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-CHECKED = ("choosing", "decisions", "evaluation", "finding", "listing", "matches", "metrics")
-CHECKED += ("refining", "search", "selection", "thresholds")  # all but commands and the service
-# Before the packages are imported for the first time, so that the hook sees them all.
-install_import_hook(
-    ["embed", "heads", *(f"retrieval.{name}" for name in CHECKED)], "beartype.beartype"
+# All of retrieval but its commands and its service.
+RETRIEVAL = (
+    "choosing decisions evaluation finding listing matches metrics refining search selection"
 )
+CHECKED = ["embed", "heads", *(f"retrieval.{name}" for name in (*RETRIEVAL.split(), "thresholds"))]
+# Before the packages are imported for the first time, so that the hook sees them all.
+install_import_hook(CHECKED, "beartype.beartype")
 
 import json  # noqa: E402
 from collections.abc import Callable  # noqa: E402
