@@ -25,6 +25,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection
 from typing import Any
 
 import numpy as np
@@ -98,7 +100,7 @@ def serving(store: Path, head: Path) -> Iterator[tuple[str, int, float]]:
     compiled = {"PYTHONPYCACHEPREFIX": str(store.parent / "compiled"), "PYTHONPATH": str(root)}
     environment = {**os.environ, **compiled}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    importing = [sys.executable, "-c", "import retrieval.service.server"]
+    importing = [sys.executable, "-c", "import heads.head, retrieval.service.server"]
     subprocess.run(importing, check=True, cwd=root, env=environment)  # as it is once installed
     started = time.perf_counter()
     with subprocess.Popen(
@@ -116,7 +118,7 @@ def serving(store: Path, head: Path) -> Iterator[tuple[str, int, float]]:
 
 def check(address: str, path: Path) -> None:
     """The answers are those of the command line, and an image of the store is found."""
-    from benchmarks.serve_clients import ask, connect, request_for
+    from benchmarks.serve_clients import connect
     from embed.store import Store
     from retrieval.search.neighbours import find_neighbours
     from retrieval.search.sides import StoreRows, between
@@ -127,16 +129,25 @@ def check(address: str, path: Path) -> None:
         sides = between(StoreRows(store, rows), StoreRows(store, np.arange(len(store))))
         expected = find_neighbours(sides, "drawn", 25)
         for place, row in enumerate(rows.tolist()):
-            _, body = ask(connection, *request_for("id", row))
-            results = json.loads(body)["results"]
+            results = _results(connection, "id", row)
             own = expected.rows[place, 1:]
             assert [each["id"] for each in results] == store.ids[own].tolist()
             scores = np.array([each["score"] for each in results], np.float32)
             assert np.array_equal(scores, expected.scores[place, 1:])
-    _, body = ask(connection, *request_for("image", 0))
-    assert json.loads(body)["results"][0]["id"] == "item 0"
-    _, body = ask(connection, *request_for("title", 0))
-    assert json.loads(body)["results"]
+    assert _results(connection, "image", 0)[0]["id"] == "item 0"
+    assert _results(connection, "title", 0)
+
+
+def _results(connection: HTTPConnection, kind: str, number: int) -> list[dict[str, Any]]:
+    """What a search finds, once its encoder is loaded."""
+    from benchmarks.serve_clients import ask, request_for
+
+    status, body = ask(connection, *request_for(kind, number))
+    while status == HTTPStatus.SERVICE_UNAVAILABLE:
+        time.sleep(0.1)
+        status, body = ask(connection, *request_for(kind, number))
+    results: list[dict[str, Any]] = json.loads(body)["results"]
+    return results
 
 
 def _resident_mib(pid: int) -> float:

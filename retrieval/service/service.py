@@ -93,7 +93,8 @@ class Snapshot:
             self.store.space(space)
         if self.label is not None:
             self.store.column(self.label)
-        choose_device(self.settings.device)
+        if self.settings.device not in ("auto", "cpu"):  # there always: torch need not look
+            choose_device(self.settings.device)
         if self.spaces:
             self.pairs_rule.found_by(finding_of(self.settings))
 
