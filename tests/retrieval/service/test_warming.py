@@ -1,5 +1,8 @@
 """What is ready before it is asked for, and what is searched together."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,19 @@ from retrieval.service.settings import ServiceSettings
 from retrieval.service.warming import warm
 from tests.retrieval.retrieval_stores import dense_info, exact_vectors, write_store
 from tests.retrieval.service.conftest import Demo, running
+
+
+def test_a_store_is_opened_without_torch_whose_import_takes_seconds(demo: Demo) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from retrieval.service.service import Service
+from retrieval.service.settings import ServiceSettings
+Service(ServiceSettings(Path({str(demo.store)!r}), "0.5", "hog")).close()
+sys.exit("torch" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 
 
 def test_a_server_warms_up_before_anything_is_asked(demo: Demo) -> None:
