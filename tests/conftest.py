@@ -11,7 +11,8 @@ import sys
 import tempfile
 
 from jaxtyping import config as checks
-from jaxtyping import install_import_hook
+
+from .array_checks import check_arrays_of
 
 if sys.dont_write_bytecode:
     # The processes that tests start would compile torch and the rest once more, each of them for
@@ -22,13 +23,8 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# All of retrieval but its commands and its service.
-RETRIEVAL = (
-    "choosing decisions evaluation finding listing matches metrics refining search selection"
-)
-CHECKED = ["embed", "heads", *(f"retrieval.{name}" for name in (*RETRIEVAL.split(), "thresholds"))]
-# Before the packages are imported for the first time, so that the hook sees them all.
-install_import_hook(CHECKED, "beartype.beartype")
+# Before the packages are imported for the first time, so that all of them are checked.
+check_arrays_of(("embed", "heads", "retrieval"))
 
 import json  # noqa: E402
 from collections.abc import Callable  # noqa: E402
