@@ -155,7 +155,7 @@ def train_to_files(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_resume: Callable[[int], None] = lambda num_epochs: None,
 ) -> TrainedHead:
-    """`train_head` into `HeadFiles`; with `resume` a killed run goes on from its last epoch.
+    """`train_head` into `HeadFiles`; with `resume` a killed run goes on from its checkpoint.
 
     A head that is finished already is given back then, if it is of the same task and settings, and
     no file is changed. `on_resume` is told how many epochs are there before it goes on. With

@@ -291,7 +291,7 @@ one_run_options = under(
     click.option(
         "--resume",
         is_flag=True,
-        help="Go on from the last epoch of a run that was stopped; a finished head stays as it is.",
+        help="Go on from the checkpoint of a run that was stopped; a finished head stays as it is.",
     ),
     click.option(
         "--tensorboard",

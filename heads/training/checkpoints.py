@@ -1,9 +1,10 @@
-"""What a killed run goes on from: everything that changes in training, after each epoch.
+"""What a killed run goes on from: everything that changes in training, after an epoch.
 
 A checkpoint is a `.safetensors` file beside the head: tensors and JSON, so nothing in it is run.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from heads.info import flattened
 
 FORMAT = "embedding-head-checkpoint"
 FORMAT_VERSION = 1
+FREE_SECONDS = 2.0
+MOST_SHARE = 0.1
+"""Of the time of a run: an epoch of a wide head may take less than what it takes to keep it."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,27 @@ class State:
 
 
 class Checkpoint:
-    """The checkpoint of one run; `identity` is all that the run's result depends on, as JSON."""
+    """The checkpoint of one run; `identity` is all that the run's result depends on, as JSON.
+
+    It is due after each epoch, as long as saving has not taken more than `FREE_SECONDS` and
+    `MOST_SHARE` of the time together.
+    """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
         self._identity = json.loads(json.dumps(identity))
+        self._started = time.monotonic()
+        self._seconds_of_saving = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is time to save."""
+        seconds = time.monotonic() - self._started
+        return self._seconds_of_saving <= FREE_SECONDS + MOST_SHARE * seconds
 
     def save(self, state: State) -> None:
         """Replace the checkpoint by this state."""
+        started = time.monotonic()
         content = {
             "format_version": FORMAT_VERSION,
             "identity": self._identity,
@@ -47,6 +64,7 @@ class Checkpoint:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
         with replacing(self.path) as temporary:
             temporary.write_bytes(save(tensors, {FORMAT: json.dumps(content)}))
+        self._seconds_of_saving += time.monotonic() - started
 
     def load(self) -> State | None:
         """The state that was saved last, None where there is none.

@@ -120,7 +120,7 @@ class TrainedHead:
 
 @dataclass(frozen=True)
 class Reporting:
-    """Who is told of each epoch, and where it is noted so that a killed run can go on.
+    """Who is told of each epoch, and where epochs are kept so that a killed run can go on.
 
     With `resume` it goes on from there, and `on_resume` is told how many epochs there are.
     """
@@ -162,7 +162,7 @@ def fit(
         reporting.on_resume(len(state.progress["history"]))
     while not loop.is_over:
         epoch = loop.run_epoch()
-        if reporting.checkpoint is not None:
+        if reporting.checkpoint is not None and reporting.checkpoint.is_due:
             reporting.checkpoint.save(loop.state())
         reporting.on_epoch(epoch)
     return loop.fitted()

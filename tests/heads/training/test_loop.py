@@ -14,6 +14,7 @@ from heads.features import FeatureStores
 from heads.projection import validation as validation_module
 from heads.run import FINISHED, TRAINED_ANEW, train_to_files
 from heads.settings import head_settings
+from heads.training import checkpoints
 from heads.training.loop import Epoch, TrainedHead
 from tests.heads.conftest import task, train
 
@@ -126,6 +127,20 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_file(
     run_to_files(store_path, stopped, kind, resume=True, **options)
     assert stopped.read_bytes() == whole.read_bytes()
     assert not stopped.with_suffix(".checkpoint").exists()
+
+
+def test_checkpoints_that_take_long_are_left_out(
+    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "FREE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "MOST_SHARE", 0.0)
+    whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
+    run_to_files(store_path, whole, "projection")
+    with pytest.raises(KilledError):
+        run_to_files(store_path, stopped, "projection", 3)
+    assert checkpoints.epochs_of(stopped.with_suffix(".checkpoint")) == 1
+    run_to_files(store_path, stopped, "projection", resume=True)
+    assert stopped.read_bytes() == whole.read_bytes()
 
 
 def test_a_checkpoint_of_another_run_is_refused(store_path: Path, tmp_path: Path) -> None:
