@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from embed.errors import BusyError, HeadError, SettingsError
 from embed.images import ImageTransform
 from embed.store import Modality, Store
-from heads.features import scale_rows, written_out
+from heads.features import SpaceReference, scale_rows, written_out
 from retrieval.service.batching import Batcher
 from retrieval.service.encoders import EncoderPool, LoadedEncoder, has_two_towers, reason_of
 from retrieval.service.spaces import Vector
@@ -104,6 +104,21 @@ class QueryEncoders:
             return Intake(("image", "title"))
         return Intake((own,))
 
+    def intake_of(self, spaces: Sequence[SpaceReference]) -> Intake:
+        """By what a head that takes in these spaces can be asked: by all of it together."""
+        needed: set[Taken] = set()
+        for reference in spaces:
+            if reference.name not in self._store.spaces:
+                return Intake((), why_not=f"its head takes in '{reference.name}', which is missing")
+            if self._store.space(reference.name).fingerprint != reference.fingerprint:
+                return Intake((), why_not=f"its head takes in another '{reference.name}'")
+            own = self.intake(reference.name)
+            if not own.takes:
+                return Intake((), why_not=f"its head takes in '{reference.name}': {own.why_not}")
+            needed |= set(own.takes if own.needs_both else (self.own_part(reference.name),))
+        parts: tuple[Taken, ...] = tuple(part for part in MODALITIES if part in needed)
+        return Intake(parts, needs_both=len(parts) == 2)
+
     def vectors(
         self, given: Given, wanted: Mapping[str, Sequence[Taken]]
     ) -> dict[str, dict[Taken, Vector]]:
@@ -122,7 +137,9 @@ class QueryEncoders:
             for space, parts in wanted.items()
         }
 
-    def features(self, given: Given, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
+    def features(
+        self, given: Given, spaces: Sequence[SpaceReference]
+    ) -> Float32[np.ndarray, "1 d"]:
         """Spaces side by side, as a head takes them; `spaces` are its references."""
         return _Query(self, given).features(spaces)
 
@@ -180,18 +197,7 @@ class QueryEncoders:
         head = self.head_of(space)
         if head is None:
             return Intake((), why_not="the head that made it was not given: add --head")
-        needed: set[Taken] = set()
-        for reference in head.info.spaces:
-            if reference.name not in self._store.spaces:
-                return Intake((), why_not=f"its head takes in '{reference.name}', which is missing")
-            if self._store.space(reference.name).fingerprint != reference.fingerprint:
-                return Intake((), why_not=f"its head takes in another '{reference.name}'")
-            own = self.intake(reference.name)
-            if not own.takes:
-                return Intake((), why_not=f"its head takes in '{reference.name}': {own.why_not}")
-            needed |= set(own.takes if own.needs_both else (self.own_part(reference.name),))
-        parts: tuple[Taken, ...] = tuple(part for part in MODALITIES if part in needed)
-        return Intake(parts, needs_both=len(parts) == 2)
+        return self.intake_of(head.info.spaces)
 
     def _failure(self, space: str, modality: Modality) -> str | None:
         error = self._pool.failure(self._store, space, modality)

@@ -101,6 +101,7 @@ def test_attributes_of_an_item_are_those_of_its_photo(client: httpx.Client, demo
         assert len(one["others"]) <= 3 and one["others"][0]["probability"] <= one["probability"]
     shown = client.get("/items/p00002-01").json()["attributes"]
     assert [each["value"] for each in shown] == [e["value"] for e in stored["attributes"]]
+    assert client.get("/store").json()["attributes_take"] == ["image"]
 
 
 def test_what_arrives_together_is_one_batch() -> None:
