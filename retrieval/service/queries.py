@@ -26,10 +26,14 @@ MODALITIES: Mapping[Taken, Modality] = {"image": "image", "title": "text"}
 
 @dataclass(frozen=True)
 class Given:
-    """What a client searches by: the bytes of an image file, a title, or both."""
+    """What a client searches by: the bytes of an image file, a title, or both.
+
+    `image_weight` is the image's share of both, 0 to 1.
+    """
 
     image: bytes | None
     title: str | None
+    image_weight: float = 0.5
 
     @property
     def parts(self) -> tuple[Taken, ...]:
@@ -140,7 +144,11 @@ class QueryEncoders:
     def features(
         self, given: Given, spaces: Sequence[SpaceReference]
     ) -> Float32[np.ndarray, "1 d"]:
-        """Spaces side by side, as a head takes them; `spaces` are its references."""
+        """Spaces side by side, as a head takes them; `spaces` are its references.
+
+        Where it takes in an image and a title, each is scaled by twice its share: a linear head of
+        half and half makes the vector of an item, and else the weighted sum of the two's parts.
+        """
         return _Query(self, given).features(spaces)
 
     def encoder(self, space: str, part: Taken) -> LoadedEncoder:
@@ -224,12 +232,21 @@ class _Query:
 
     def features(self, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
         pieces = []
+        is_of_both = self._encoders.intake_of(spaces).needs_both
         for reference in spaces:
             vector = self.vector(reference.name, self._encoders.own_part(reference.name))
             piece = np.array(written_out(vector, self._encoders.info(reference.name)), np.float32)
-            scale_rows(piece, reference.weight)
+            scale = self._scale(reference.name) if is_of_both else 1.0
+            scale_rows(piece, reference.weight * scale)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1)
+
+    def _scale(self, space: str) -> float:
+        """By what a space's vectors are scaled; those of a head of both are weighted already."""
+        if self._encoders.intake(space).needs_both:
+            return 1.0
+        of_image = self._given.image_weight
+        return 2 * (of_image if self._encoders.own_part(space) == "image" else 1 - of_image)
 
     def _encoded(self, space: str, part: Taken) -> Vector:
         encoder = self._encoders.encoder(space, part)

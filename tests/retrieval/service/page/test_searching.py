@@ -303,6 +303,10 @@ def test_filters_that_nothing_fits_say_so(open_page: OpenPage, product: str) -> 
     expect(page.get_by_role("heading", name="Nothing is found")).to_be_visible()
     page.get_by_role("button", name="Remove the filters").click()
     expect_products(page, ids(answer(page, id=product)))
+    page.goto("/#/search?title=qqqq&where=category%3Dmug")
+    expect(page.get_by_text("values of the filters and any of these words.")).to_be_visible()
+    page.goto("/#/search?where=category%3Dno+such+thing")
+    expect(page.get_by_text("No item has all the values of the filters.")).to_be_visible()
 
 
 def test_an_unknown_product_is_told(open_page: OpenPage) -> None:
