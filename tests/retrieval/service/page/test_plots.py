@@ -80,6 +80,22 @@ def test_the_map_zooms_hides_values_and_opens_items(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"#/search\?id="))
 
 
+PRESSED_AT_ONCE = """keys => {
+  new MutationObserver((_, observer) => {
+    const canvas = document.querySelector(".map-canvas");
+    if (!canvas) return;
+    observer.disconnect();
+    for (const key of keys) canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  }).observe(document.body, { childList: true, subtree: true });
+  location.hash = "#/map?space=hog";
+}"""
+
+
+def test_the_map_takes_keys_as_soon_as_it_is_there(page: Page) -> None:
+    page.evaluate(PRESSED_AT_ONCE, ["+", "ArrowLeft", "Enter"])
+    expect(page).to_have_url(re.compile(r"#/search\?id="), timeout=MILLISECONDS)
+
+
 def test_what_is_pointed_at_on_the_map_is_told(page: Page) -> None:
     page.goto("#/map?space=tfidf&colour=category")
     expect(page.locator(".map-near a").first).to_be_visible(timeout=MILLISECONDS)
