@@ -24,6 +24,7 @@ from retrieval.service.service import Snapshot
 from retrieval.service.spaces import Vector
 
 BOTH: Use = "image and title"
+IN_WORDS: Mapping[Taken, str] = {"image": "an image", "title": "a title"}
 REFINED = "the threshold was tuned with refined neighbours, which single queries have not"
 RECIPROCAL = (
     "the threshold was tuned for matches that find one another, and no item of the store finds "
@@ -60,7 +61,8 @@ class Asked:
         if self.image is None or self.title is None:
             return Given(self.image, self.title)
         image = None if self.image_weight == 0 else self.image
-        return Given(image, None if self.image_weight == 1 else self.title)
+        title = None if self.image_weight == 1 else self.title
+        return Given(image, title, self.image_weight)
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ def _reason(snapshot: Snapshot, space: str) -> str:
     intake = snapshot.encoders.intake(space)
     if intake.why_not is not None:
         return f"space '{space}' can't be searched so: {intake.why_not}"
-    joined = " and an " if intake.needs_both else " or an "
-    return f"space '{space}' takes {joined.join(reversed(intake.takes)) or 'an id'} or an id"
+    taken = (" and " if intake.needs_both else " or ").join(IN_WORDS[each] for each in intake.takes)
+    return f"space '{space}' takes {taken}, or an id" if taken else f"space '{space}' takes an id"
 
 
 def _uses(snapshot: Snapshot, parts: Mapping[str, tuple[Taken, ...]]) -> dict[str, Use]:

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from embed.errors import BusyError, HeadError, SettingsError
 from embed.images import ImageTransform
 from embed.store import Modality, Store
-from heads.features import scale_rows, written_out
+from heads.features import SpaceReference, scale_rows, written_out
 from retrieval.service.batching import Batcher
 from retrieval.service.encoders import EncoderPool, LoadedEncoder, has_two_towers, reason_of
 from retrieval.service.spaces import Vector
@@ -26,10 +26,14 @@ MODALITIES: Mapping[Taken, Modality] = {"image": "image", "title": "text"}
 
 @dataclass(frozen=True)
 class Given:
-    """What a client searches by: the bytes of an image file, a title, or both."""
+    """What a client searches by: the bytes of an image file, a title, or both.
+
+    `image_weight` is the image's share of both, 0 to 1.
+    """
 
     image: bytes | None
     title: str | None
+    image_weight: float = 0.5
 
     @property
     def parts(self) -> tuple[Taken, ...]:
@@ -104,6 +108,21 @@ class QueryEncoders:
             return Intake(("image", "title"))
         return Intake((own,))
 
+    def intake_of(self, spaces: Sequence[SpaceReference]) -> Intake:
+        """By what a head that takes in these spaces can be asked: by all of it together."""
+        needed: set[Taken] = set()
+        for reference in spaces:
+            if reference.name not in self._store.spaces:
+                return Intake((), why_not=f"its head takes in '{reference.name}', which is missing")
+            if self._store.space(reference.name).fingerprint != reference.fingerprint:
+                return Intake((), why_not=f"its head takes in another '{reference.name}'")
+            own = self.intake(reference.name)
+            if not own.takes:
+                return Intake((), why_not=f"its head takes in '{reference.name}': {own.why_not}")
+            needed |= set(own.takes if own.needs_both else (self.own_part(reference.name),))
+        parts: tuple[Taken, ...] = tuple(part for part in MODALITIES if part in needed)
+        return Intake(parts, needs_both=len(parts) == 2)
+
     def vectors(
         self, given: Given, wanted: Mapping[str, Sequence[Taken]]
     ) -> dict[str, dict[Taken, Vector]]:
@@ -122,8 +141,14 @@ class QueryEncoders:
             for space, parts in wanted.items()
         }
 
-    def features(self, given: Given, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
-        """Spaces side by side, as a head takes them; `spaces` are its references."""
+    def features(
+        self, given: Given, spaces: Sequence[SpaceReference]
+    ) -> Float32[np.ndarray, "1 d"]:
+        """Spaces side by side, as a head takes them; `spaces` are its references.
+
+        Where it takes in an image and a title, each is scaled by twice its share: a linear head of
+        half and half makes the vector of an item, and else the weighted sum of the two's parts.
+        """
         return _Query(self, given).features(spaces)
 
     def encoder(self, space: str, part: Taken) -> LoadedEncoder:
@@ -180,18 +205,7 @@ class QueryEncoders:
         head = self.head_of(space)
         if head is None:
             return Intake((), why_not="the head that made it was not given: add --head")
-        needed: set[Taken] = set()
-        for reference in head.info.spaces:
-            if reference.name not in self._store.spaces:
-                return Intake((), why_not=f"its head takes in '{reference.name}', which is missing")
-            if self._store.space(reference.name).fingerprint != reference.fingerprint:
-                return Intake((), why_not=f"its head takes in another '{reference.name}'")
-            own = self.intake(reference.name)
-            if not own.takes:
-                return Intake((), why_not=f"its head takes in '{reference.name}': {own.why_not}")
-            needed |= set(own.takes if own.needs_both else (self.own_part(reference.name),))
-        parts: tuple[Taken, ...] = tuple(part for part in MODALITIES if part in needed)
-        return Intake(parts, needs_both=len(parts) == 2)
+        return self.intake_of(head.info.spaces)
 
     def _failure(self, space: str, modality: Modality) -> str | None:
         error = self._pool.failure(self._store, space, modality)
@@ -218,12 +232,21 @@ class _Query:
 
     def features(self, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
         pieces = []
+        is_of_both = self._encoders.intake_of(spaces).needs_both
         for reference in spaces:
             vector = self.vector(reference.name, self._encoders.own_part(reference.name))
             piece = np.array(written_out(vector, self._encoders.info(reference.name)), np.float32)
-            scale_rows(piece, reference.weight)
+            scale = self._scale(reference.name) if is_of_both else 1.0
+            scale_rows(piece, reference.weight * scale)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1)
+
+    def _scale(self, space: str) -> float:
+        """By what a space's vectors are scaled; those of a head of both are weighted already."""
+        if self._encoders.intake(space).needs_both:
+            return 1.0
+        of_image = self._given.image_weight
+        return 2 * (of_image if self._encoders.own_part(space) == "image" else 1 - of_image)
 
     def _encoded(self, space: str, part: Taken) -> Vector:
         encoder = self._encoders.encoder(space, part)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,13 +63,15 @@ class Change:
 class Retuned:
     """A threshold that was tuned again, beside the one that is served.
 
-    `changes` are all pairs that change sides, nearest to the new threshold first.
+    `is_other` says whether the two differ. `changes` are all pairs that change sides, nearest to
+    the new threshold first.
     """
 
     result: ThresholdResult
     before: Reached
     after: Reached
     num_decisions: int
+    is_other: bool
     changes: tuple[Change, ...]
 
 
@@ -96,6 +99,7 @@ def retuned(snapshot: Snapshot, decisions: Decisions, progress: Report) -> Retun
         before=_before(prepared, result.seed, rule, len(old)),
         after=_after(result, len(new)),
         num_decisions=decided.num_pairs,
+        is_other=_accepted(rule) != _accepted(result.rule),
         changes=_changes(old, new, result.rule),
     )
 
@@ -210,6 +214,11 @@ def _after(result: ThresholdResult, num_matches: int) -> Reached:
 def _moved(rule: MatchRule, tuned: MatchRule) -> MatchRule:
     """The served rule with other thresholds: its candidates are those that are known."""
     return replace(rule, thresholds=tuned.thresholds, by_category=tuned.by_category)
+
+
+def _accepted(rule: MatchRule) -> tuple[Any, ...]:
+    """What accepting a threshold that was tuned again can change."""
+    return rule.thresholds, dict(rule.by_category), rule.calibration
 
 
 def _honoured(pairs: Pairs, decided: DecidedPairs) -> Pairs:

@@ -105,12 +105,14 @@ class ChangeAnswer(BaseModel):
 class RetuneAnswer(Progress):
     """A threshold that was tuned again; `token` accepts it. `changes` are the first 50.
 
+    `is_other` is false where it is the one that is served: nothing is to be accepted.
     `is_labelled` is false where nothing but decided pairs counts.
     """
 
     token: str
     before: ReachedAnswer | None = None
     after: ReachedAnswer | None = None
+    is_other: bool | None = None
     is_labelled: bool | None = None
     num_decisions_used: int | None = None
     num_changed: int | None = None
@@ -211,6 +213,7 @@ def _retuned(snapshot: Snapshot, token: str, found: Retuned) -> RetuneAnswer:
         token=token,
         before=_reached(spaces, found.before),
         after=_reached(spaces, found.after),
+        is_other=found.is_other,
         is_labelled=found.result.label is not None,
         num_decisions_used=found.num_decisions,
         num_changed=len(found.changes),

@@ -66,8 +66,9 @@ class Threshold(BaseModel):
 class StoreAnswer(BaseModel):
     """What is served.
 
-    `can_decide` says whether decisions can be kept; they are the `reviewer`'s where nobody else is
-    named.
+    `attributes_take` is what of an image and a title the attributes of an upload are predicted
+    from, all of it together; nothing where only those of items can be. `can_decide` says whether
+    decisions can be kept; they are the `reviewer`'s where nobody else is named.
     """
 
     name: str
@@ -80,6 +81,7 @@ class StoreAnswer(BaseModel):
     label: str | None
     threshold: Threshold | None
     attributes: list[str] | None
+    attributes_take: list[str]
     can_decide: bool
     reviewer: str
     warnings: list[str]
@@ -103,6 +105,7 @@ def store(service: CurrentService, snapshot: CurrentSnapshot) -> StoreAnswer:
         label=snapshot.label,
         threshold=None if snapshot.rule is None else _threshold(snapshot, snapshot.rule),
         attributes=None if snapshot.attributes is None else list(snapshot.attributes.names),
+        attributes_take=_taken_by_attributes(snapshot),
         can_decide=snapshot.journal.is_writable,
         reviewer=service.settings.reviewer,
         warnings=[without_folders(each, folders) for each in given],
@@ -122,6 +125,11 @@ def _space(snapshot: Snapshot, name: str) -> Space:
         needs_both=intake.needs_both,
         why_not=intake.why_not,
     )
+
+
+def _taken_by_attributes(snapshot: Snapshot) -> list[str]:
+    head = snapshot.attributes
+    return [] if head is None else list(snapshot.encoders.intake_of(head.spaces).takes)
 
 
 def _columns(snapshot: Snapshot) -> list[Column]:

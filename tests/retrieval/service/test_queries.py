@@ -6,10 +6,12 @@ import time
 import httpx
 import numpy as np
 import pytest
+import torch
 
 from embed.errors import BusyError
 from embed.store import Store
 from heads.head import load_head
+from heads.projection.bodies import project
 from retrieval.service.batching import Batcher
 from retrieval.service.encoders import EncoderPool
 from retrieval.service.queries import Given, QueryEncoders
@@ -44,18 +46,23 @@ def test_vectors_of_the_stores_own_images_and_titles_are_the_stored_ones(demo: D
 
 
 @pytest.mark.parametrize(
-    ("spaces", "uses"),
+    ("spaces", "image_weight", "uses"),
     [
-        (("hog",), {"hog": "image"}),
-        (("phash", "tfidf"), {"phash": "image", "tfidf": "title"}),
-        ((), {"head": "image and title"}),
+        (("hog",), 0.75, {"hog": "image"}),
+        (("phash", "tfidf"), 0.75, {"phash": "image", "tfidf": "title"}),
+        ((), 0.5, {"head": "image and title"}),
     ],
 )
 def test_a_photo_and_its_title_find_their_item(
-    client: httpx.Client, demo: Demo, spaces: tuple[str, ...], uses: dict[str, str]
+    client: httpx.Client,
+    demo: Demo,
+    spaces: tuple[str, ...],
+    image_weight: float,
+    uses: dict[str, str],
 ) -> None:
     item = client.get("/items/p00007-02").json()
-    form: dict[str, object] = {"title": item["title"], "image_weight": 0.75, "space": list(spaces)}
+    form: dict[str, object] = {"title": item["title"], "space": list(spaces)}
+    form["image_weight"] = image_weight
     upload = {"image": ("a.jpg", photo(demo, "p00007-02"), "image/jpeg")}
     answer = client.post("/search", data=form, files=upload).json()
     assert answer["results"][0]["id"] == "p00007-02"
@@ -68,7 +75,8 @@ def test_a_photo_and_its_title_find_their_item(
 def test_a_title_alone_falls_back_to_what_takes_titles(client: httpx.Client) -> None:
     answer = client.get("/search", params={"title": "zigzag mug"}).json()
     assert [each["name"] for each in answer["spaces"]] == ["tfidf"]
-    assert "'head' takes" in answer["warnings"][0]
+    told = "space 'head' takes an image and a title, or an id: searched tfidf instead"
+    assert answer["warnings"] == [told]
     assert answer["num_matches"] == 0 and answer["results"][0]["is_match"] is None
     refused = client.get("/search", params={"title": "zigzag mug", "space": "hog"})
     assert refused.status_code == 400
@@ -90,6 +98,30 @@ def test_image_weight_moves_from_one_to_the_other(client: httpx.Client, demo: De
     assert best == dict.fromkeys((0.0, 0.25), "p00011-01") | dict.fromkeys((0.75, 1.0), "p00003-00")
 
 
+def test_a_head_of_both_weighs_what_it_takes_in(client: httpx.Client, demo: Demo) -> None:
+    title = client.get("/items/p00011-01").json()["title"]
+    upload = {"image": ("a.jpg", photo(demo, "p00003-00"), "image/jpeg")}
+    with Store(demo.store) as store:
+        ids = store.ids.tolist()
+        of_title = store.sparse("tfidf")[[ids.index("p00011-01")]].toarray()
+        of_image = np.array(store.array("hog")[[ids.index("p00003-00")]], np.float32)
+        stored = np.array(store.array("head"), np.float64)
+    network = load_head(demo.head).network
+    for weight in (0.1, 0.5, 0.9):
+        parts = (2 * weight * of_image, 2 * (1 - weight) * of_title)  # of length 1 each
+        features = np.concatenate(parts, axis=1).astype(np.float32)
+        made = project(network, torch.from_numpy(features)).numpy().astype(np.float64)[0]
+        lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(made)
+        expected = dict(zip(ids, stored @ made / lengths, strict=True))
+        form = {"title": title, "image_weight": str(weight), "k": "5"}
+        results = client.post("/search", data=form, files=upload).json()["results"]
+        found = {each["id"]: each["score"] for each in results}
+        assert found == pytest.approx({each: expected[each] for each in found}, abs=1e-4)
+        if weight != 0.5:  # the product of what weighs more is best
+            product = "p00011" if weight < 0.5 else "p00003"
+            assert results[0]["id"].startswith(product)
+
+
 def test_attributes_of_an_item_are_those_of_its_photo(client: httpx.Client, demo: Demo) -> None:
     stored = client.get("/attributes", params={"id": "p00002-01"}).json()
     upload = {"image": ("a.jpg", photo(demo, "p00002-01"), "image/jpeg")}
@@ -101,6 +133,7 @@ def test_attributes_of_an_item_are_those_of_its_photo(client: httpx.Client, demo
         assert len(one["others"]) <= 3 and one["others"][0]["probability"] <= one["probability"]
     shown = client.get("/items/p00002-01").json()["attributes"]
     assert [each["value"] for each in shown] == [e["value"] for e in stored["attributes"]]
+    assert client.get("/store").json()["attributes_take"] == ["image"]
 
 
 def test_what_arrives_together_is_one_batch() -> None:

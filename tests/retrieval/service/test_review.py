@@ -292,6 +292,9 @@ def test_retuning_is_what_the_command_does_and_accepting_it_serves_it(
     assert json.loads(threshold.read_text())["score_threshold"] == after["score_threshold"]
     store = client.get("/store").json()
     assert store["threshold"]["score_threshold"] == after["score_threshold"]
+    stays = ready(client, "/review/retune", by="ada")
+    assert found["is_other"] and not stays["is_other"]
+    assert stays["after"]["score_threshold"] == after["score_threshold"]
     again = ready(client, "/review/pairs")
     assert again["progress_of_review"]["num_same"] > 0
     for pair in again["pairs"]:

@@ -21,9 +21,12 @@ export async function show(main, parameters) {
   let turn = 0;
   const update = async (given) => {
     const mine = ++turn;
+    const hadFocus = main.contains(document.activeElement);
     try {
       const nodes = await (given.get("group") ? whole : list)(main, given, leaving.signal);
-      if (nodes && mine === turn) main.replaceChildren(...nodes);
+      if (!nodes || mine !== turn) return;
+      main.replaceChildren(...nodes);
+      if (hadFocus) main.querySelector("h2").focus(); // what had it is gone
     } catch (error) {
       if (mine === turn && !leaving.signal.aborted) main.replaceChildren(fault(error));
     }
@@ -104,7 +107,7 @@ function bar(given, found) {
     onclick: () => go(given, { order: value, start: null }),
   }, text));
   return element("div", { class: "groups-bar" },
-    element("h2", {}, found ? counted(found.num_groups, "group") : "Groups"),
+    element("h2", { tabindex: -1 }, found ? counted(found.num_groups, "group") : "Groups"),
     found && element("div", { class: "groups-order", role: "group", "aria-label": "Order" }, buttons),
     found && choice("A group is made of", LINKAGES, given.get("linkage") ?? USUAL,
       (linkage) => go(given, { linkage, start: null })));
@@ -180,7 +183,7 @@ async function whole(main, given, signal) {
     element("div", { class: "group-whole" },
       element("p", {}, element("a", { href: address(given, { group: null }) }, "← All groups")),
       element("div", {},
-        element("h2", {}, `Group ${number}: ${counted(group.size, "item")}`),
+        element("h2", { tabindex: -1 }, `Group ${number}: ${counted(group.size, "item")}`),
         group.weakest != null && about(group, true)),
       element("ul", { class: "group-grid" }, group.items.map((item) =>
         element("li", { class: tied.has(item.id) && "is-weakest" },

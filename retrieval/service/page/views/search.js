@@ -3,7 +3,7 @@
 import { describeStore, request } from "../api.js";
 import { element, settled } from "../dom.js";
 import { itemPath } from "../product.js";
-import { answerTo, attributesOfImage } from "./search/asking.js";
+import { answerTo, attributesOfImage, isPredictable } from "./search/asking.js";
 import { productDialog } from "./search/dialog.js";
 import { filterPanel, spacePanel } from "./search/filters.js";
 import { keepImage, takeImages } from "./search/images.js";
@@ -204,13 +204,13 @@ class Search {
 
   /** The clicked product's own title and image; what a head predicts of a given image. */
   async describeQuery(signal) {
-    const { id, image } = this.state;
+    const { id } = this.state;
     if (id) {
       this.product = await request(itemPath(id), { signal });
       this.query.update(this.state, this.product);
       this.say();
     }
-    if (image && this.store.attributes?.length) {
+    if (isPredictable(this.store, this.state)) {
       const attributes = await attributesOfImage(this.state, { signal });
       if (attributes.length) this.found.addAttributes(attributes);
     }

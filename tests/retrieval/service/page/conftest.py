@@ -1,10 +1,11 @@
 """A browser, which drives the page of a real server; it fails on what a user would not see."""
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ import pytest
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.retrieval.service.conftest import Demo
 
@@ -53,35 +54,79 @@ def _install() -> str | None:
     return _installed()
 
 
+class Contexts:
+    """Contexts of a browser for one address, by their settings.
+
+    Pages that are opened one after the other share what the browser has cached of the service, and
+    nothing else: a page begins without cookies and without what others have stored.
+    """
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self._browser, self._address = browser, address
+        self._opened: dict[str, BrowserContext] = {}
+
+    def new_page(self, settings: Mapping[str, Any]) -> Page:
+        """A page at no address yet, the only one that is open with these settings."""
+        key = json.dumps(settings, sort_keys=True)
+        if key not in self._opened:
+            self._opened[key] = self._browser.new_context(base_url=self._address, **settings)
+            self._opened[key].set_default_timeout(PATIENCE_MS)
+        context = self._opened[key]
+        for other in context.pages:
+            other.close()
+        context.clear_cookies()
+        page = context.new_page()
+        stored = {"origin": self._address, "storageTypes": "local_storage"}
+        context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+        return page
+
+    def close_pages(self) -> None:
+        """Close what is open, and keep what is cached."""
+        for context in self._opened.values():
+            for page in context.pages:
+                page.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for context in self._opened.values():
+            context.close()
+
+
+@pytest.fixture(scope="session")
+def contexts(browser: Browser, address: str) -> Iterator[Contexts]:
+    """Those for the server that all tests share."""
+    with closing(Contexts(browser, address)) as opened:
+        yield opened
+
+
 @pytest.fixture
-def open_page(browser: Browser, address: str) -> Iterator[OpenPage]:
+def open_page(contexts: Contexts, address: str) -> Iterator[OpenPage]:
     """Opens the page at an address after '#'; no other host may be asked, no script may fail."""
-    with watched(browser, address) as opened:
+    with _watched(contexts, address) as opened:
         yield opened
 
 
 @contextmanager
 def watched(browser: Browser, address: str) -> Iterator[OpenPage]:
     """Pages of an address; at the end, what went wrong in them is an assertion's."""
+    with closing(Contexts(browser, address)) as contexts, _watched(contexts, address) as opened:
+        yield opened
+
+
+@contextmanager
+def _watched(contexts: Contexts, address: str) -> Iterator[OpenPage]:
     faults: list[str] = []
-    contexts: list[Any] = []
 
     def open_page(hash_: str = "#/search", **settings: Any) -> Page:
-        context = browser.new_context(
-            **{"viewport": DESKTOP, "color_scheme": "light", "base_url": address} | settings
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
-        context.on("request", lambda request: faults.extend(_foreign(request.url, address)))
-        page = context.new_page()
+        page = contexts.new_page({"viewport": DESKTOP, "color_scheme": "light"} | settings)
+        page.on("request", lambda request: faults.extend(_foreign(request.url, address)))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.extend(_refused(message.text)))
         page.goto(f"{address}/{hash_}")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    contexts.close_pages()
     assert not faults
 
 

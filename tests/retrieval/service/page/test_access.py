@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import DEFAULT_OPTIONS, Axe
 from playwright.sync_api import Browser, Page, expect
 
 from retrieval.service.guard import GuardSettings
@@ -32,14 +32,14 @@ def settle(page: Page) -> None:
 def test_axe_finds_no_serious_fault(open_page: OpenPage, product: str, scheme: str) -> None:
     page = open_page("#/search", color_scheme=scheme, reduced_motion="reduce")
     # In the other scheme nothing is different but the colours.
-    options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
     faults: list[Any] = []
     for name, hash_ in VIEWS.items():
         page.evaluate("hash => { location.hash = hash }", hash_.format(product=product))
         settle(page)
         faults += [
             (name, fault["id"], [node["html"] for node in fault["nodes"]])
-            for fault in Axe().run(page, options=options).response["violations"]
+            for fault in Axe().run(page, options=DEFAULT_OPTIONS | rules).response["violations"]
             if fault["impact"] in ("serious", "critical")
         ]
     assert not faults

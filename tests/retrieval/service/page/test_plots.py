@@ -45,9 +45,10 @@ def test_a_group_opens_and_its_items_are_searched_for(page: Page) -> None:
     expect(page).to_have_url(re.compile("order=doubt"))
     pressed = page.get_by_role("button", name="Most doubtful first", pressed=True)
     expect(pressed).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile(r"^\d+ groups"))).to_be_focused()
     cards.first.locator("a").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name=re.compile(r"^Group \d+"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile(r"^Group \d+"))).to_be_focused()
     expect(page.locator(".group-links .is-weakest")).to_have_count(1)
     page.locator(".group-grid a").first.click()
     expect(page).to_have_url(re.compile(r"#/search\?id="))
@@ -77,6 +78,22 @@ def test_the_map_zooms_hides_values_and_opens_items(page: Page) -> None:
     canvas.focus()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"#/search\?id="))
+
+
+PRESSED_AT_ONCE = """keys => {
+  new MutationObserver((_, observer) => {
+    const canvas = document.querySelector(".map-canvas");
+    if (!canvas) return;
+    observer.disconnect();
+    for (const key of keys) canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  }).observe(document.body, { childList: true, subtree: true });
+  location.hash = "#/map?space=hog";
+}"""
+
+
+def test_the_map_takes_keys_as_soon_as_it_is_there(page: Page) -> None:
+    page.evaluate(PRESSED_AT_ONCE, ["+", "ArrowLeft", "Enter"])
+    expect(page).to_have_url(re.compile(r"#/search\?id="), timeout=MILLISECONDS)
 
 
 def test_what_is_pointed_at_on_the_map_is_told(page: Page) -> None:

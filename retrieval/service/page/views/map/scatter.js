@@ -21,6 +21,7 @@ export class Scatter {
 
   start() {
     this.canvas.after(this.probe);
+    this.resize(); // keys may come before the observer does
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);
     this.endScheme = onScheme(() => this.draw());

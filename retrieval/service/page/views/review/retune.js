@@ -31,10 +31,12 @@ export function retunePanel({ by, ready, signal, accepted }) {
       outcome.replaceChildren(...outcomeNodes(found, accept));
       node.querySelector("h2").focus({ preventScroll: true });
       outcome.scrollIntoView({ block: "nearest" });
-    } catch (error) {
-      if (!signal.aborted) told.replaceChildren(element("span", { class: "fault" }, error.message));
-    } finally {
       button.disabled = false;
+    } catch (error) {
+      button.disabled = false;
+      if (signal.aborted) return;
+      told.replaceChildren(element("span", { class: "fault" }, error.message));
+      if (document.activeElement === document.body) button.focus(); // which it lost when it was disabled
     }
   }
 
@@ -83,7 +85,9 @@ function outcomeNodes(found, accept) {
     !found.is_labelled && element("p", { class: "note" },
       "No column says which items are the same: these figures are of the decided pairs alone, which are doubtful ones."),
     element("div", { class: "row" },
-      element("button", { class: "button primary", type: "button", onclick: () => accept(found.token) }, "Accept the new threshold"),
+      found.is_other
+        ? element("button", { class: "button primary", type: "button", onclick: () => accept(found.token) }, "Accept the new threshold")
+        : element("p", { class: "retune-same" }, `${stayedInWords(after)}: there is nothing to accept.`),
       element("span", { class: "small muted" }, `${counted(found.num_decisions_used, "decision")} used, ${
         counted(numChanged, "pair changes side", "pairs change sides")}`)),
     changes.length > 0 && element("details", { class: "retune-changes" },
@@ -91,6 +95,10 @@ function outcomeNodes(found, accept) {
         ? `The first ${count(changes.length)} of the pairs that change sides` : "The pairs that change sides"),
       element("ul", {}, changes.map(changeNode))),
   ].filter(Boolean);
+}
+
+function stayedInWords({ score_threshold: score }) {
+  return score == null ? "The thresholds stay as they are" : `The threshold stays at ${figure(score)}`;
 }
 
 function rowsOf({ is_labelled: isLabelled }, before, after) {

@@ -25,15 +25,16 @@ async function sample({ where, k }, options) {
   return { results: items, isSample: true, warnings: [] };
 }
 
-/** What a head predicts of the image that is searched by: nothing by one that takes in more than it. */
+/** Whether the image that is searched by, with the title beside it, is all that a head predicts attributes from. */
+export function isPredictable({ attributes_take: taken }, { image, title }) {
+  const given = { image, title };
+  return Boolean(image) && taken.length > 0 && taken.every((part) => given[part]);
+}
+
+/** What a head predicts of the image that is searched by. */
 export async function attributesOfImage({ image, title }, options) {
   const body = formOf({ image: imageCalled(image).file, title });
-  try {
-    return (await request("/attributes", { ...options, method: "POST", body })).attributes;
-  } catch (error) {
-    if (error.status === 400) return [];
-    throw error;
-  }
+  return (await request("/attributes", { ...options, method: "POST", body })).attributes;
 }
 
 /** A form, in which a list is repeated, and null or "" is left out. */

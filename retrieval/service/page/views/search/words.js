@@ -49,8 +49,10 @@ export function queryInWords({ id, title, image }, product) {
   return image ? "your image" : `“${title}”`;
 }
 
-/** Why nothing was found. */
-export function whyNothing({ id, image, where }) {
-  if (where.length) return "No item has all the values of the filters.";
-  return id || image ? "The store has nothing to compare this with." : "No title has any of these words.";
+/** Why nothing was found: items without any of the words, or not to be compared, are left out. */
+export function whyNothing({ id, image, title, where }) {
+  const isCompared = Boolean(id || image);
+  if (!where.length) return isCompared ? "The store has nothing to compare this with." : "No title has any of these words.";
+  const also = isCompared ? " and can be compared with this" : title ? " and any of these words" : "";
+  return `No item has all the values of the filters${also}.`;
 }
