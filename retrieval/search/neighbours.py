@@ -46,9 +46,9 @@ def find_neighbours(
 
     These are the k − 1 best-scored others, by score descending, ties by row ascending. Scores are
     cosine similarities (float32): of the vectors of a dense or sparse space, of ±1 vectors in a
-    binary one. A vector of zeros has score 0 to anything but itself. In a sparse space only rows
-    with a score above 0 are neighbours, and `NO_ROW` with score −inf fills up the rest; so it does
-    in the first column where a query is not in the gallery, but with score 1.
+    binary one. In a sparse space only rows with a score above 0 are neighbours, and `NO_ROW` with
+    score −inf fills up the rest; so it does in the first column where a query is not in the
+    gallery, but with score 1.
 
     The result is the same to the bit whatever the memory, the device and the blocks.
 
@@ -99,6 +99,8 @@ def neighbours_of_vectors(
     block_rows: int | None = None,
 ) -> Neighbours:
     """`find_neighbours` for vectors that are in no store, one for each item.
+
+    A vector of zeros has score 0 to anything but itself.
 
     Raises:
         StoreError: a vector holds NaN or infinity.

@@ -157,6 +157,26 @@ def test_no_difference_is_less_than_nothing(first: Path) -> None:
     assert interval_text((-1e-9, 0.5)) == "0.0000 – 0.5000"
 
 
+@pytest.mark.parametrize(
+    ("interval", "shown"),
+    [
+        ((-0.0243, -0.00003), "-0.02430 – -0.00003"),
+        ((0.000002, 0.1), "+0.000002 – +0.100000"),
+        ((-0.0243, -0.00006), "-0.0243 – -0.0001"),
+        ((-0.0243, 0.00003), "-0.0243 – +0.0000"),
+    ],
+)
+def test_a_clear_difference_is_seen_to_leave_out_0(
+    first: Path, interval: tuple[float, float], shown: str
+) -> None:
+    comparison = compared([first], "near", ranking_only=True)
+    difference = Difference("map", sum(interval) / 2, interval)
+    line = replace(comparison.lines[0], differences={"map": difference})
+    row = differences_table(replace(comparison, lines=(line,)))[1][0]
+    assert row[3] == shown
+    assert row[4] == ("yes" if interval[0] * interval[1] > 0 else "no")
+
+
 def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:
     comparison = compared([first], "near", "far", against="far", ranking_only=True)
     near, far = comparison.lines
