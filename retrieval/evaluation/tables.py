@@ -167,7 +167,7 @@ def _decimals(difference: Difference) -> int:
     nearest = min(map(abs, difference.interval))
     if not difference.is_clear or round(nearest, 4) > 0:
         return 4
-    return min(9, -math.floor(math.log10(nearest)))
+    return -math.floor(math.log10(nearest))
 
 
 def _signed(value: float, decimals: int = 4) -> str:
