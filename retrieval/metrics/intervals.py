@@ -12,7 +12,6 @@ DRAW_CELLS = 2**22  # group numbers drawn at once
 Ratio = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
 """What the numerator and the denominator of a figure are the sums of, row by row."""
 
-
 ROUNDING = 1e-12
 """Means of the same values that were added up in another order are no further apart."""
 
