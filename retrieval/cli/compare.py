@@ -81,7 +81,7 @@ LAYOUTS = {".md": "markdown", ".csv": "csv", ".json": "json"}
     "--against",
     metavar="LINE",
     help="Draw differences from this line, from the best, or from best-space, the best of one "
-    "space.  [default: the first]",
+    "space; the best by what --objective is about.  [default: the first]",
 )
 @under(
     "Several spaces",

@@ -36,7 +36,8 @@ class CompareSettings(Selection):
         objective: what the cross-fitted threshold is to be the best for.
         seed: of the folds and of the draws for the intervals.
         against: the line that the others are compared with: its name, best, or best-space for the
-            best of those that are no combinations; None takes the first.
+            best of those that are no combinations, by what `objective` is about; None takes the
+            first.
         ranking_only: no threshold is tuned.
     """
 
@@ -100,7 +101,9 @@ def compare(stores: Sequence[Store], settings: CompareSettings) -> Comparison:
     ]
     if not entries:
         raise StoreError("no store has all spaces of a combination: give one that does")
-    return compare_entries(entries, settings.against, settings.seed)
+    is_for_pairs = settings.objective.name == "pair-f1" and not settings.ranking_only
+    best_by = "pair_f1" if is_for_pairs else None
+    return compare_entries(entries, settings.against, settings.seed, best_by)
 
 
 def _without_blanks(settings: CompareSettings, known: set[str]) -> CompareSettings:

@@ -99,10 +99,13 @@ class Comparison:
         }
 
 
-def compare_entries(entries: Sequence[Entry], against: str | None, seed: int) -> Comparison:
+def compare_entries(
+    entries: Sequence[Entry], against: str | None, seed: int, best_by: str | None = None
+) -> Comparison:
     """Evaluate each entry, and draw its difference from the one named `against`, or the first.
 
-    `against` may be best, or best-space: the best of those that are no combinations.
+    `against` may be best, or best-space: the best of those that are no combinations. Which is best
+    is said by the metric `best_by`, or by the one that comes first.
 
     Raises:
         SettingsError: no entry has that name; besides what the contenders raise.
@@ -118,19 +121,24 @@ def compare_entries(entries: Sequence[Entry], against: str | None, seed: int) ->
     evaluations = [evaluate_on(entry.rows, entry.contender, seed=seed) for entry in entries]
     lines = [Line(name, found, {}) for name, found in zip(names, evaluations, strict=True)]
     is_combination = [entry.is_combination for entry in entries]
-    first = _number_of(against, Comparison(tuple(lines), names[0]), is_combination)
+    first = _number_of(against, Comparison(tuple(lines), names[0]), is_combination, best_by)
     for number in set(range(len(lines))) - {first}:
         differences = _differences(entries, evaluations, first, number, seed)
         lines[number] = replace(lines[number], differences=differences)
     return Comparison(tuple(lines), names[first])
 
 
-def _number_of(against: str | None, comparison: Comparison, is_combination: Sequence[bool]) -> int:
+def _number_of(
+    against: str | None,
+    comparison: Comparison,
+    is_combination: Sequence[bool],
+    best_by: str | None,
+) -> int:
     """The line that the others are compared with."""
     names = [line.name for line in comparison.lines]
     if against is None or against in names:
         return 0 if against is None else names.index(against)
-    metric = comparison.main_metric
+    metric = best_by or comparison.main_metric
     values = [line.evaluation.metrics[metric] or 0.0 for line in comparison.lines]
     may_be = [
         number for number in range(len(names)) if against == BEST or not is_combination[number]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -156,13 +157,21 @@ def _threshold_cells(line: Line) -> list[str]:
 
 
 def _difference_cells(difference: Difference) -> list[str]:
-    value, low, high = map(_signed, (difference.value, *difference.interval))
+    low, high = (_signed(bound, _decimals(difference)) for bound in difference.interval)
     is_clear = "yes" if difference.is_clear else "no"
-    return [value, f"{low} – {high}", is_clear]
+    return [_signed(difference.value), f"{low} – {high}", is_clear]
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}"  # never −0.0000
+def _decimals(difference: Difference) -> int:
+    """Four; more where an interval that leaves out 0 would seem to reach it."""
+    nearest = min(map(abs, difference.interval))
+    if not difference.is_clear or round(nearest, 4) > 0:
+        return 4
+    return -math.floor(math.log10(nearest))
+
+
+def _signed(value: float, decimals: int = 4) -> str:
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}"  # never −0.0000
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

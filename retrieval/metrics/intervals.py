@@ -12,6 +12,9 @@ DRAW_CELLS = 2**22  # group numbers drawn at once
 Ratio = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
 """What the numerator and the denominator of a figure are the sums of, row by row."""
 
+ROUNDING = 1e-12
+"""Means of the same values that were added up in another order are no further apart."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -26,8 +29,8 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.interval[0] > 0 or self.interval[1] < 0
+        """Whether the interval lies on one side of 0, by more than sums are rounded by."""
+        return self.interval[0] > ROUNDING or self.interval[1] < -ROUNDING
 
 
 def bootstrap_interval(

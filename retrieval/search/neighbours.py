@@ -46,9 +46,9 @@ def find_neighbours(
 
     These are the k − 1 best-scored others, by score descending, ties by row ascending. Scores are
     cosine similarities (float32): of the vectors of a dense or sparse space, of ±1 vectors in a
-    binary one. A vector of zeros has score 0 to anything but itself. In a sparse space only rows
-    with a score above 0 are neighbours, and `NO_ROW` with score −inf fills up the rest; so it does
-    in the first column where a query is not in the gallery, but with score 1.
+    binary one. In a sparse space only rows with a score above 0 are neighbours, and `NO_ROW` with
+    score −inf fills up the rest; so it does in the first column where a query is not in the
+    gallery, but with score 1.
 
     The result is the same to the bit whatever the memory, the device and the blocks.
 
@@ -62,7 +62,8 @@ def find_neighbours(
         block_rows: queries at a time; None: as many as the memory allows.
 
     Raises:
-        StoreError: there is no such space, or a vector holds NaN or infinity.
+        StoreError: there is no such space, or a vector holds NaN or infinity, or, in a dense space,
+            nothing but zeros.
         FingerprintError: the spaces of two stores hold vectors of different encoders.
         SelectionError: one side is empty.
         SettingsError: k is below 1, the memory is too little, or there is no such device.
@@ -98,6 +99,8 @@ def neighbours_of_vectors(
     block_rows: int | None = None,
 ) -> Neighbours:
     """`find_neighbours` for vectors that are in no store, one for each item.
+
+    A vector of zeros has score 0 to anything but itself.
 
     Raises:
         StoreError: a vector holds NaN or infinity.
@@ -162,14 +165,18 @@ def refuse_empty(sides: Sides) -> None:
 
 
 def unit_dense(side: StoreRows, space: str) -> UnitVectors:
-    """The vectors of one side in a dense space; StoreError where one is not finite."""
+    """The vectors of one side in a dense space; StoreError where one is not finite, or is zero."""
     vectors = UnitVectors(side.store.array(space), side.rows)
     _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
+    _refuse_zeros(vectors.norms, lambda row: _of_item(side, space, row))
     return vectors
 
 
 def unit_sparse(side: StoreRows, space: str) -> UnitSparse:
-    """The vectors of one side in a sparse space; StoreError where one is not finite."""
+    """The vectors of one side in a sparse space; StoreError where one is not finite.
+
+    One may be empty: a title need not have a word that is known.
+    """
     vectors = UnitSparse(side.store.sparse_parts(space), side.rows)
     _refuse_non_finite(vectors.norms(), lambda row: _of_item(side, space, row))
     return vectors
@@ -197,4 +204,13 @@ def _refuse_non_finite(norms: Float64[np.ndarray, " n"], name: Callable[[int], s
         raise StoreError(
             f"{name(int(bad[0]))} should be finite and holds NaN or infinity ({len(bad)} do): "
             f"encode that item again"
+        )
+
+
+def _refuse_zeros(norms: Float64[np.ndarray, " n"], name: Callable[[int], str]) -> None:
+    bad = np.flatnonzero(norms == 0)
+    if len(bad):
+        raise StoreError(
+            f"{name(int(bad[0]))} should have a direction and is all zeros ({len(bad)} are), which "
+            f"are like nothing: encode that item again, or leave it out of the store"
         )

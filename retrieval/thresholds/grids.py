@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.pools import Pool
+from retrieval.thresholds.uneven_pairs import UnevenPairs
 
 BLOCK_CELLS = 2**18
 """Cells of the rows' histograms that are worked on at once, so that they fit in the cache."""
@@ -36,6 +37,9 @@ class Grid:
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             for gain, values in self._sums(pool, objective, block).items():
+                sums[gain] += values
+        if pool.uneven_pairs is not None and "pairs" in objective.gains:
+            for gain, values in self._uneven_sums(pool, pool.uneven_pairs, chosen).items():
                 sums[gain] += values
         flat = {gain: values.reshape(-1) for gain, values in sums.items()}
         return objective.values(flat, len(rows), pool.num_true_pairs(chosen)).reshape(shape)
@@ -64,6 +68,27 @@ class Grid:
         others = self._taken_by_row(cells, is_open)
         others += (always.sum(axis=1) + pool.judged.num_true[rows]).reshape(each)
         return {"f1": (2 * common / others).sum(axis=0, dtype=np.float64)}  # as `row_f1` has it
+
+    def _uneven_sums(
+        self, pool: Pool, uneven: UnevenPairs, chosen: Bool[np.ndarray, " q"]
+    ) -> dict[str, Float64[np.ndarray, "..."]]:
+        """What the rows gain besides, where they take a pair and its other side does not.
+
+        Of any two sides, either takes a pair where the higher scores reach their thresholds in
+        some space, and both do where the lower ones do in all.
+        """
+        own = chosen[uneven.rows(pool.candidates.rows.shape[1])]
+        scores = np.where(pool.limits.always, np.float32(np.inf), pool.candidates.scores)
+        scores = scores.reshape(len(scores), -1)
+        here, there = scores[:, None, uneven.here[own]], scores[:, None, uneven.there[own]]
+        if self.takes_any:
+            more, less = self._cells(np.maximum(here, there)), self._cells(there)
+        else:
+            more, less = self._cells(here), self._cells(np.minimum(here, there))
+        shares = {"pairs": uneven.pairs[None, own], "hits": uneven.hits[None, own]}
+        return {
+            gain: self._taken(more, each) - self._taken(less, each) for gain, each in shares.items()
+        }
 
     def _cells(self, scores: Float[np.ndarray, "s b c"]) -> Int[np.ndarray, "b c"]:
         """The bin of each candidate: how many levels it reaches in each space."""

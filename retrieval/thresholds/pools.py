@@ -13,6 +13,7 @@ from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Bounds, Rules, bounds, mutual_entries
 from retrieval.thresholds.sweeps import Sweep
+from retrieval.thresholds.uneven_pairs import UnevenPairs
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ class Pool:
 
     def sweep(self, space: int, *, with_pairs: bool) -> Sweep:
         """The candidates in the order of one space's scores."""
-        weights = self.pair_weights if with_pairs else None
-        return Sweep(self.candidates.scores[space], self.judged, weights)
+        scores = self.candidates.scores[space]
+        if not with_pairs:
+            return Sweep(scores, self.judged)
+        return Sweep(scores, self.judged, self.pair_weights, self.uneven_pairs)
 
     def sweeps(self, objective: Objective) -> Sequence[Sweep]:
         """The candidates in the order of each space's scores."""
@@ -96,8 +99,18 @@ class Pool:
 
     @cached_property
     def pair_weights(self) -> Float32[np.ndarray, "q c"]:
-        """What taking each candidate adds to the number of pairs, whatever the threshold."""
+        """What taking each candidate adds to the number of pairs, but for `uneven_pairs`."""
         return self._shares(self.limits.possible)
+
+    @cached_property
+    def uneven_pairs(self) -> UnevenPairs | None:
+        """Pairs whose shares depend on the thresholds: of several spaces, and there hardly ever."""
+        if len(self.candidates.scores) == 1:
+            return None
+        uneven = UnevenPairs.of(
+            self.candidates, self.judged.relevant, self.limits, self.pair_weights
+        )
+        return uneven if len(uneven.here) else None
 
     @cached_property
     def true_pairs(self) -> Float64[np.ndarray, " q"]:
@@ -126,10 +139,10 @@ class Pool:
     def _shares(self, taken: Bool[np.ndarray, "q c"]) -> Float32[np.ndarray, "q c"]:
         """The share of a pair that each candidate is; those of its two sides add up to 1.
 
-        Where both sides take the pair, it is all that of the side that takes it first as a
-        threshold falls: by a rule, whatever the threshold, or at the higher score, where scores are
-        not the same both ways round. The other side adds nothing by taking it later. Where both
-        take it at once it is one half of each.
+        Where both sides take the pair, it is all that of the side with the higher combined score,
+        or that takes it by a rule whatever the threshold; where they are equal, one half of each.
+        By the scores of one space that side takes it first as a threshold falls, and the other adds
+        nothing by taking it later.
         """
         shares = taken.astype(np.float32)
         shares[:, 0] = 0

@@ -6,7 +6,7 @@ candidates in order of score: O(n·k·log(n·k)) for all cuts, where a grid cost
 its steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from retrieval.metrics.sets import row_f1, row_precision, row_recall
 from retrieval.thresholds.bins import best_of_bins
 from retrieval.thresholds.objectives import EQUAL, Objective, best_cut
 from retrieval.thresholds.rules import Bounds
+from retrieval.thresholds.uneven_pairs import UnevenPairs
 
 ABOVE_HIGHEST = 1e-6
 """How far the threshold that matches nothing lies above the highest score."""
@@ -40,7 +41,7 @@ class Sweep:
     """The candidates of q queries in the order of one space's scores.
 
     `pair_weights`, the share of a pair that each candidate is, are needed for the gains `pairs` and
-    `hits` alone.
+    `hits` alone; `uneven` are pairs that are shared otherwise at some thresholds.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class Sweep:
         scores: Float32[np.ndarray, "q c"],
         judged: Judgements,
         pair_weights: Float32[np.ndarray, "q c"] | None = None,
+        uneven: UnevenPairs | None = None,
     ) -> None:
+        self._given = scores
+        self._uneven = uneven
         self._order = _order_in_rows(scores)
         self.scores: Float32[np.ndarray, "q c"] = self._sorted(scores)
         self.relevant: Bool[np.ndarray, "q c"] = self._sorted(judged.relevant)
@@ -61,7 +65,15 @@ class Sweep:
         is_open = possible & ~always
         if chosen is not None:
             is_open = is_open & chosen[:, None]
-        return Cuts(self, always, is_open, chosen)
+        return Cuts(self, always, is_open, chosen, self._moved(bounds, chosen))
+
+    def _moved(
+        self, bounds: Bounds, chosen: Bool[np.ndarray, " q"] | None
+    ) -> dict[str, Float64[np.ndarray, "q c"]]:
+        if self._uneven is None:
+            return {}
+        moved = self._uneven.moved(self._given, bounds, chosen)
+        return {gain: self._sorted(values) for gain, values in moved.items()}
 
     def _sorted(self, values: Shaped[np.ndarray, "q c"]) -> Shaped[np.ndarray, "q c"]:
         if self._order is None:
@@ -130,16 +142,24 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Cuts:
-    """The cuts of a sweep: `is_open` says which candidates they take or leave."""
+    """The cuts of a sweep: `is_open` says which candidates they take or leave.
+
+    `moved` is what candidates, of rows that are not chosen as well, add to pairs and hits besides;
+    empty where none does.
+    """
 
     sweep: Sweep
     always: Bool[np.ndarray, "q c"]
     is_open: Bool[np.ndarray, "q c"]
     chosen: Bool[np.ndarray, " q"] | None
+    moved: Mapping[str, Float64[np.ndarray, "q c"]]
 
     @cached_property
     def _are_open(self) -> Bool[np.ndarray, " p"]:
-        return np.asarray(self.is_open.reshape(-1)[self.sweep.by_score])
+        is_open = self.is_open
+        if self.moved:
+            is_open = is_open | ((self.moved["pairs"] != 0) & ~self.always)
+        return np.asarray(is_open.reshape(-1)[self.sweep.by_score])
 
     @cached_property
     def entries(self) -> Int[np.ndarray, " p"]:
@@ -161,6 +181,9 @@ class Cuts:
         """The sum over the chosen rows of f1, precision or recall, or of pairs or hits."""
         deltas = self.sweep.deltas(gain, self.always, self.is_open)[self.entries]
         start = self.sweep.start(gain, self.always, self.chosen)
+        if gain in self.moved:
+            deltas = deltas + self.moved[gain].reshape(-1)[self.entries]
+            start += float(self.moved[gain][self.always].sum())
         return start + np.concatenate([[0.0], np.cumsum(deltas)[self._is_last]])
 
     @property

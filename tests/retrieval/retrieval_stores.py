@@ -50,15 +50,18 @@ def write_store(
     return path
 
 
-def exact_vectors(num_rows: int, seed: int, *, signed: bool = True) -> Float[np.ndarray, "n 16"]:
-    """Vectors of 0 and ±1 with 0, 1, 4 or 16 components: every score is a multiple of 1/16.
+def exact_vectors(
+    num_rows: int, seed: int, *, signed: bool = True, zeros: bool = False
+) -> Float[np.ndarray, "n 16"]:
+    """Vectors of 0 and ±1 with 1, 4 or 16 components, or none: every score is a multiple of 1/16.
 
     So a float32 sum is exact in any order, equal scores are equal bits, and ties are everywhere.
+    Vectors of none are what no dense space of a store may hold.
     """
     generator = np.random.default_rng(seed)
     vectors = np.zeros((num_rows, 16), np.float32)
     for vector in vectors:
-        size = generator.choice([0, 1, 4, 16], p=[0.05, 0.25, 0.6, 0.1])
+        size = max(generator.choice([0, 1, 4, 16], p=[0.05, 0.25, 0.6, 0.1]), 0 if zeros else 1)
         places = generator.choice(16, size, replace=False)
         vector[places] = generator.choice([-1, 1], size) if signed else 1
     return vectors

@@ -71,7 +71,7 @@ def store_path(tmp_path: Path) -> Path:
     spaces: dict[str, tuple[Any, Any]] = {
         "near": (dense_info(16, "near-1"), near),
         "far": (dense_info(16, "far-1"), far),
-        "words": (sparse_info(16), exact_vectors(NUM_ROWS, seed=4, signed=False)),
+        "words": (sparse_info(16), exact_vectors(NUM_ROWS, seed=4, signed=False, zeros=True)),
         "code": (binary_info(16), codes),
     }
     columns = {

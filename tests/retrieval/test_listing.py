@@ -43,7 +43,7 @@ from tests.retrieval.retrieval_stores import (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("listing")
     vectors, _ = clustered(20, 3, spread=0.9)
-    words = exact_vectors(60, seed=0, signed=False)
+    words = exact_vectors(60, seed=0, signed=False, zeros=True)
     words[:, :12] = 0  # so that many share nothing
     spaces = {"image": (dense_info(16), vectors), "words": (sparse_info(16), words)}
     sides = {"side": np.array(["query"] * 20 + ["gallery"] * 40, object)}

@@ -26,6 +26,7 @@ from retrieval.evaluation.tables import (
     summary_table,
 )
 from retrieval.metrics.intervals import Difference
+from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.rules import Rules
 from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 
@@ -157,6 +158,27 @@ def test_no_difference_is_less_than_nothing(first: Path) -> None:
     assert interval_text((-1e-9, 0.5)) == "0.0000 – 0.5000"
 
 
+@pytest.mark.parametrize(
+    ("interval", "shown"),
+    [
+        ((-0.0243, -0.00003), "-0.02430 – -0.00003"),
+        ((0.000002, 0.1), "+0.000002 – +0.100000"),
+        ((-0.0243, -0.00006), "-0.0243 – -0.0001"),
+        ((-0.0243, 0.00003), "-0.0243 – +0.0000"),
+        ((1e-17, 0.1), "+0.0000 – +0.1000"),
+    ],
+)
+def test_a_clear_difference_is_seen_to_leave_out_0(
+    first: Path, interval: tuple[float, float], shown: str
+) -> None:
+    comparison = compared([first], "near", ranking_only=True)
+    difference = Difference("map", sum(interval) / 2, interval)
+    line = replace(comparison.lines[0], differences={"map": difference})
+    row = differences_table(replace(comparison, lines=(line,)))[1][0]
+    assert row[3] == shown
+    assert row[4] == ("yes" if interval[0] * interval[1] > 1e-12 else "no")
+
+
 def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:
     comparison = compared([first], "near", "far", against="far", ranking_only=True)
     near, far = comparison.lines
@@ -173,6 +195,22 @@ def test_the_best_of_one_space_is_what_combinations_are_compared_with(first: Pat
     assert comparison.against == "near"
     with pytest.raises(SettingsError, match="best-space is for lines of one space: there is none"):
         compared([first], "near+far", against="best-space")
+
+
+def test_which_is_the_best_goes_by_the_objective(tmp_path: Path) -> None:
+    # Of 40 pairs and four groups of six, one space tells the pairs, the other one the groups.
+    labels = np.concatenate([np.repeat(np.arange(40), 2), np.repeat(np.arange(40, 44), 6)])
+    pairs = np.concatenate([labels[:80], np.arange(40, 64)])
+    groups = np.concatenate([np.arange(4, 84), labels[80:] - 40])
+    spaces = {
+        name: (dense_info(84, name), np.eye(84, dtype=np.float32)[places])
+        for name, places in (("pairs", pairs), ("groups", groups))
+    }
+    path = write_store(tmp_path / "a.h5", spaces, {"label": labels})
+    for objective, best in (("row-f1", "pairs"), ("pair-f1", "groups")):
+        for against in ("best", "best-space"):
+            asked = {"objective": Objective(objective), "against": against}
+            assert compared([path], "pairs", "groups", **asked).against == best
 
 
 def test_the_difference_of_pair_f1_is_that_of_two_ratios(first: Path) -> None:

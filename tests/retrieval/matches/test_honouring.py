@@ -33,7 +33,7 @@ Made = tuple[str, str, Verdict]
 def store_path(tmp_path: Path) -> Path:
     spaces = {
         "image": (dense_info(16), exact_vectors(NUM_ROWS, 1)),
-        "title": (sparse_info(16), exact_vectors(NUM_ROWS, 2, signed=False)),
+        "title": (sparse_info(16), exact_vectors(NUM_ROWS, 2, signed=False, zeros=True)),
     }
     columns = {"side": np.array(["query"] * 10 + ["both"] * 6 + ["gallery"] * 8, object)}
     return write_store(tmp_path / "store.h5", spaces, columns)

@@ -119,65 +119,82 @@ def test_a_blend_of_nothing_changes_nothing() -> None:
     assert found.is_self_join
 
 
-def dense_reranking(sides: SideVectors, settings: Rerank) -> Float[np.ndarray, "q g"]:
-    """The equations of the paper with sets and tables of all pairs."""
-    gallery, queries = sides.gallery.astype(np.float64), sides.queries.astype(np.float64)
-    among = gallery @ gallery.T
-    np.fill_diagonal(among, 1)
-    lists = [[row, *order_of(gallery[row], sides.gallery, row)] for row in range(len(gallery))]
-    half = round(settings.k1 / 2)
+class PlainReciprocals:
+    """Reciprocal neighbours of the gallery's items, and what they encode, as sets and tables."""
 
-    def near(row: int, k: int) -> set[int]:
-        return set(lists[row][: k + 1])
+    def __init__(self, gallery: Float32[np.ndarray, "g d"], k1: int) -> None:
+        vectors = gallery.astype(np.float64)
+        self.scores = vectors @ vectors.T
+        np.fill_diagonal(self.scores, 1)
+        self.lists = [[row, *order_of(vectors[row], gallery, row)] for row in range(len(gallery))]
+        self.k1 = k1
+        self.plain = [
+            self.encoded(self._reciprocal(row, k1), self.scores[row]) for row in range(len(gallery))
+        ]
 
-    def reciprocal(row: int, k: int) -> set[int]:
-        return {other for other in near(row, k) if row in near(other, k)}
+    def averaged(self, k2: int) -> list[Float[np.ndarray, " g"]]:
+        """Each item's encoding, averaged with those of its nearest."""
+        return [np.mean([self.plain[row] for row in near[:k2]], axis=0) for near in self.lists]
 
-    def extended(members: set[int]) -> set[int]:
+    def encoded(
+        self, members: set[int], scores: Float[np.ndarray, " g"]
+    ) -> Float[np.ndarray, " g"]:
+        """What the members say, with those that they bring along."""
+        values = np.zeros(len(self.lists))
+        for member in self._extended(members):
+            values[member] = np.exp(-(1 - scores[member]))
+        return values
+
+    def would_list(self, row: int, score: float) -> bool:
+        """Whether an item would have a query among its own nearest."""
+        is_all = self.k1 >= len(self.lists)
+        return is_all or bool(score > self.scores[row, self.lists[row][self.k1]])
+
+    def _extended(self, members: set[int]) -> set[int]:
         result = set(members)
         for member in members:
-            those = reciprocal(member, half)
+            those = self._reciprocal(member, round(self.k1 / 2))
             if 3 * len(members & those) >= 2 * len(those):
                 result |= those
         return result
 
-    def encoded(members: set[int], scores: Float[np.ndarray, " g"]) -> Float[np.ndarray, " g"]:
-        values = np.zeros(len(gallery))
-        for member in members:
-            values[member] = np.exp(-(1 - scores[member]))
-        return values
+    def _reciprocal(self, row: int, k: int) -> set[int]:
+        near = self.lists[row][: k + 1]
+        return {other for other in near if row in self.lists[other][: k + 1]}
 
-    plain = [
-        encoded(extended(reciprocal(row, settings.k1)), among[row]) for row in range(len(gallery))
-    ]
-    of_gallery = [
-        np.mean([plain[near_by] for near_by in lists[row][: settings.k2]], axis=0)
-        for row in range(len(gallery))
-    ]
-    table = np.empty((len(queries), len(gallery)))
-    for number, (query, own) in enumerate(zip(queries, sides.own, strict=True)):
-        scores = gallery @ query
+
+def dense_reranking(sides: SideVectors, settings: Rerank) -> Float[np.ndarray, "q g"]:
+    """The equations of the paper with sets and tables of all pairs."""
+    reciprocals = PlainReciprocals(sides.gallery, settings.k1)
+    of_gallery = reciprocals.averaged(settings.k2)
+    table = []
+    for number, own in enumerate(sides.own):
+        scores = sides.gallery.astype(np.float64) @ sides.queries[number]
         if own != NO_ROW:
             scores[own] = 1
-        if own != NO_ROW and (query == gallery[own]).all():
+        if own != NO_ROW and (sides.queries[number] == sides.gallery[own]).all():
             mine = of_gallery[own]
         else:
-            order = order_of(sides.queries[number], sides.gallery, own)
-            members = {
-                row
-                for row in order[: settings.k1]
-                if settings.k1 >= len(gallery) or scores[row] > among[row, lists[row][settings.k1]]
-            }
-            members |= {own} - {NO_ROW}
-            others = [plain[row] for row in order[: settings.k2 - 1]]
-            mine = np.mean([encoded(extended(members), scores), *others], axis=0)
-        for row in range(len(gallery)):
-            distance = 1 - (
-                np.minimum(mine, of_gallery[row]).sum() / np.maximum(mine, of_gallery[row]).sum()
-            )
-            final = (1 - settings.weight) * distance + settings.weight * (1 - scores[row])
-            table[number, row] = 1 - final
-    return table
+            mine = of_query(sides, number, scores, settings, reciprocals)
+        jaccard = [np.minimum(mine, its).sum() / np.maximum(mine, its).sum() for its in of_gallery]
+        table.append((1 - settings.weight) * np.array(jaccard) + settings.weight * scores)
+    return np.array(table)
+
+
+def of_query(
+    sides: SideVectors,
+    number: int,
+    scores: Float[np.ndarray, " g"],
+    settings: Rerank,
+    reciprocals: PlainReciprocals,
+) -> Float[np.ndarray, " g"]:
+    """What a query encodes that is not in the gallery, or has moved away from where it is there."""
+    own = int(sides.own[number])
+    order = order_of(sides.queries[number], sides.gallery, own)
+    members = {row for row in order[: settings.k1] if reciprocals.would_list(row, scores[row])}
+    members |= {own} - {NO_ROW}
+    others = [reciprocals.plain[row] for row in order[: settings.k2 - 1]]
+    return np.asarray(np.mean([reciprocals.encoded(members, scores), *others], axis=0))
 
 
 RERANKS = [Rerank(), Rerank(5, 3, 0.3), Rerank(7, 1, 0.0), Rerank(4, 9, 1.0), Rerank(60, 2, 0.5)]

@@ -29,14 +29,13 @@ PAIRS = [("a", "b"), ("a", "words"), ("words", "code"), ("words", "a", "code")]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Many duplicates, vectors of zeros, and scores with ties in every space."""
+    """Many duplicates, words of zeros, and scores with ties in every space."""
     generator = np.random.default_rng(0)
     exact = exact_vectors(NUM_ROWS, seed=1)
     exact[:40] = exact[0]
     rounded = generator.standard_normal((NUM_ROWS, 24)).astype(np.float32)
     rounded[10:45] = rounded[10]
-    rounded[50:53] = 0
-    words = exact_vectors(NUM_ROWS, seed=2, signed=False)
+    words = exact_vectors(NUM_ROWS, seed=2, signed=False, zeros=True)
     words[20:60] = words[20]
     codes = generator.integers(0, 256, (NUM_ROWS, 2), dtype=np.uint8) & np.array([255, 240], "u1")
     spaces = {

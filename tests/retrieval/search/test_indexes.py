@@ -41,7 +41,6 @@ METHODS: list[Method] = ["hnsw", "ivf-flat", "ivf-pq", "sq8"]
 @pytest.fixture(scope="module")
 def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors, _ = clustered(150, 3, spread=0.5, dim=18)
-    vectors[7] = 0
     vectors[100:110] = vectors[100]
     spaces = {
         "image": (dense_info(18), vectors.astype(np.float16)),
@@ -90,7 +89,7 @@ def test_full_recall_is_the_exact_search(store_path: Path, method: Method) -> No
         sides = between(StoreRows(store, np.arange(0, 450, 7)), StoreRows(store, np.arange(450)))
         found = approximate_neighbours(sides, 8, index)
         exact = find_neighbours(sides, "image", 8)
-    is_ordinary = ~np.isin(sides.queries.rows, [7, *range(100, 110)])  # neither zeros nor copies
+    is_ordinary = ~np.isin(sides.queries.rows, np.arange(100, 110))  # no copies
     np.testing.assert_array_equal(found.rows[is_ordinary], exact.rows[is_ordinary])
     np.testing.assert_array_equal(found.scores[is_ordinary], exact.scores[is_ordinary])
 

@@ -60,7 +60,7 @@ def cosine(vectors: Float[np.ndarray, "n d"]) -> Callable[[int, int], float]:
 
 
 def test_dense_is_the_plain_loop_with_ties_duplicates_and_zeros() -> None:
-    vectors = exact_vectors(150, seed=0)
+    vectors = exact_vectors(150, seed=0, zeros=True)
     found = neighbours_of_vectors(vectors, 5, block_rows=64)
     assert as_lists(found) == plain_neighbours(150, 5, cosine(vectors))
     assert (vectors == 0).all(axis=1).sum() > 3
@@ -105,7 +105,7 @@ def sparse_search(vectors: Float[np.ndarray, "n d"], k: int) -> SparseSearch:
 
 
 def test_sparse_is_the_plain_loop_and_fills_up_with_no_row() -> None:
-    vectors = exact_vectors(150, seed=1, signed=False)
+    vectors = exact_vectors(150, seed=1, signed=False, zeros=True)
     search = sparse_search(vectors, 60)
     found = self_first(search(0, 150), np.arange(150), 60)
     assert as_lists(found) == plain_neighbours(150, 60, cosine(vectors), only_above=0)
@@ -227,6 +227,24 @@ def test_mistakes_are_told() -> None:
         neighbours_of_vectors(np.ones((2, 2)), 0)
     with pytest.raises(SelectionError, match="no vectors"):
         neighbours_of_vectors(np.ones((0, 2)), 2)
+
+
+def test_a_dense_vector_of_zeros_is_refused_and_a_title_without_words_is_not(
+    tmp_path: Path,
+) -> None:
+    vectors = exact_vectors(12, seed=0)
+    vectors[[4, 7]] = 0
+    spaces = {"image": (dense_info(16), vectors), "title": (sparse_info(16), np.abs(vectors))}
+    rows = np.arange(12)
+    with Store(write_store(tmp_path / "a.h5", spaces)) as store:
+        sides = between(StoreRows(store, rows[:4]), StoreRows(store, rows[5:]))
+        with pytest.raises(StoreError, match=r"of 'r4' in space 'image' .* all zeros \(2 are\)"):
+            find_neighbours(self_join(store, rows), "image", 3)
+        with pytest.raises(StoreError, match=r"of 'r7' in space 'image' .* all zeros \(1 are\)"):
+            find_neighbours(sides, "image", 3)
+        assert find_neighbours(self_join(store, np.delete(rows, [4, 7])), "image", 3)
+        found = find_neighbours(self_join(store, rows), "title", 3)
+    assert found.rows[4].tolist() == [4, NO_ROW, NO_ROW]
 
 
 def test_matches_compare_in_float64() -> None:

@@ -24,8 +24,8 @@ NUM_ROWS = 40
 def path(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     dense = generator.standard_normal((NUM_ROWS, 20)).astype(np.float32)
-    dense[5] = 0
     sparse = dense[:, :12] * (generator.random((NUM_ROWS, 12)) < 0.4)
+    sparse[5] = 0
     codes = generator.integers(0, 256, (NUM_ROWS, 2), dtype=np.uint8)
     codes[:, 1] &= 0b11100000
     spaces = {

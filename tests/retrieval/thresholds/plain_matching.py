@@ -228,9 +228,9 @@ def _share(case: Example, rules: Rules, matches: list[set[int]], row: int, other
 
 
 def _taken_from(case: Example, rules: Rules, row: int, other: int) -> float:
-    """The highest threshold of one space at which a row takes another."""
+    """What says which of two rows a pair belongs to: its combined score, above all by a rule."""
     is_always = other in allowed(case, rules, row)[0]
-    return np.inf if is_always else float(case.scores[0, row, other])
+    return np.inf if is_always else float(case.scores[:, row, other].mean())
 
 
 def distinct_scores(case: Example, space: int) -> list[float]:

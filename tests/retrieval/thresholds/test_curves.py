@@ -45,7 +45,7 @@ examples = st.tuples(
 
 def build(example: tuple[int, int, int, int, bool]) -> tuple[Neighbours, Int[np.ndarray, " n"]]:
     num_rows, k, num_groups, seed, padded = example
-    neighbours = neighbours_of_vectors(exact_vectors(num_rows, seed), k)
+    neighbours = neighbours_of_vectors(exact_vectors(num_rows, seed, zeros=True), k)
     labels = np.random.default_rng(seed).integers(0, num_groups, num_rows)
     return with_padding(neighbours) if padded else neighbours, labels
 

@@ -1,6 +1,7 @@
 """Tuned values against brute force over every distinct score, with ties, rules and missing rows."""
 
 from itertools import product
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -8,13 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embed.store import Store
 from retrieval.metrics.judgements import Judgements
+from retrieval.selection import evaluation_rows
 from retrieval.thresholds.candidates import Candidates
 from retrieval.thresholds.joint import SeveralThresholds
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.pools import Pool
+from retrieval.thresholds.preparing import prepare
 from retrieval.thresholds.rules import Rules
 from retrieval.thresholds.strategies import OneThreshold, matches_of
+from retrieval.thresholds.tune_settings import TuneSettings
+from retrieval.thresholds.tuning import tune_threshold
+from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 from tests.retrieval.thresholds.plain_matching import (
     Example,
     distinct_scores,
@@ -109,6 +116,32 @@ def test_three_thresholds_are_those_of_brute_force(
         for cuts in product(*(distinct_scores(case, space) for space in range(3)))
     ]
     assert fit.value == pytest.approx(max(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("combine", ["union", "intersection"])
+def test_two_thresholds_are_no_worse_than_any_of_a_grid_of_nine_by_nine(
+    tmp_path: Path, combine: str
+) -> None:
+    vectors = [clustered(200, 3, spread=0.9, seed=seed) for seed in (0, 1)]
+    spaces = {name: (dense_info(16), found) for name, (found, _) in zip("ab", vectors, strict=True)}
+    path = write_store(tmp_path / "a.h5", spaces, {"label": vectors[0][1]})
+    tune = TuneSettings(("a", "b"), "label", combine=combine, protocol="same-rows", k=10)
+    with Store(path) as store:
+        prepared = prepare(evaluation_rows(store, tune), tune, 10)
+        result = tune_threshold(store, tune)
+    pool, takes_any = prepared.pools[prepared.shares], combine == "union"
+    assert len(np.unique(pool.candidates.scores)) > 5000  # far more than are tried at first
+
+    def mean_f1(cuts: tuple[float, ...]) -> float:
+        matches = matches_of(
+            pool.candidates, pool.limits, np.array(cuts)[:, None], takes_any=takes_any
+        )
+        return float(pool.outcome(matches).f1.mean())
+
+    tenths = [tenth / 10 for tenth in range(1, 10)]
+    best = max(map(mean_f1, product(tenths, repeat=2)))
+    assert result.reached["row_f1"] == pytest.approx(mean_f1(result.rule.thresholds))
+    assert mean_f1(result.rule.thresholds) >= best
 
 
 @settings(max_examples=100)

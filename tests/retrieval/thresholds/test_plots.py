@@ -63,7 +63,7 @@ def test_the_text_hides_no_line_where_there_is_room() -> None:
 
 
 def test_a_curve_of_a_single_point_can_be_drawn(tmp_path: Path) -> None:
-    spaces = {"flat": (dense_info(2), np.zeros((20, 2), np.float32))}
+    spaces = {"flat": (dense_info(2), np.ones((20, 2), np.float32))}
     columns = {"label": np.arange(20) // 2}
     with Store(write_store(tmp_path / "a.h5", spaces, columns)) as store:
         result = tune_threshold(store, TuneSettings(("flat",), "label"))
