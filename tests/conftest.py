@@ -1,4 +1,4 @@
-"""Every annotated shape and type is checked while the tests run, but where it takes too long.
+"""What is said of shapes of arrays is checked while the tests run, but where it takes too long.
 
 Test modules import libraries that take seconds inside of the tests that need them: each process of
 a run imports all modules, and runs some of the tests.

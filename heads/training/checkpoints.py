@@ -5,7 +5,7 @@ A checkpoint is a `.safetensors` file beside the head: tensors and JSON, so noth
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ FORMAT = "embedding-head-checkpoint"
 FORMAT_VERSION = 1
 FREE_SECONDS = 2.0
 MOST_SHARE = 0.1
-"""Of the time of a run: an epoch of a wide head may take less than what it takes to keep it."""
+"""Saving takes no more than these seconds and this share of a run together: an epoch of a wide head
+may take less time than what it takes to keep it."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,30 @@ class State:
 class Checkpoint:
     """The checkpoint of one run; `identity` is all that the run's result depends on, as JSON.
 
-    It is due after each epoch, as long as saving has not taken more than `FREE_SECONDS` and
-    `MOST_SHARE` of the time together.
+    It is due after each epoch while there is time for it; `clock` gives seconds.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
         self._identity = json.loads(json.dumps(identity))
-        self._started = time.monotonic()
-        self._seconds_of_saving = 0.0
+        self._clock, self._started = clock, clock()
+        self._seconds_in_all = self._seconds_of_last = 0.0
 
     @property
     def is_due(self) -> bool:
-        """Whether there is time to save."""
-        seconds = time.monotonic() - self._started
-        return self._seconds_of_saving <= FREE_SECONDS + MOST_SHARE * seconds
+        """Whether saving once more, for as long as it took last, stays within its time."""
+        seconds = self._clock() - self._started
+        wanted = self._seconds_in_all + self._seconds_of_last
+        return wanted <= FREE_SECONDS + MOST_SHARE * seconds
 
     def save(self, state: State) -> None:
         """Replace the checkpoint by this state."""
-        started = time.monotonic()
+        started = self._clock()
         content = {
             "format_version": FORMAT_VERSION,
             "identity": self._identity,
@@ -64,7 +70,8 @@ class Checkpoint:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
         with replacing(self.path) as temporary:
             temporary.write_bytes(save(tensors, {FORMAT: json.dumps(content)}))
-        self._seconds_of_saving += time.monotonic() - started
+        self._seconds_of_last = self._clock() - started
+        self._seconds_in_all += self._seconds_of_last
 
     def load(self) -> State | None:
         """The state that was saved last, None where there is none.

@@ -143,6 +143,28 @@ def test_checkpoints_that_take_long_are_left_out(
     assert stopped.read_bytes() == whole.read_bytes()
 
 
+def test_saving_takes_two_seconds_and_a_tenth_of_the_time(tmp_path: Path) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.5  # between two looks, so that each save takes half a second
+        return now
+
+    checkpoint = checkpoints.Checkpoint(tmp_path / "h.checkpoint", {}, clock)
+    state = checkpoints.State({}, {})
+    due = []
+    for _ in range(40):
+        now += 1  # an epoch
+        due.append(checkpoint.is_due)
+        if due[-1]:
+            checkpoint.save(state)
+    assert all(due[:4])
+    assert not all(due[4:8])
+    assert 0.5 * sum(due) <= 2 + 0.1 * now
+    assert 0.5 * (sum(due) + 2) > 2 + 0.1 * now  # and no less than there is time for
+
+
 def test_a_checkpoint_of_another_run_is_refused(store_path: Path, tmp_path: Path) -> None:
     output = tmp_path / "h.safetensors"
     with pytest.raises(KilledError):
