@@ -81,7 +81,8 @@ def list_neighbours(
 
     Raises:
         OutputExistsError: the output exists and `force` was not given.
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         FingerprintError: the two stores hold vectors of different encoders.
         NeighboursError: the index can't be read, or does not hold the gallery.
         SelectionError: no rows are left on one side.

@@ -57,9 +57,12 @@ def plan_space(
         warnings.append(f"vectors of space '{name}' were scaled to length 1")
     if len(survey.zero_rows):
         first = items.ids[survey.zero_rows[0]]
+        follows = "their score to anything is 0"
+        if vectors.kind == "dense":
+            follows = "searches refuse the space while they are among the rows"
         warnings.append(
             f"{len(survey.zero_rows)} vectors of space '{name}' are zero, that of '{first}' the "
-            f"first: their score to anything is 0"
+            f"first: {follows}"
         )
     layout = Layout(order, scaled=not survey.is_unit)
     info = SpaceInfo(

@@ -146,8 +146,9 @@ def compare(
     """Compare spaces on the same rows, each at its own cross-fitted threshold.
 
     Several stores are joined by id: the first says which items and columns there are. Rows that the
-    head of any of the spaces has seen are left out for all of them. The best value has a star; a
-    difference is clear where its 95 % interval, drawn on the same groups for both, leaves out 0.
+    head of any of the spaces has seen are left out for all of them. The best line has a star, by
+    what --objective is about; a difference is clear where its 95 % interval, drawn on the same
+    groups for both, leaves out 0.
     """
     from embed.errors import SettingsError
     from embed.files import refuse_existing

@@ -23,10 +23,10 @@ PAIRED = ("row_f1", "map", "recall@1")
 """The means whose differences are drawn; that of the F1 of pairs is drawn as well."""
 
 BEST = "best"
-"""Stands for the line with the highest main metric."""
+"""Stands for the line that reaches most, by what the comparison goes by."""
 
 BEST_SPACE = "best-space"
-"""Stands for the one with the highest main metric among those that are no combinations."""
+"""Stands for the one that reaches most among those that are no combinations."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,25 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several lines on the same rows; `against` is the name of the one that is compared with."""
+    """Several lines on the same rows.
+
+    `against` is the name of the line that the others are compared with, `best_by` the metric that
+    says which is the best; it comes first where they are shown.
+    """
 
     lines: tuple[Line, ...]
     against: str
-
-    @property
-    def main_metric(self) -> str:
-        """What comes first: row F1, or mAP where there is no threshold."""
-        return "row_f1" if "row_f1" in self.lines[0].evaluation.metrics else "map"
+    best_by: str
 
     @property
     def best(self) -> float:
-        """The highest value of the main metric."""
-        values = [line.evaluation.metrics[self.main_metric] for line in self.lines]
-        return max(value for value in values if value is not None)
+        """The highest value of `best_by`."""
+        return max(line.evaluation.metrics[self.best_by] or 0.0 for line in self.lines)
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether lines are cut at thresholds; where not, only their rankings count."""
+        return any(line.evaluation.thresholds for line in self.lines)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -105,7 +109,7 @@ def compare_entries(
     """Evaluate each entry, and draw its difference from the one named `against`, or the first.
 
     `against` may be best, or best-space: the best of those that are no combinations. Which is best
-    is said by the metric `best_by`, or by the one that comes first.
+    is said by the metric `best_by`: None is row F1, or mAP where there is no threshold.
 
     Raises:
         SettingsError: no entry has that name; besides what the contenders raise.
@@ -121,25 +125,21 @@ def compare_entries(
     evaluations = [evaluate_on(entry.rows, entry.contender, seed=seed) for entry in entries]
     lines = [Line(name, found, {}) for name, found in zip(names, evaluations, strict=True)]
     is_combination = [entry.is_combination for entry in entries]
-    first = _number_of(against, Comparison(tuple(lines), names[0]), is_combination, best_by)
+    best_by = best_by or ("row_f1" if "row_f1" in evaluations[0].metrics else "map")
+    comparison = Comparison(tuple(lines), names[0], best_by)
+    first = _number_of(against, comparison, is_combination)
     for number in set(range(len(lines))) - {first}:
         differences = _differences(entries, evaluations, first, number, seed)
         lines[number] = replace(lines[number], differences=differences)
-    return Comparison(tuple(lines), names[first])
+    return replace(comparison, lines=tuple(lines), against=names[first])
 
 
-def _number_of(
-    against: str | None,
-    comparison: Comparison,
-    is_combination: Sequence[bool],
-    best_by: str | None,
-) -> int:
+def _number_of(against: str | None, comparison: Comparison, is_combination: Sequence[bool]) -> int:
     """The line that the others are compared with."""
     names = [line.name for line in comparison.lines]
     if against is None or against in names:
         return 0 if against is None else names.index(against)
-    metric = best_by or comparison.main_metric
-    values = [line.evaluation.metrics[metric] or 0.0 for line in comparison.lines]
+    values = [line.evaluation.metrics[comparison.best_by] or 0.0 for line in comparison.lines]
     may_be = [
         number for number in range(len(names)) if against == BEST or not is_combination[number]
     ]

@@ -133,7 +133,8 @@ class SpacesContender:
         """The nearest of the gallery, and what those reach that match.
 
         Raises:
-            StoreError: there is no such space, or a vector is not finite.
+            StoreError: there is no such space, or a vector is not finite or, in a dense space,
+                zero.
             SelectionError: there are fewer groups than cross-fit has folds.
         """
         if self.is_ranking_only:

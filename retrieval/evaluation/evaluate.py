@@ -66,7 +66,8 @@ def evaluate(
     With a `gallery_store` the queries of `store` look among the rows of that one.
 
     Raises:
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         FingerprintError: the threshold was tuned on other vectors.
         ThresholdError: the threshold was tuned on other spaces.
         SelectionError: no rows are left, no two share a label, or there are too few groups.

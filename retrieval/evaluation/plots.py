@@ -19,7 +19,7 @@ LONGEST_NAME = 32
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw the main metric of each line with its 95 % interval; the best bar is darker.
+    """Draw the metric `best_by` of each line with its 95 % interval; the best bar is darker.
 
     Bars begin at 0, so that their lengths compare. Beside each stand its value and, where its
     difference from the line that is compared with is clear, a word that says so. A file that exists
@@ -37,7 +37,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def _draw(axes: Axes, place: int, line: Line, comparison: Comparison) -> None:
-    metric = comparison.main_metric
+    metric = comparison.best_by
     value = line.evaluation.metrics[metric] or 0.0
     low, high = line.evaluation.intervals[metric] or (value, value)
     colour = BEST if value == comparison.best else OTHER
@@ -65,7 +65,7 @@ def _verdict(line: Line, metric: str) -> str:
 
 def _dress(axes: Axes, comparison: Comparison) -> None:
     lines = comparison.lines
-    found, metric = lines[0].evaluation, TITLES[comparison.main_metric]
+    found, metric = lines[0].evaluation, TITLES[comparison.best_by]
     axes.set_yticks(range(len(lines)), [_short(line.name) for line in lines], color=INK)
     axes.set_ylim(len(lines) - 0.5, -0.5)  # the first line on top
     highest = max((ends or (0, 0))[1] for ends in _intervals(comparison))
@@ -82,7 +82,7 @@ def _dress(axes: Axes, comparison: Comparison) -> None:
 
 
 def _intervals(comparison: Comparison) -> list[tuple[float, float] | None]:
-    return [line.evaluation.intervals[comparison.main_metric] for line in comparison.lines]
+    return [line.evaluation.intervals[comparison.best_by] for line in comparison.lines]
 
 
 def _title(comparison: Comparison, found: Evaluation) -> str:
@@ -90,7 +90,7 @@ def _title(comparison: Comparison, found: Evaluation) -> str:
     if not found.is_self_join:
         queries = counted(found.num_rows, "query")
         items = f"{queries} among {counted(found.num_gallery, 'item')}"
-    metric, k = TITLES[comparison.main_metric], found.k
+    metric, k = TITLES[comparison.best_by], found.k
     against = f", compared with {_short(comparison.against)}" if len(comparison.lines) > 1 else ""
     return f"{metric} of {items}, k = {k}{against}"
 

@@ -34,24 +34,28 @@ TITLES = {
 }
 """What each metric is called where people read, by its name in JSON and in their order."""
 
-SHOWN = ("precision", "recall", "pair_f1", "map", "mrr", "recall@1", "recall@5", "mp@5", "map@r")
-"""The metrics beside the main one, in tables for people."""
+SHOWN = (
+    *("row_f1", "precision", "recall", "pair_f1"),
+    *("map", "mrr", "recall@1", "recall@5", "mp@5", "map@r"),
+)
+"""The metrics in tables for people, but that the first is the one that says which line is best."""
 
 Table = tuple[list[str], list[list[str]]]
 """A header, and rows as long as it."""
 
 LONGEST_MODEL = 32
+MOST_DECIMALS = 7
 
 
 def summary_table(comparison: Comparison) -> Table:
-    """Of each line: what it is, the main metric with a star at the best, and the threshold.
+    """Of each line: what it is, the metric `best_by` with a star at the best, and the threshold.
 
     The weights of spaces follow where any line has some.
     """
-    main = comparison.main_metric
+    main = comparison.best_by
     header = ["space", "model", "metric", TITLES[main], "95 % interval"]
     rows = [[*_about(line), *_main_cells(comparison, line)] for line in comparison.lines]
-    if main == "row_f1":
+    if comparison.has_thresholds:
         header += ["score ≥", "distance ≤"]
         for row, line in zip(rows, comparison.lines, strict=True):
             row += _threshold_cells(line)
@@ -64,7 +68,7 @@ def summary_table(comparison: Comparison) -> Table:
 
 def metrics_table(comparison: Comparison) -> Table:
     """Of each line: the other metrics."""
-    names = [n for n in SHOWN if n != comparison.main_metric and _has(comparison, n)]
+    names = [n for n in SHOWN if n != comparison.best_by and _has(comparison, n)]
     rows = [
         [line.name, *(number_text(line.evaluation.metrics[name]) for name in names)]
         for line in comparison.lines
@@ -145,7 +149,7 @@ def _about(line: Line) -> list[str]:
 
 
 def _main_cells(comparison: Comparison, line: Line) -> list[str]:
-    main = comparison.main_metric
+    main = comparison.best_by
     value = line.evaluation.metrics[main]
     star = " *" if value == comparison.best and len(comparison.lines) > 1 else ""
     return [number_text(value) + star, interval_text(line.evaluation.intervals[main])]
@@ -157,17 +161,17 @@ def _threshold_cells(line: Line) -> list[str]:
 
 
 def _difference_cells(difference: Difference) -> list[str]:
-    low, high = (_signed(bound, _decimals(difference)) for bound in difference.interval)
-    is_clear = "yes" if difference.is_clear else "no"
-    return [_signed(difference.value), f"{low} – {high}", is_clear]
+    decimals = _decimals(difference)
+    value, low, high = (_signed(x, decimals) for x in (difference.value, *difference.interval))
+    return [value, f"{low} – {high}", "yes" if difference.is_clear else "no"]
 
 
 def _decimals(difference: Difference) -> int:
-    """Four; more where an interval that leaves out 0 would seem to reach it."""
+    """Four; up to seven where an interval that leaves out 0 would seem to reach it."""
     nearest = min(map(abs, difference.interval))
     if not difference.is_clear or round(nearest, 4) > 0:
         return 4
-    return -math.floor(math.log10(nearest))
+    return min(MOST_DECIMALS, -math.floor(math.log10(nearest)))
 
 
 def _signed(value: float, decimals: int = 4) -> str:

@@ -129,7 +129,7 @@ def near_copies(
     Of a file of neighbours these are those that it lists.
 
     Raises:
-        StoreError: there is no such space, or a vector is not finite.
+        StoreError: there is no such space, or a vector is not finite or, in a dense space, zero.
         NeighboursError: the file can't be read or does not fit.
     """
     modality = store.space(space).modality

@@ -76,7 +76,8 @@ def find_duplicates(store: Store, settings: DuplicateSettings) -> DuplicateSumma
 
     Raises:
         OutputExistsError: a file exists and `force` was not given.
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         NeighboursError: a file of neighbours can't be read, or is of other rows.
         SelectionError: no rows are left, or none on a side of `leaks`.
         SettingsError: bits of a space that is not binary, a limit that makes no sense, two limits

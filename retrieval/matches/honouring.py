@@ -56,7 +56,7 @@ class Honouring:
     """Lays decisions over blocks of candidates, and counts what that changes.
 
     Raises:
-        StoreError: there is no such space, or a vector is not finite.
+        StoreError: there is no such space.
     """
 
     def __init__(self, sides: Sides, rule: MatchRule, decisions: Decisions) -> None:

@@ -69,7 +69,8 @@ def match_blocks(
     """The matches of all queries, first to last; people's decisions are laid over them, if any.
 
     Raises:
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         FingerprintError: the spaces of two stores hold vectors of different encoders.
         SettingsError: a rule that these sides, or this way of finding, do not allow.
         NeighboursError: an index or a file of neighbours that can't be read or does not fit.

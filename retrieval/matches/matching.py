@@ -89,7 +89,8 @@ def match(
 
     Raises:
         OutputExistsError: a file exists and `force` was not given.
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         FingerprintError: the threshold was tuned on other vectors, or two stores differ in them.
         ThresholdError: the threshold was tuned on another space.
         SelectionError: no rows are left.

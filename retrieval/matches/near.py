@@ -28,7 +28,7 @@ def near_links(
     and on which device.
 
     Raises:
-        StoreError: there is no such space, or a vector is not finite.
+        StoreError: there is no such space, or a vector is not finite or, in a dense space, zero.
     """
     sides, asked, k = self_join(store, rows), np.arange(len(rows)), FIRST_K
     found: list[Links] = []

@@ -33,9 +33,10 @@ def scored_pairs(
     """The scores of pairs of a query and an item of the gallery, both given by their positions.
 
     They are those that a search in these spaces has, to the bit; refinements are not applied.
+    Vectors are taken as they are: it is for a search to refuse them.
 
     Raises:
-        StoreError: there is no such space, or a vector is not finite.
+        StoreError: there is no such space.
     """
     of_queries, query_places = np.unique(queries, return_inverse=True)
     of_gallery, gallery_places = np.unique(gallery, return_inverse=True)

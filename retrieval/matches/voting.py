@@ -84,7 +84,8 @@ def vote(store: Store, settings: VoteSettings, gallery_store: Store | None = Non
 
     Raises:
         OutputExistsError: the output exists and `force` was not given.
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         SelectionError: nothing is left on one side.
         FingerprintError: the spaces of two stores hold vectors of different encoders.
         SettingsError: no column or one twice, k below 1 or above the number of others,

@@ -56,7 +56,7 @@ def ways_of_looking(
     """What each way finds among some rows: by their bytes, then in each space that has a limit.
 
     Raises:
-        StoreError: there is no such space, or a vector is not finite.
+        StoreError: there is no such space, or a vector is not finite or, in a dense space, zero.
         NeighboursError: a file of neighbours is of other rows.
     """
     ways = [Way(BY_BYTES, settings.exact, exact_copies(store, rows, settings.exact))]

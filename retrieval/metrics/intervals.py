@@ -13,7 +13,7 @@ Ratio = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
 """What the numerator and the denominator of a figure are the sums of, row by row."""
 
 ROUNDING = 1e-12
-"""Means of the same values that were added up in another order are no further apart."""
+"""Figures lie between 0 and 1: the same values added up in another order are no further apart."""
 
 
 @dataclass(frozen=True)

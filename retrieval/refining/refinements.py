@@ -111,7 +111,7 @@ def refined_neighbours(
         device: where large products are made: auto, cpu, cuda or cuda:N.
 
     Raises:
-        StoreError: there is no such space, it is not dense, or a vector is not finite.
+        StoreError: there is no such space, it is not dense, or a vector is not finite, or zero.
         FingerprintError: the two stores hold vectors of different encoders.
         SelectionError: one side is empty.
         SettingsError: k is below 1, or no space is named.

@@ -18,7 +18,7 @@ from retrieval.search.vectors import UnitVectors
 
 @dataclass(frozen=True)
 class SideVectors:
-    """Unit vectors (or zeros) of the queries and of the gallery that they look among, in C order.
+    """Unit vectors of the queries and of the gallery that they look among, in C order.
 
     `own` is where each query itself stands in the gallery, `NO_ROW` where it does not. While
     nothing tells the two sides of a self-join apart, both are one and the same array.
@@ -84,11 +84,10 @@ def side_vectors(
 ) -> SideVectors:
     """The unit vectors of both sides in a dense space, or in several of them side by side.
 
-    With several spaces the score of a pair is the mean of its scores in each (a vector of zeros
-    has score 0 in its space, and the rest is scaled up to unit length).
+    With several spaces the score of a pair is the mean of its scores in each.
 
     Raises:
-        StoreError: there is no such space, it is not dense, or a vector is not finite.
+        StoreError: there is no such space, it is not dense, or a vector is not finite, or zero.
         FingerprintError: the two stores hold vectors of different encoders.
         SelectionError: one side is empty.
         SettingsError: no space is named.

@@ -126,7 +126,7 @@ def approximate_index(
     The searches that measure it take `memory_bytes` and a `device` as `find_neighbours` does.
 
     Raises:
-        StoreError: there is no such space, it is not dense, or a vector is not finite.
+        StoreError: there is no such space, it is not dense, or a vector is not finite, or zero.
         SelectionError: fewer than 2 rows are selected.
         SettingsError: too few rows for the method, or too little memory.
     """

@@ -12,7 +12,12 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from embed.errors import SettingsError
-from retrieval.search.neighbours import refuse_empty, refuse_other_vectors, unit_dense, unit_sparse
+from retrieval.search.neighbours import (
+    directed_dense,
+    refuse_empty,
+    refuse_other_vectors,
+    unit_sparse,
+)
 from retrieval.search.pairs import pair_scores_of
 from retrieval.search.plans import CANDIDATE_BYTES, MEMORY_BYTES
 from retrieval.search.ranking import (
@@ -39,7 +44,7 @@ def combined_neighbours(
 ) -> Neighbours:
     """`find_neighbours` by Σ weight·score / Σ weight over several spaces.
 
-    A vector of zeros, or one without components, adds 0. Scores are added up in one fixed way, so
+    A sparse vector without components adds 0. Scores are added up in one fixed way, so
     that they and the order do not depend on `memory_bytes`: vectors, scores and candidates that are
     held at once, besides the result.
 
@@ -173,11 +178,11 @@ class CombinedSearch:
 
 
 def _checked(sides: Sides, space: str) -> PairScores[Any]:
-    """The scores of a space whose vectors are of one encoder, and finite."""
+    """The scores of a space whose vectors are of one encoder, finite and, if dense, not zero."""
     refuse_other_vectors(sides, space)
     kind = sides.gallery.store.space(space).kind
     if kind != "binary":
-        check = unit_sparse if kind == "sparse" else unit_dense
+        check = unit_sparse if kind == "sparse" else directed_dense
         for side in (sides.gallery,) if sides.is_self_join else (sides.queries, sides.gallery):
             check(side, space)
     return pair_scores_of(sides, space)

@@ -64,7 +64,8 @@ def build(store: Store, settings: BuildSettings) -> BuildSummary:
 
     Raises:
         OutputExistsError: the output exists and `force` was not given.
-        StoreError: there is no such space or column, it is not dense, or a vector is not finite.
+        StoreError: there is no such space or column, it is not dense, or a vector is not finite, or
+            zero.
         SelectionError: fewer than 2 rows are selected.
         SettingsError: a setting out of its range, too few rows for the method, or an output that
             is no .faiss file.

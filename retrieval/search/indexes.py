@@ -60,7 +60,7 @@ def build_index(side: StoreRows, space: str, method: Method, seed: int) -> Any:
     An HNSW graph depends on the order in which vectors come in, so one thread builds it.
 
     Raises:
-        StoreError: there is no such space, it is not dense, or a vector is not finite.
+        StoreError: there is no such space, it is not dense, or a vector is not finite, or zero.
         SelectionError: the side is empty.
         SettingsError: too few rows for ivf-pq.
     """

@@ -138,7 +138,7 @@ def _search_of(sides: Sides, space: str, k: int, memory_bytes: int, device: str)
     if info.kind == "binary":
         codes = [Codes(side.store.array(space), side.rows) for side in (queries, gallery)]
         return BinarySearch(codes[0], codes[1], info.dim, k, memory_bytes)
-    make = unit_sparse if info.kind == "sparse" else unit_dense
+    make = unit_sparse if info.kind == "sparse" else directed_dense
     of_gallery = make(gallery, space)
     of_queries = of_gallery if sides.is_self_join else make(queries, space)
     if isinstance(of_gallery, UnitSparse):
@@ -165,9 +165,15 @@ def refuse_empty(sides: Sides) -> None:
 
 
 def unit_dense(side: StoreRows, space: str) -> UnitVectors:
-    """The vectors of one side in a dense space; StoreError where one is not finite, or is zero."""
+    """The vectors of one side in a dense space; StoreError where one is not finite."""
     vectors = UnitVectors(side.store.array(space), side.rows)
     _refuse_non_finite(vectors.norms, lambda row: _of_item(side, space, row))
+    return vectors
+
+
+def directed_dense(side: StoreRows, space: str) -> UnitVectors:
+    """`unit_dense` to search among: StoreError where a vector is all zeros as well."""
+    vectors = unit_dense(side, space)
     _refuse_zeros(vectors.norms, lambda row: _of_item(side, space, row))
     return vectors
 
@@ -210,7 +216,10 @@ def _refuse_non_finite(norms: Float64[np.ndarray, " n"], name: Callable[[int], s
 def _refuse_zeros(norms: Float64[np.ndarray, " n"], name: Callable[[int], str]) -> None:
     bad = np.flatnonzero(norms == 0)
     if len(bad):
+        count, what = "", "the item again, import a vector for it, or leave it"
+        if len(bad) > 1:
+            count, what = f" ({len(bad)} are)", "them again, import vectors for them, or leave them"
         raise StoreError(
-            f"{name(int(bad[0]))} should have a direction and is all zeros ({len(bad)} are), which "
-            f"are like nothing: encode that item again, or leave it out of the store"
+            f"{name(int(bad[0]))} should have a direction and is all zeros{count}, like nothing "
+            f"else: encode {what} out with --where"
         )

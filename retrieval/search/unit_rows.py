@@ -5,7 +5,7 @@ from jaxtyping import Float32, Int
 
 from embed.errors import SelectionError, StoreError
 from retrieval.search.exact import scores_of_pairs
-from retrieval.search.neighbours import unit_dense
+from retrieval.search.neighbours import directed_dense
 from retrieval.search.plans import MEMORY_BYTES
 from retrieval.search.sides import StoreRows
 from retrieval.search.vectors import UnitVectors
@@ -15,7 +15,7 @@ def unit_vectors(side: StoreRows, space: str) -> UnitVectors:
     """The vectors of a side at unit length, read as they are asked for.
 
     Raises:
-        StoreError: there is no such space, it is not dense, or a vector is not finite.
+        StoreError: there is no such space, it is not dense, or a vector is not finite, or zero.
         SelectionError: the side is empty.
     """
     kind = side.store.space(space).kind
@@ -26,7 +26,7 @@ def unit_vectors(side: StoreRows, space: str) -> UnitVectors:
         )
     if len(side) == 0:
         raise SelectionError(f"no row of {side.store.path} is selected: there is nothing to search")
-    return unit_dense(side, space)
+    return directed_dense(side, space)
 
 
 class GalleryScores:

@@ -38,7 +38,7 @@ class Grid:
             block = rows[start : start + step]
             for gain, values in self._sums(pool, objective, block).items():
                 sums[gain] += values
-        if pool.uneven_pairs is not None and "pairs" in objective.gains:
+        if "pairs" in objective.gains and pool.uneven_pairs is not None:
             for gain, values in self._uneven_sums(pool, pool.uneven_pairs, chosen).items():
                 sums[gain] += values
         flat = {gain: values.reshape(-1) for gain, values in sums.items()}

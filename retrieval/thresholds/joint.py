@@ -48,8 +48,10 @@ class SeveralThresholds(Strategy):
     def fit(self, chosen: Bool[np.ndarray, " q"]) -> Fit:
         """The best thresholds that were found.
 
-        Exactly the best where all distinct scores of the chosen rows' true matches fit on the grid;
-        else the best was found in 98 of 100 random examples, and hardly less in the others.
+        Exactly the best where all distinct scores of the chosen rows' true matches fit on the grid,
+        unless only some rows are chosen and there are `uneven_pairs`: a share of such a pair may
+        come and go with scores that are not on the grid. Else the best was found in 98 of 100
+        random examples, and hardly less in the others.
         """
         spaces = range(len(self._sweeps))
         scores = [np.unique(self._true_scores(space, chosen)) for space in spaces]

@@ -57,7 +57,8 @@ def prepare(rows: EvaluationRows, settings: TuneSettings, k: int) -> Prepared:
     the pools but the items of decided pairs.
 
     Raises:
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         SettingsError: a rule that does not fit the rows.
     """
     refuse_one_way(settings.rules, is_self_join=rows.sides.is_self_join)

@@ -94,7 +94,8 @@ def tune_threshold(
     decided pairs: the figures, those of rows as well, are of these alone.
 
     Raises:
-        StoreError: there is no such space or column, or a vector is not finite.
+        StoreError: there is no such space or column, or a vector is not finite or, in a dense
+            space, zero.
         SelectionError: no rows are left, no two share a label, or there are too few groups.
         SettingsError: k is below 2 or above the number of items, or settings that do not fit.
     """

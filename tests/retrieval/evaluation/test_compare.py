@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jaxtyping import Bool
 from PIL import Image
 
 from embed.errors import SelectionError, SettingsError, StoreError
@@ -23,6 +24,7 @@ from retrieval.evaluation.tables import (
     as_markdown,
     differences_table,
     interval_text,
+    metrics_table,
     summary_table,
 )
 from retrieval.metrics.intervals import Difference
@@ -33,6 +35,7 @@ from tests.retrieval.retrieval_stores import clustered, dense_info, write_store
 NEAR, LABELS = clustered(30, 4, spread=0.4)
 FAR, _ = clustered(30, 4, spread=1.5)
 IDS = np.array([f"item-{n:03}" for n in range(len(LABELS))], object)
+DARK, PALE = (0x4D, 0x9D, 0xC0), (0xBC, 0xD6, 0xE3)
 KINDS = np.where(np.arange(len(LABELS)) % 4 == 0, "picture", "photo").astype(object)
 
 
@@ -159,30 +162,31 @@ def test_no_difference_is_less_than_nothing(first: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "shown"),
+    ("value", "interval", "shown"),
     [
-        ((-0.0243, -0.00003), "-0.02430 – -0.00003"),
-        ((0.000002, 0.1), "+0.000002 – +0.100000"),
-        ((-0.0243, -0.00006), "-0.0243 – -0.0001"),
-        ((-0.0243, 0.00003), "-0.0243 – +0.0000"),
-        ((1e-17, 0.1), "+0.0000 – +0.1000"),
+        (-0.012, (-0.0243, -0.00003), ["-0.01200", "-0.02430 – -0.00003", "yes"]),
+        (0.00003, (0.00002, 0.00005), ["+0.00003", "+0.00002 – +0.00005", "yes"]),
+        (0.05, (0.000002, 0.1), ["+0.050000", "+0.000002 – +0.100000", "yes"]),
+        (0.05, (4e-9, 0.1), ["+0.0500000", "+0.0000000 – +0.1000000", "yes"]),
+        (-0.012, (-0.0243, -0.00006), ["-0.0120", "-0.0243 – -0.0001", "yes"]),
+        (-0.012, (-0.0243, 0.00003), ["-0.0120", "-0.0243 – +0.0000", "no"]),
+        (0.05, (1e-17, 0.1), ["+0.0500", "+0.0000 – +0.1000", "no"]),
+        (-0.05, (-0.1, -1e-17), ["-0.0500", "-0.1000 – +0.0000", "no"]),
+        (-0.05, (-0.1, -2e-12), ["-0.0500000", "-0.1000000 – +0.0000000", "yes"]),
     ],
 )
 def test_a_clear_difference_is_seen_to_leave_out_0(
-    first: Path, interval: tuple[float, float], shown: str
+    first: Path, value: float, interval: tuple[float, float], shown: list[str]
 ) -> None:
     comparison = compared([first], "near", ranking_only=True)
-    difference = Difference("map", sum(interval) / 2, interval)
-    line = replace(comparison.lines[0], differences={"map": difference})
-    row = differences_table(replace(comparison, lines=(line,)))[1][0]
-    assert row[3] == shown
-    assert row[4] == ("yes" if interval[0] * interval[1] > 1e-12 else "no")
+    line = replace(comparison.lines[0], differences={"map": Difference("map", value, interval)})
+    assert differences_table(replace(comparison, lines=(line,)))[1][0][2:] == shown
 
 
 def test_rankings_alone_and_another_line_to_compare_with(first: Path) -> None:
     comparison = compared([first], "near", "far", against="far", ranking_only=True)
     near, far = comparison.lines
-    assert (comparison.main_metric, comparison.against) == ("map", "far")
+    assert (comparison.best_by, comparison.against) == ("map", "far")
     assert set(near.differences) == {"map", "recall@1"}
     assert near.differences["map"].value > 0
     assert far.differences == {}
@@ -210,7 +214,26 @@ def test_which_is_the_best_goes_by_the_objective(tmp_path: Path) -> None:
     for objective, best in (("row-f1", "pairs"), ("pair-f1", "groups")):
         for against in ("best", "best-space"):
             asked = {"objective": Objective(objective), "against": against}
-            assert compared([path], "pairs", "groups", **asked).against == best
+            comparison = compared([path], "pairs", "groups", **asked)
+            assert comparison.against == best
+            header, rows = summary_table(comparison)
+            assert header[3] == objective.replace("-f", " F")
+            assert [row[0] for row in rows if row[3].endswith(" *")] == [best]
+            assert header[5:7] == ["score ≥", "distance ≤"]
+            assert metrics_table(comparison)[0].count("row F1") == (objective == "pair-f1")
+            plot_comparison(comparison, tmp_path / "plot.png")
+            assert top_colour(tmp_path / "plot.png") == (DARK if best == "pairs" else PALE)
+
+
+def top_colour(path: Path) -> tuple[int, int, int]:
+    """Which of the two colours the first line's bar has."""
+    return min((DARK, PALE), key=lambda colour: int(shown_in(path, colour).any(axis=1).argmax()))
+
+
+def shown_in(path: Path, colour: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
+    """Where a picture has a colour, but for what an encoder of pictures rounds."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return np.asarray(abs(pixels - np.array(colour)).sum(axis=2) < 12)
 
 
 def test_the_difference_of_pair_f1_is_that_of_two_ratios(first: Path) -> None:
@@ -309,22 +332,20 @@ def test_a_long_model_is_shortened_for_people_only(first: Path) -> None:
     comparison = compared([first], "near")
     line = comparison.lines[0]
     long = replace(line, evaluation=replace(line.evaluation, model="timm:" + "x" * 100))
-    shown = summary_table(Comparison((long,), "near"))[1][0][1]
+    shown = summary_table(Comparison((long,), "near", "row_f1"))[1][0][1]
     assert len(shown) == 32
     named = replace(
         line, evaluation=replace(line.evaluation, model="timm:a@/b/c.bin + classic:hog")
     )
-    assert summary_table(Comparison((named,), "near"))[1][0][1] == "timm:a + classic:hog"
-    assert "timm:" + "x" * 100 in as_csv(Comparison((long,), "near"))
+    assert summary_table(Comparison((named,), "near", "row_f1"))[1][0][1] == "timm:a + classic:hog"
+    assert "timm:" + "x" * 100 in as_csv(Comparison((long,), "near", "row_f1"))
 
 
 def test_the_picture_shows_a_bar_for_each_line_from_0(first: Path, tmp_path: Path) -> None:
     comparison = compared([first], "near", "far")
     plot_comparison(comparison, tmp_path / "plot.png")
-    pixels = np.asarray(Image.open(tmp_path / "plot.png").convert("RGB")).astype(int)
     lengths = [
-        int((abs(pixels - colour).sum(axis=2) < 12).sum(axis=1).max())
-        for colour in ([0x4D, 0x9D, 0xC0], [0xBC, 0xD6, 0xE3])
+        int(shown_in(tmp_path / "plot.png", colour).sum(axis=1).max()) for colour in (DARK, PALE)
     ]
     values = [line.evaluation.metrics["row_f1"] or 0 for line in comparison.lines]
     # The whisker hides a few pixels of a bar.

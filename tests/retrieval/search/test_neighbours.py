@@ -11,17 +11,20 @@ from jaxtyping import Float, UInt8
 from embed.errors import FingerprintError, SelectionError, SettingsError, StoreError
 from embed.store import Store
 from retrieval.search.binary import BinarySearch, Codes
+from retrieval.search.combined import combined_neighbours
 from retrieval.search.neighbours import (
     NO_ROW,
     Neighbours,
     find_neighbours,
     iterate_neighbours,
     neighbours_of_vectors,
+    unit_dense,
 )
 from retrieval.search.ranking import self_first
 from retrieval.search.sides import StoreRows, between, self_join
 from retrieval.search.sparse import SparseSearch
 from retrieval.search.sparse_vectors import UnitSparse
+from retrieval.search.unit_rows import unit_vectors
 from tests.retrieval.retrieval_stores import (
     binary_info,
     dense_info,
@@ -238,10 +241,24 @@ def test_a_dense_vector_of_zeros_is_refused_and_a_title_without_words_is_not(
     rows = np.arange(12)
     with Store(write_store(tmp_path / "a.h5", spaces)) as store:
         sides = between(StoreRows(store, rows[:4]), StoreRows(store, rows[5:]))
-        with pytest.raises(StoreError, match=r"of 'r4' in space 'image' .* all zeros \(2 are\)"):
+        several = (
+            r"^the vector of 'r4' in space 'image' .* all zeros \(2 are\), like nothing else: "
+            r"encode them again, import vectors for them, or leave them out with --where$"
+        )
+        with pytest.raises(StoreError, match=several):
             find_neighbours(self_join(store, rows), "image", 3)
-        with pytest.raises(StoreError, match=r"of 'r7' in space 'image' .* all zeros \(1 are\)"):
+        with pytest.raises(StoreError, match=several):
+            combined_neighbours(self_join(store, rows), {"title": 1, "image": 1}, 3)
+        one = (
+            r"^the vector of 'r7' in space 'image' .* all zeros, like nothing else: "
+            r"encode the item again, import a vector for it, or leave it out with --where$"
+        )
+        with pytest.raises(StoreError, match=one):
             find_neighbours(sides, "image", 3)
+        with pytest.raises(StoreError, match=one):
+            unit_vectors(sides.gallery, "image")
+        # What only looks at vectors, as a map does, takes zeros as they are.
+        assert not unit_dense(sides.gallery, "image").between(2, 3).any()
         assert find_neighbours(self_join(store, np.delete(rows, [4, 7])), "image", 3)
         found = find_neighbours(self_join(store, rows), "title", 3)
     assert found.rows[4].tolist() == [4, NO_ROW, NO_ROW]

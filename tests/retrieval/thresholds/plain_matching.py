@@ -240,8 +240,12 @@ def distinct_scores(case: Example, space: int) -> list[float]:
 
 
 def whole_groups(case: Example, seed: int) -> Iterator[Bool[np.ndarray, " q"]]:
-    """All rows, then those of some labels."""
+    """All rows, then those of some labels but not of all, where there are several."""
     yield np.ones(len(case.own), bool)
-    some = np.random.default_rng(seed).integers(0, 2, 3).astype(bool)[case.query_labels]
-    if some.any():
-        yield some
+    if len(np.unique(case.query_labels)) == 1:
+        return
+    generator = np.random.default_rng(seed)
+    some = np.zeros(len(case.own), bool)
+    while not 0 < some.sum() < len(some):
+        some = generator.integers(0, 2, 3).astype(bool)[case.query_labels]
+    yield some

@@ -12,6 +12,7 @@ from embed.store import Store
 from retrieval.finding import Finding
 from retrieval.refining.refinements import Refinements
 from retrieval.selection import evaluation_rows
+from retrieval.thresholds.grids import Grid
 from retrieval.thresholds.joint import SeveralThresholds
 from retrieval.thresholds.objectives import Objective
 from retrieval.thresholds.pools import Pool
@@ -60,7 +61,7 @@ def test_two_thresholds_are_the_best_where_the_spaces_disagree_on_who_is_first(
 ) -> None:
     case = example(seed, 2, is_symmetric=False, num_rows=6)
     assert case.pool(Rules()).uneven_pairs is not None
-    assert_best(case, Rules(), Objective("pair-f1"), takes_any=takes_any)
+    assert_best(case, Rules(), Objective("pair-f1"), seed + 1, takes_any=takes_any)
 
 
 @settings(max_examples=30)
@@ -70,13 +71,15 @@ def test_two_thresholds_are_those_of_brute_force(
 ) -> None:
     case = example(seed, 2, is_self_join=is_self_join, is_symmetric=False, num_rows=6)
     rules = data.draw(rules_of(is_self_join=is_self_join))
-    assert_best(case, rules, objective, takes_any=takes_any)
+    assert_best(case, rules, objective, seed, takes_any=takes_any)
 
 
-def assert_best(case: Example, rules: Rules, objective: Objective, *, takes_any: bool) -> None:
+def assert_best(
+    case: Example, rules: Rules, objective: Objective, seed: int, *, takes_any: bool
+) -> None:
     """The thresholds are the best of all, for all rows and some, and what they are said to be."""
     strategy = SeveralThresholds(case.pool(rules), objective, takes_any=takes_any)
-    for chosen in whole_groups(case, 0):
+    for chosen in whole_groups(case, seed):
         fit = strategy.fit(chosen)
         cuts = product(distinct_scores(case, 0), distinct_scores(case, 1))
         matches = {
@@ -89,6 +92,47 @@ def assert_best(case: Example, rules: Rules, objective: Objective, *, takes_any:
         }
         assert fit.value == pytest.approx(max(values.values()), abs=1e-9)
         assert values[fit.thresholds] == pytest.approx(fit.value, abs=1e-9)
+
+
+@settings(max_examples=60)
+@given(SEEDS, st.booleans(), st.booleans(), OBJECTIVES, st.data())
+def test_every_cell_of_a_grid_is_what_its_thresholds_reach(
+    seed: int, is_self_join: bool, takes_any: bool, objective: Objective, data: st.DataObject
+) -> None:
+    case = example(seed, 2, is_self_join=is_self_join, is_symmetric=False, num_rows=6)
+    assert_cells(case, data.draw(rules_of(is_self_join=is_self_join)), objective, seed, takes_any)
+
+
+@pytest.mark.parametrize("takes_any", [True, False], ids=["union", "intersection"])
+@pytest.mark.parametrize("seed", [13, 31, 40])
+def test_every_cell_is_where_the_spaces_disagree_on_who_is_first(
+    seed: int, takes_any: bool
+) -> None:
+    case = example(seed, 2, is_symmetric=False, num_rows=6)
+    assert case.pool(Rules()).uneven_pairs is not None
+    assert_cells(case, Rules(), Objective("pair-f1"), seed + 1, takes_any)
+
+
+def assert_cells(
+    case: Example, rules: Rules, objective: Objective, seed: int, takes_any: bool
+) -> None:
+    """Each cell of a grid of all distinct scores is the plain value, of all rows and of some."""
+    levels = [np.array(distinct_scores(case, space)) for space in (0, 1)]
+    grid, pool = Grid(levels, takes_any), case.pool(rules)
+    for chosen in whole_groups(case, seed):
+        values = grid.values(pool, objective, chosen)
+        assert values.shape == tuple(map(len, levels))
+        for pair, value in zip(product(*levels), values.reshape(-1), strict=True):
+            taken = plain_matches(case, rules, pair, takes_any=takes_any)
+            plain = plain_value(case, rules, objective, taken, chosen)
+            assert value == pytest.approx(plain, abs=1e-6)
+
+
+def test_uneven_pairs_are_not_looked_for_where_no_pair_counts() -> None:
+    case = example(13, 2, is_symmetric=False, num_rows=6)
+    pool = case.pool(Rules())
+    SeveralThresholds(pool, Objective("row-f1"), takes_any=True).fit(np.ones(6, bool))
+    assert "uneven_pairs" not in vars(pool)
 
 
 @settings(max_examples=100)
