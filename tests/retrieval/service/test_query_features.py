@@ -48,7 +48,7 @@ class Opened:
         return Given(image.read_bytes(), own, image_weight)
 
     def row(self, name: str) -> int:
-        return self.store.ids.tolist().index(name)
+        return int(self.store.ids.tolist().index(name))
 
     def features(self, head: str, given: Given) -> Vectors:
         return self.encoders.features(given, self.heads[head].info.spaces)
