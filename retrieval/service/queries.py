@@ -119,7 +119,7 @@ class QueryEncoders:
             own = self.intake(reference.name)
             if not own.takes:
                 return Intake((), why_not=f"its head takes in '{reference.name}': {own.why_not}")
-            needed |= set(own.takes if own.needs_both else (self.own_part(reference.name),))
+            needed |= self.parts_of(reference.name)
         parts: tuple[Taken, ...] = tuple(part for part in MODALITIES if part in needed)
         return Intake(parts, needs_both=len(parts) == 2)
 
@@ -146,8 +146,9 @@ class QueryEncoders:
     ) -> Float32[np.ndarray, "1 d"]:
         """Spaces side by side, as a head takes them; `spaces` are its references.
 
-        Where it takes in an image and a title, each is scaled by twice its share: a linear head of
-        half and half makes the vector of an item, and else the weighted sum of the two's parts.
+        Where it takes in an image and a title, each is scaled by twice its share. At half and half
+        the features are those of an item. For a linear head any other share gives the weighted sum
+        of what it makes of each part; for hidden layers it does not.
         """
         return _Query(self, given).features(spaces)
 
@@ -175,6 +176,13 @@ class QueryEncoders:
     def own_part(self, space: str) -> Taken:
         """What the encoder of a space was made for."""
         return "image" if self._store.space(space).modality == "image" else "title"
+
+    def parts_of(self, space: str) -> set[Taken]:
+        """What of an item goes into a space: both, where a head made it of both."""
+        head = self.head_of(space)
+        if head is None:
+            return {self.own_part(space)}
+        return {part for each in head.info.spaces for part in self.parts_of(each.name)}
 
     def pixels(self, data: bytes, transform: ImageTransform) -> Any:
         """The pixels of an image as an encoder takes them."""
@@ -230,23 +238,23 @@ class _Query:
                 self._made[space, part] = self._encoders.projection(space)(features)
         return self._made[space, part]
 
-    def features(self, spaces: Sequence[Any]) -> Float32[np.ndarray, "1 d"]:
+    def features(self, spaces: Sequence[SpaceReference]) -> Float32[np.ndarray, "1 d"]:
         pieces = []
-        is_of_both = self._encoders.intake_of(spaces).needs_both
-        for reference in spaces:
+        for reference, scale in zip(spaces, self._scales(spaces), strict=True):
             vector = self.vector(reference.name, self._encoders.own_part(reference.name))
             piece = np.array(written_out(vector, self._encoders.info(reference.name)), np.float32)
-            scale = self._scale(reference.name) if is_of_both else 1.0
             scale_rows(piece, reference.weight * scale)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1)
 
-    def _scale(self, space: str) -> float:
-        """By what a space's vectors are scaled; those of a head of both are weighted already."""
-        if self._encoders.intake(space).needs_both:
-            return 1.0
+    def _scales(self, spaces: Sequence[SpaceReference]) -> list[float]:
+        """By what each space's vectors are scaled; those of a head of both are weighted already."""
+        parts = [self._encoders.parts_of(reference.name) for reference in spaces]
+        if len(set().union(*parts)) < 2:
+            return [1.0] * len(parts)
         of_image = self._given.image_weight
-        return 2 * (of_image if self._encoders.own_part(space) == "image" else 1 - of_image)
+        scales: dict[Taken, float] = {"image": 2 * of_image, "title": 2 * (1 - of_image)}
+        return [1.0 if len(each) == 2 else scales[next(iter(each))] for each in parts]
 
     def _encoded(self, space: str, part: Taken) -> Vector:
         encoder = self._encoders.encoder(space, part)

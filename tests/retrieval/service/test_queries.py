@@ -50,6 +50,7 @@ def test_vectors_of_the_stores_own_images_and_titles_are_the_stored_ones(demo: D
     [
         (("hog",), 0.75, {"hog": "image"}),
         (("phash", "tfidf"), 0.75, {"phash": "image", "tfidf": "title"}),
+        # At any other share a head takes in other features than those of the item.
         ((), 0.5, {"head": "image and title"}),
     ],
 )

@@ -19,14 +19,17 @@ export const keys = [
 export async function show(main, parameters) {
   const leaving = new AbortController();
   let turn = 0;
+  let held = null; // what had the focus last, even where the wait took it away
   const update = async (given) => {
     const mine = ++turn;
-    const hadFocus = main.contains(document.activeElement);
+    held = focusedIn(main) ?? held;
     try {
       const nodes = await (given.get("group") ? whole : list)(main, given, leaving.signal);
       if (!nodes || mine !== turn) return;
+      held = focusedIn(main) ?? held;
       main.replaceChildren(...nodes);
-      if (hadFocus) main.querySelector("h2").focus(); // what had it is gone
+      if (held) focusAgain(main, held);
+      held = null;
     } catch (error) {
       if (mine === turn && !leaving.signal.aborted) main.replaceChildren(fault(error));
     }
@@ -34,6 +37,20 @@ export async function show(main, parameters) {
   update(parameters);
   return { leave: () => leaving.abort(), update };
 }
+
+function focusedIn(main) {
+  return main.contains(document.activeElement) ? document.activeElement : null;
+}
+
+/** The focus for what is in the place of what had it, unless it has moved on meanwhile. */
+function focusAgain(main, held) {
+  if (document.activeElement !== document.body) return;
+  const controls = [...main.querySelectorAll(".groups-bar :is(button, select)")];
+  const same = controls.find((control) => labelOf(control) === labelOf(held));
+  (same ?? main.querySelector("h2")).focus();
+}
+
+const labelOf = (node) => (node.closest("label") ?? node).textContent;
 
 /** The address of this view with some parameters changed; null takes one out. */
 function address(given, changes) {

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.retrieval.service.conftest import Demo
 
+STORAGE = "local_storage,indexeddb,cache_storage,service_workers"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
@@ -59,9 +60,12 @@ class Contexts:
 
     Pages that are opened one after the other share what the browser has cached of the service, and
     nothing else: a page begins without cookies and without what others have stored.
+
+    `faults` grows by what goes wrong in any page, those too that a page opens itself.
     """
 
     def __init__(self, browser: Browser, address: str) -> None:
+        self.faults: list[str] = []
         self._browser, self._address = browser, address
         self._opened: dict[str, BrowserContext] = {}
 
@@ -69,16 +73,24 @@ class Contexts:
         """A page at no address yet, the only one that is open with these settings."""
         key = json.dumps(settings, sort_keys=True)
         if key not in self._opened:
-            self._opened[key] = self._browser.new_context(base_url=self._address, **settings)
-            self._opened[key].set_default_timeout(PATIENCE_MS)
+            self._opened[key] = self._new_context(settings)
         context = self._opened[key]
         for other in context.pages:
             other.close()
         context.clear_cookies()
         page = context.new_page()
-        stored = {"origin": self._address, "storageTypes": "local_storage"}
+        stored = {"origin": self._address, "storageTypes": STORAGE}
         context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
         return page
+
+    def _new_context(self, settings: Mapping[str, Any]) -> BrowserContext:
+        context = self._browser.new_context(base_url=self._address, **settings)
+        context.set_default_timeout(PATIENCE_MS)
+        faults, address = self.faults, self._address
+        context.on("request", lambda request: faults.extend(_foreign(request.url, address)))
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        context.on("console", lambda message: faults.extend(_refused(message.text)))
+        return context
 
     def close_pages(self) -> None:
         """Close what is open, and keep what is cached."""
@@ -115,19 +127,16 @@ def watched(browser: Browser, address: str) -> Iterator[OpenPage]:
 
 @contextmanager
 def _watched(contexts: Contexts, address: str) -> Iterator[OpenPage]:
-    faults: list[str] = []
+    contexts.faults.clear()
 
     def open_page(hash_: str = "#/search", **settings: Any) -> Page:
         page = contexts.new_page({"viewport": DESKTOP, "color_scheme": "light"} | settings)
-        page.on("request", lambda request: faults.extend(_foreign(request.url, address)))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.extend(_refused(message.text)))
         page.goto(f"{address}/{hash_}")
         return page
 
     yield open_page
     contexts.close_pages()
-    assert not faults
+    assert not contexts.faults
 
 
 def _foreign(url: str, address: str) -> list[str]:

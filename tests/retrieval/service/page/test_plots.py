@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.retrieval.service.page.conftest import watched
 
@@ -44,8 +44,7 @@ def test_a_group_opens_and_its_items_are_searched_for(page: Page) -> None:
     page.get_by_role("button", name="Most doubtful first").click()
     expect(page).to_have_url(re.compile("order=doubt"))
     pressed = page.get_by_role("button", name="Most doubtful first", pressed=True)
-    expect(pressed).to_be_visible()
-    expect(page.get_by_role("heading", name=re.compile(r"^\d+ groups"))).to_be_focused()
+    expect(pressed).to_be_focused()
     cards.first.locator("a").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=re.compile(r"^Group \d+"))).to_be_focused()
@@ -54,6 +53,72 @@ def test_a_group_opens_and_its_items_are_searched_for(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"#/search\?id="))
     page.go_back()
     expect(page.locator(".group-grid")).to_be_visible()
+
+
+@pytest.fixture
+def held(page: Page) -> list[Route]:
+    """What is asked of the groups from now on, to be let through by hand."""
+    page.goto("#/groups")
+    expect(page.locator(".group-card").first).to_be_visible(timeout=MILLISECONDS)
+    routes: list[Route] = []
+    page.route(re.compile("/groups[?/]"), lambda route: routes.append(route))
+    return routes
+
+
+def test_the_focus_stays_with_who_moves_on_while_groups_are_made(
+    page: Page, held: list[Route]
+) -> None:
+    page.get_by_role("button", name="Most doubtful first").click()
+    expect(page.get_by_role("status")).to_contain_text("put into groups")
+    elsewhere = page.get_by_role("link", name="Map", exact=True)
+    elsewhere.focus()
+    held.pop().continue_()
+    pressed = page.get_by_role("button", name="Most doubtful first", pressed=True)
+    expect(pressed).to_be_visible()
+    expect(elsewhere).to_be_focused()
+    page.locator(".group-card a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("put into groups")  # the link is gone
+    held.pop().continue_()
+    expect(page.get_by_role("heading", name=re.compile(r"^Group \d+"))).to_be_focused()
+
+
+def test_what_a_group_is_made_of_is_chosen_by_arrow_keys(page: Page, held: list[Route]) -> None:
+    chosen = page.get_by_label("A group is made of")
+    chosen.focus()
+    for key, linkage in (("ArrowDown", "single"), ("ArrowUp", "complete")):
+        page.keyboard.press(key)
+        expect(page).to_have_url(re.compile(f"linkage={linkage}"))
+        expect(page.get_by_role("status")).to_contain_text("put into groups")
+        chosen.evaluate("select => { select.dataset.before = true }")
+        held.pop().continue_()
+        expect(chosen).not_to_have_attribute("data-before", "true")  # another in its place
+        expect(chosen).to_have_value(linkage)
+        expect(chosen).to_be_focused()
+
+
+UNSEEN = """() => {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(".map-canvas { display: none }");
+  document.adoptedStyleSheets = [sheet];
+}"""
+PRESS = """(canvas, keys) => {
+  for (const key of keys) canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: 5, clientY: 5 }));
+}"""
+
+
+def test_a_map_that_has_no_size_yet_bears_keys_and_pointers(page: Page) -> None:
+    page.evaluate(UNSEEN)
+    page.goto("#/map?space=hog")
+    canvas = page.locator(".map-canvas")
+    expect(canvas).to_be_attached(timeout=MILLISECONDS)
+    canvas.evaluate(PRESS, ["ArrowLeft", "ArrowDown", "+", "-", "0", "Enter"])
+    page.get_by_role("button", name="Nearer").click()
+    page.get_by_role("button", name="All of it").click()
+    page.evaluate("document.adoptedStyleSheets = []")
+    expect(page.locator(".map-near a")).to_have_count(10)
+    assert "#/map" in page.url
 
 
 def test_the_map_zooms_hides_values_and_opens_items(page: Page) -> None:

@@ -54,6 +54,7 @@ export class Scatter {
 
   /** All of it, with the same scale along both axes. */
   reset() {
+    if (!this.width) return; // the canvas has had no size yet
     const { left, right, low, high } = this.bounds;
     const scale = Math.min(
       (this.width - 2 * MARGIN) / (right - left || 1), (this.height - 2 * MARGIN) / (high - low || 1));
@@ -64,6 +65,7 @@ export class Scatter {
 
   /** Nearer or further, around a point of the canvas: its middle, where none is given. */
   zoom(factor, x = this.width / 2, y = this.height / 2) {
+    if (!this.view) return;
     const before = this.view.scale;
     const scale = Math.min(Math.max(before * factor, this.least / 2), this.least * MOST_ZOOM);
     const away = 1 / before - 1 / scale;
@@ -74,6 +76,7 @@ export class Scatter {
   }
 
   pan(across, down) {
+    if (!this.view) return;
     this.view.x -= across / this.view.scale;
     this.view.y += down / this.view.scale;
     this.draw();
@@ -153,6 +156,7 @@ export class Scatter {
   /** Shown points by their distance from one of the canvas, nearest first, in sight or not. */
   nearest(x, y, wanted, reach = Infinity) {
     const near = [];
+    if (!this.view) return near;
     this.groups.forEach((points, group) => {
       if (this.told.isHidden(group)) return;
       for (const point of points) {
