@@ -85,7 +85,10 @@ class Grid:
             more, less = self._cells(np.maximum(here, there)), self._cells(there)
         else:
             more, less = self._cells(here), self._cells(np.minimum(here, there))
-        shares = {"pairs": uneven.pairs[None, own], "hits": uneven.hits[None, own]}
+        shares = {
+            "pairs": uneven.pair_shares[None, own],
+            "hits": uneven.hit_shares[None, own],
+        }
         return {
             gain: self._taken(more, each) - self._taken(less, each) for gain, each in shares.items()
         }

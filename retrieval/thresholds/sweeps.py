@@ -51,7 +51,7 @@ class Sweep:
         pair_weights: Float32[np.ndarray, "q c"] | None = None,
         uneven: UnevenPairs | None = None,
     ) -> None:
-        self._given = scores
+        self._scores_as_given = scores
         self._uneven = uneven
         self._order = _order_in_rows(scores)
         self.scores: Float32[np.ndarray, "q c"] = self._sorted(scores)
@@ -65,15 +65,15 @@ class Sweep:
         is_open = possible & ~always
         if chosen is not None:
             is_open = is_open & chosen[:, None]
-        return Cuts(self, always, is_open, chosen, self._moved(bounds, chosen))
+        return Cuts(self, always, is_open, chosen, self._corrections(bounds, chosen))
 
-    def _moved(
+    def _corrections(
         self, bounds: Bounds, chosen: Bool[np.ndarray, " q"] | None
     ) -> dict[str, Float64[np.ndarray, "q c"]]:
         if self._uneven is None:
             return {}
-        moved = self._uneven.moved(self._given, bounds, chosen)
-        return {gain: self._sorted(values) for gain, values in moved.items()}
+        corrections = self._uneven.corrections(self._scores_as_given, bounds, chosen)
+        return {gain: self._sorted(values) for gain, values in corrections.items()}
 
     def _sorted(self, values: Shaped[np.ndarray, "q c"]) -> Shaped[np.ndarray, "q c"]:
         if self._order is None:
@@ -144,21 +144,21 @@ class Sweep:
 class Cuts:
     """The cuts of a sweep: `is_open` says which candidates they take or leave.
 
-    `moved` is what candidates, of rows that are not chosen as well, add to pairs and hits besides;
-    empty where none does.
+    `corrections` are what candidates, of rows that are not chosen as well, add to pairs and hits
+    besides; empty where none does.
     """
 
     sweep: Sweep
     always: Bool[np.ndarray, "q c"]
     is_open: Bool[np.ndarray, "q c"]
     chosen: Bool[np.ndarray, " q"] | None
-    moved: Mapping[str, Float64[np.ndarray, "q c"]]
+    corrections: Mapping[str, Float64[np.ndarray, "q c"]]
 
     @cached_property
     def _are_open(self) -> Bool[np.ndarray, " p"]:
         is_open = self.is_open
-        if self.moved:
-            is_open = is_open | ((self.moved["pairs"] != 0) & ~self.always)
+        if self.corrections:
+            is_open = is_open | ((self.corrections["pairs"] != 0) & ~self.always)
         return np.asarray(is_open.reshape(-1)[self.sweep.by_score])
 
     @cached_property
@@ -181,9 +181,9 @@ class Cuts:
         """The sum over the chosen rows of f1, precision or recall, or of pairs or hits."""
         deltas = self.sweep.deltas(gain, self.always, self.is_open)[self.entries]
         start = self.sweep.start(gain, self.always, self.chosen)
-        if gain in self.moved:
-            deltas = deltas + self.moved[gain].reshape(-1)[self.entries]
-            start += float(self.moved[gain][self.always].sum())
+        if gain in self.corrections:
+            deltas = deltas + self.corrections[gain].reshape(-1)[self.entries]
+            start += float(self.corrections[gain][self.always].sum())
         return start + np.concatenate([[0.0], np.cumsum(deltas)[self._is_last]])
 
     @property

@@ -1,4 +1,4 @@
-"""Pairs that belong to one of their rows, though the other may take them without it.
+"""Pairs that one row may take before the row that they are counted for does.
 
 What is taken from both sides is shared between them as `Pool.pair_weights` says. By the scores of
 one space the side that it belongs to takes it first, so a candidate adds the same at whatever
@@ -21,13 +21,14 @@ class UnevenPairs:
     """Candidates that may be taken before the other side takes its share of their pair.
 
     `here` are flat indices of such candidates, `there` those of the same pairs from the other side.
-    `pairs` is the share of the other side where both take it, `hits` the same of true pairs.
+    `pair_shares` are those of the other side where both take it, `hit_shares` the same of true
+    pairs.
     """
 
     here: Int[np.ndarray, " m"]
     there: Int[np.ndarray, " m"]
-    pairs: Float64[np.ndarray, " m"]
-    hits: Float64[np.ndarray, " m"]
+    pair_shares: Float64[np.ndarray, " m"]
+    hit_shares: Float64[np.ndarray, " m"]
 
     @staticmethod
     def of(
@@ -48,7 +49,7 @@ class UnevenPairs:
         """The rows of the candidates, which have so many columns."""
         return np.asarray(self.here // num_columns)
 
-    def moved(
+    def corrections(
         self,
         scores: Float32[np.ndarray, "q c"],
         bounds: Bounds,
@@ -66,7 +67,7 @@ class UnevenPairs:
             is_first &= chosen[self.rows(scores.shape[1])]
         is_second = is_first & (taken_at[self.there] > -np.inf)
         found = {}
-        for gain, shares in (("pairs", self.pairs), ("hits", self.hits)):
+        for gain, shares in (("pairs", self.pair_shares), ("hits", self.hit_shares)):
             values = np.zeros(scores.size)
             values[self.here[is_first]] += shares[is_first]
             values[self.there[is_second]] -= shares[is_second]
